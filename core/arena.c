@@ -1,0 +1,112 @@
+/*
+ * Chunks grow by doubling from 4 KiB to 1 MiB, so that a claim of small jobs takes a handful of
+ * mallocs and a large payload gets a chunk of its own size. Freeing is by the whole.
+ */
+#include "core/arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CHUNK_FIRST (4u << 10)
+#define CHUNK_LAST  (1u << 20)
+#define ALIGNMENT   16
+
+struct arena_chunk {
+        struct arena_chunk *below;
+        size_t used, size;
+        _Alignas(ALIGNMENT) char bytes[];
+};
+
+void arena_deinit(struct arena *a)
+{
+        struct arena_chunk *c = a->head;
+        while (c) {
+                struct arena_chunk *below = c->below;
+                free(c);
+                c = below;
+        }
+        *a = (struct arena){0};
+}
+
+void arena_reset(struct arena *a)
+{
+        struct arena_chunk *keep = STEAL(a->head);
+        if (!keep) {
+                return;
+        }
+        struct arena rest = {keep->below, 0};
+        arena_deinit(&rest);
+        keep->below = NULL;
+        keep->used = 0;
+        a->head = keep;
+        a->bytes = sizeof *keep + keep->size;
+}
+
+static struct arena_chunk *push_chunk(struct arena *a, size_t n)
+{
+        size_t size = a->head ? a->head->size * 2 : CHUNK_FIRST;
+        size = size > CHUNK_LAST ? CHUNK_LAST : size;
+        size = size < n ? n : size;
+        struct arena_chunk *c = malloc(sizeof *c + size);
+        if (!c) {
+                return NULL;
+        }
+        c->below = a->head;
+        c->used = 0;
+        c->size = size;
+        a->head = c;
+        a->bytes += sizeof *c + size;
+        return c;
+}
+
+void *arena_alloc(struct arena *a, size_t n)
+{
+        if (n > SIZE_MAX / 4) {
+                return NULL;
+        }
+        n = (n + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+        struct arena_chunk *c = a->head;
+        if (!c || c->size - c->used < n) {
+                c = push_chunk(a, n);
+        }
+        if (!c) {
+                return NULL;
+        }
+        void *p = c->bytes + c->used;
+        c->used += n;
+        return p;
+}
+
+void *arena_zalloc(struct arena *a, size_t n)
+{
+        void *p = arena_alloc(a, n);
+        return p ? memset(p, 0, n) : NULL;
+}
+
+struct str arena_str(struct arena *a, struct str s)
+{
+        char *p = arena_alloc(a, (size_t)s.n + 1);
+        if (p) {
+                if (s.n) {
+                        memcpy(p, s.p, s.n);
+                }
+                p[s.n] = 0;
+        }
+        return (struct str){p, s.n};
+}
+
+struct str arena_printf(struct arena *a, const char *fmt, ...)
+{
+        va_list args, again;
+        va_start(args, fmt);
+        va_copy(again, args);
+        int n = vsnprintf(NULL, 0, fmt, args);
+        va_end(args);
+        char *p = n < 0 ? NULL : arena_alloc(a, (size_t)n + 1);
+        if (p) {
+                vsnprintf(p, (size_t)n + 1, fmt, again);
+        }
+        va_end(again);
+        return p ? (struct str){p, (uint32_t)n} : (struct str){0};
+}

@@ -1,0 +1,2 @@
+/* The table of keys. */
+#include "core/config.h"

@@ -1,0 +1,194 @@
+/*
+ * The engine: everything that decides. It is sans-I/O: step(event, now) -> actions. It never reads
+ * a clock, draws a random number, touches a socket or logs; the daemon carries its actions out with
+ * threads and sockets, the simulator in virtual time.
+ *
+ *     engine_step(e, &event, now, &actions);
+ *     for each action: do it;
+ *     sleep until engine_wake_ns(e) or the next event
+ *
+ * One thread. Events and actions are batches: on the happy path nothing is allocated per job.
+ */
+#ifndef SKEP_CORE_ENGINE_H
+#define SKEP_CORE_ENGINE_H
+
+#include "core/base.h"
+#include "core/config.h"
+#include "core/job.h"
+#include "core/ledger.h"
+#include "core/roster.h"
+#include "core/verdict.h"
+
+#define ENGINE_WORKERS_MAX 256
+#define ENGINE_RING        512 /* jobs given to a worker and not ended, at most */
+
+struct engine;
+
+struct engine_config {
+        const struct config
+            *config;      /* queues, policies, workers, graces; borrowed until the next EV_CONFIG */
+        uint64_t seed[4]; /* any, not all zero: tokens, jitter, holders */
+        struct str host, version;
+        int32_t pid;
+};
+
+/* --- events
+ * ----------------------------------------------------------------------------------------- */
+
+enum engine_event_kind {
+        EV_START,   /* once, first: register, spawn workers */
+        EV_FORMER,  /* once, before EV_START, when this state directory had a node before: its jobs
+                       are rescued */
+        EV_TIMER,   /* engine_wake_ns() has passed; tell EV_SEEN of busy workers first */
+        EV_LEDGER,  /* a batch came back */
+        EV_SUBMIT,  /* a list of submissions (taken) */
+        EV_CANCEL,  /* an operator cancels `id` */
+        EV_REQUEUE, /* an operator requeues `id` */
+        EV_READ,   /* a read batch (SHOW, LIST, STATS) to be posted as it is; comes back as ACT_READ
+                    */
+        EV_ROSTER, /* the handlers changed (reference taken) */
+        EV_CONFIG, /* the configuration was reloaded */
+        EV_WORKER_UP,
+        EV_VERDICTS, /* the jobs at ring positions first .. first + n - 1 of a worker have ended */
+        EV_SEEN,     /* what a worker's page says now */
+        EV_WORKER_GONE, /* a worker died; its verdicts were told before */
+        EV_DRAIN, /* stop: start nothing new, give back what has not started; ends with ACT_STOPPED
+                   */
+};
+
+struct former_job { /* one slot of a former node's pages */
+        struct job_id id;
+        uint32_t claim;
+        uint64_t token;
+        bool started, ended;
+        struct verdict verdict;
+};
+
+struct engine_event {
+        enum engine_event_kind kind;
+        union {
+                struct {
+                        uint64_t holder;
+                        const struct former_job *jobs; /* copied */
+                        uint32_t n;
+                } former;
+                struct ledger_batch *batch; /* LEDGER, READ */
+                struct submission *submissions;
+                struct {
+                        struct job_id id;
+                        void *cookie;
+                } operator_;
+                struct roster *roster;
+                const struct config *config;
+                struct {
+                        uint32_t worker, generation; /* of the roster that it was started with */
+                } up;
+                struct {
+                        uint32_t worker, first, n;
+                        const struct verdict *list;
+                } verdicts;
+                struct {
+                        uint32_t worker, position;
+                        bool running;
+                        int64_t since_ns;
+                } seen;
+                struct {
+                        uint32_t worker;
+                        enum error_class how; /* NONE: it ended as it was told to */
+                        bool running;
+                        uint32_t position;
+                        int64_t started_wall_us;
+                        int32_t pid;
+                        struct str text;
+                } gone;
+        };
+};
+
+/* --- actions
+ * ------------------------------------------------------------------------------------------- */
+
+enum engine_action_kind {
+        ACT_POST,   /* post `batch` to the ledger */
+        ACT_SPAWN,  /* start worker `worker` */
+        ACT_GIVE,   /* give `jobs` (n) to worker `worker`, in order */
+        ACT_RECALL, /* take back what has not started, from `position` on; tell engine_recalled() at
+                       once */
+        ACT_ASK,    /* raise the cancel flag at `position` with `why` (enum skep_why) */
+        ACT_KILL,   /* SIGKILL the worker */
+        ACT_RETIRE, /* let the worker end after its last job */
+        ACT_ANSWER, /* a submission is answered (passes to the carrier) */
+        ACT_CANCEL_ANSWER,  /* `batch` is the ledger_cancel, `cookie` the request's */
+        ACT_REQUEUE_ANSWER, /* likewise */
+        ACT_READ,           /* a read batch is back (passes to the carrier) */
+        ACT_SETTLED, /* these finish rows are durable: `finish` (borrowed); for waiters and metrics
+                      */
+        ACT_NOTE,    /* one line for the log: `level`, `text`, `job` */
+        ACT_STOPPED, /* the drain is complete; nothing of this node is left in the ledger */
+};
+
+struct engine_action {
+        enum engine_action_kind kind;
+        uint32_t worker, position, n;
+        int why, level;
+        union {
+                struct ledger_batch *batch;
+                struct job *const *jobs;
+                struct submission *submission;
+                const struct ledger_finish *finish;
+        };
+        void *cookie;
+        struct job_id job; /* NOTE: all zero: none */
+        struct str text;   /* valid until the next step */
+};
+
+struct engine_actions {
+        struct engine_action *list;
+        uint32_t n, capacity;
+        bool out_of_memory; /* an action could not be appended: stop as if killed; the ledger knows
+                               all */
+};
+
+struct engine *engine_new(const struct engine_config *c);
+struct engine *
+engine_free(struct engine *e); /* NULL-safe, returns NULL; batches still posted stay the ledger's */
+
+/* Appends to *actions, which the caller empties between steps (n = 0). */
+void engine_step(struct engine *e, const struct engine_event *ev, struct instant now,
+                 struct engine_actions *actions);
+
+/* The carrier's answer to ACT_RECALL: jobs from `position` on are the engine's again. */
+void engine_recalled(struct engine *e, uint32_t worker, uint32_t position);
+
+/* When EV_TIMER is wanted next, on the monotonic clock; INT64_MAX: never. */
+int64_t engine_wake_ns(const struct engine *e);
+
+/* --- what people may know of it
+ * -------------------------------------------------------------------------- */
+
+enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_READY, WORKER_DRAINING, WORKER_KILLED };
+
+struct worker_view {
+        uint32_t worker, generation, given;
+        enum worker_state state;
+        uint64_t finished; /* jobs, over its life */
+        struct job_id running;
+        struct str type; /* of the job at the head of its ring */
+        bool busy;
+};
+
+struct engine_view {
+        uint64_t holder;
+        bool registered, ledger_up, draining;
+        uint32_t claimed;         /* jobs claimed and not durably ended */
+        uint64_t fenced_writes;   /* verdicts that a fence refused */
+        uint64_t claims, commits; /* batches answered */
+        uint64_t crashes;
+        uint64_t recalls;
+};
+void engine_look(const struct engine *e, struct engine_view *ret_view);
+uint32_t engine_workers(const struct engine *e, struct worker_view *ret_views, uint32_t max);
+
+/* Is there something wrong with the engine's own books? NULL: no. For tests and the simulator. */
+const char *engine_check(const struct engine *e);
+
+#endif

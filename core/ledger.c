@@ -1,0 +1,118 @@
+/*
+ * What all ledgers share: the batches' life, and lane values.
+ */
+#include "core/ledger.h"
+
+#include <stdlib.h>
+
+static const struct op_info {
+        const char *name;
+        enum ledger_lane lane;
+        bool numbered;
+        size_t size;
+} ops[] = {
+#define SIZED(OP, kind, lane_, write)                                                              \
+        [LEDGER_##OP] = {#kind, LANE_##lane_, write, sizeof(struct ledger_##kind)}
+    SIZED(REGISTER, register, BEAT, true), SIZED(BEAT, beat, BEAT, true),
+    SIZED(BURY, bury, BEAT, true),         SIZED(SUBMIT, submit, CLAIMS, true),
+    SIZED(CLAIM, claim, CLAIMS, true),     SIZED(FINISH, finish, VERDICTS, true),
+    SIZED(CANCEL, cancel, VERDICTS, true), SIZED(REQUEUE, requeue, VERDICTS, true),
+    SIZED(DUE, due, BEAT, true),           SIZED(UNPARK, unpark, BEAT, true),
+    SIZED(FOLD, fold, BEAT, true),         SIZED(RESOLVE, resolve, BEAT, false),
+    SIZED(RECALL, recall, READS, false),   SIZED(HELD, held, READS, false),
+    SIZED(SHOW, show, READS, false),       SIZED(LIST, list, READS, false),
+    SIZED(STATS, stats, READS, false),
+#undef SIZED
+};
+
+const char *ledger_op_name(enum ledger_op op)
+{
+        return (unsigned)op < ARRAY_LEN(ops) ? ops[op].name : "?";
+}
+
+enum ledger_lane ledger_op_lane(enum ledger_op op)
+{
+        return ops[op].lane;
+}
+
+bool ledger_op_numbered(enum ledger_op op)
+{
+        return ops[op].numbered;
+}
+
+struct ledger_batch *ledger_batch_new(enum ledger_op op)
+{
+        struct ledger_batch *b = calloc(1, ops[op].size);
+        if (b) {
+                b->op = op;
+        }
+        return b;
+}
+
+struct ledger_batch *ledger_batch_free(struct ledger_batch *b)
+{
+        if (!b) {
+                return NULL;
+        }
+        if (b->op == LEDGER_CLAIM) {
+                claim_free(LEDGER_AS(claim, CLAIM, b)->got);
+        } else if (b->op == LEDGER_RECALL) {
+                claim_free(LEDGER_AS(recall, RECALL, b)->got);
+        }
+        arena_deinit(&b->arena);
+        free(b);
+        return NULL;
+}
+
+struct submission *submission_new(void)
+{
+        return calloc(1, sizeof(struct submission));
+}
+
+struct submission *submission_free(struct submission *s)
+{
+        if (s) {
+                arena_deinit(&s->arena);
+                free(s);
+        }
+        return NULL;
+}
+
+/* 63 bits: band (2), then 4 of urgency (9 - priority) and 57 of seq; parked: 24 of the type's hash
+ * and 37 of seq. */
+#define BAND_SHIFT    61
+#define URGENCY_SHIFT 57
+#define SEQ_MASK      ((INT64_C(1) << URGENCY_SHIFT) - 1)
+#define HASH_SHIFT    37
+#define PARK_MASK     ((INT64_C(1) << HASH_SHIFT) - 1)
+
+int64_t lane_value(enum lane_band band, uint8_t priority, int64_t seq)
+{
+        int64_t urgency = PRIORITY_MAX - (priority > PRIORITY_MAX ? PRIORITY_MAX : priority);
+        return (int64_t)band << BAND_SHIFT | urgency << URGENCY_SHIFT | (seq & SEQ_MASK);
+}
+
+static int64_t parked_base(struct str type)
+{
+        uint8_t hash[16];
+        hash16(type, hash);
+        int64_t h = (int64_t)hash[0] << 16 | (int64_t)hash[1] << 8 | hash[2];
+        return (int64_t)BAND_PARKED << BAND_SHIFT | h << HASH_SHIFT;
+}
+
+int64_t lane_parked(struct str type, int64_t seq)
+{
+        return parked_base(type) | (seq & PARK_MASK);
+}
+
+void lane_range(enum lane_band band, int64_t *ret_first, int64_t *ret_last)
+{
+        *ret_first = (int64_t)band << BAND_SHIFT;
+        *ret_last = *ret_first | ((INT64_C(1) << BAND_SHIFT) - 1);
+}
+
+void lane_parked_range(struct str type, int64_t *ret_first, int64_t *ret_last)
+{
+        *ret_first = parked_base(type);
+        *ret_last = *ret_first | PARK_MASK;
+}

@@ -1,0 +1,480 @@
+/*
+ * The seam to the ledger: the durable record of what became of each job.
+ *
+ * Asynchronous and by batch. The engine posts a batch and goes on; the implementation writes it and
+ * hands it back, on the engine's thread, from dispatch(). One conformance binary
+ * (tests/conformance/ledger) runs over every implementation, the simulated one included; sqlite is
+ * the reference.
+ *
+ * What every implementation MUST hold:
+ *  - COMMITTED means durable: it survives the death of every process and of the machine's power.
+ *  - REFUSED means that nothing of the batch was or ever will be written.
+ *  - UNKNOWN means that it cannot tell. The caller then posts LEDGER_RESOLVE with the batch's
+ * number.
+ *  - Order holds within a lane: a batch sees all that earlier batches of its lane wrote. None
+ * between.
+ *  - Each write batch inserts its number into `commits` in its own transaction; a number that is
+ *    already there makes the batch REFUSED (somebody resolved it meanwhile).
+ *  - Only the edges of core/state.h; others are refused by the store itself, even from other
+ * programs.
+ *  - A fenced write (claim, token, state = running) that does not match writes nothing and says
+ * STALE.
+ *  - A row that the store refuses for its data is found by bisection; its neighbours are written.
+ *  - The ledger's own clock decides what is due (calendar times); callers pass delays or wall
+ * times.
+ *  - Names and texts are borrowed from the batch while it is posted; answers live in the batch's
+ * own arena, or in the claim that it carries, until the batch is freed.
+ */
+#ifndef SKEP_CORE_LEDGER_H
+#define SKEP_CORE_LEDGER_H
+
+#include "core/arena.h"
+#include "core/base.h"
+#include "core/id.h"
+#include "core/job.h"
+#include "core/roster.h"
+#include "core/state.h"
+
+struct pollfd;
+
+/* A lane is a queue of its own in the ledger; `commits` knows it as the writer. */
+enum ledger_lane { LANE_CLAIMS, LANE_VERDICTS, LANE_BEAT, LANE_READS };
+#define LEDGER_LANES 4
+
+/* op, lane, is it a numbered write? */
+#define LEDGER_OPS(X)                                                                              \
+        X(REGISTER, BEAT, true)                                                                    \
+        X(BEAT, BEAT, true)                                                                        \
+        X(BURY, BEAT, true)                                                                        \
+        X(SUBMIT, CLAIMS, true)                                                                    \
+        X(CLAIM, CLAIMS, true)                                                                     \
+        X(FINISH, VERDICTS, true)                                                                  \
+        X(CANCEL, VERDICTS, true)                                                                  \
+        X(REQUEUE, VERDICTS, true)                                                                 \
+        X(DUE, BEAT, true)                                                                         \
+        X(UNPARK, BEAT, true)                                                                      \
+        X(FOLD, BEAT, true)                                                                        \
+        X(RESOLVE, BEAT, false)                                                                    \
+        X(RECALL, READS, false)                                                                    \
+        X(HELD, READS, false)                                                                      \
+        X(SHOW, READS, false)                                                                      \
+        X(LIST, READS, false)                                                                      \
+        X(STATS, READS, false)
+
+enum ledger_op {
+#define X(name, lane, write) LEDGER_##name,
+        LEDGER_OPS(X)
+#undef X
+};
+const char *ledger_op_name(enum ledger_op op);
+enum ledger_lane ledger_op_lane(enum ledger_op op);
+bool ledger_op_numbered(enum ledger_op op);
+
+enum ledger_outcome {
+        LEDGER_COMMITTED, /* for reads: answered */
+        LEDGER_REFUSED,   /* nothing written; `note` says why; may be posted again */
+        LEDGER_UNKNOWN,   /* resolve it */
+        LEDGER_FENCED,    /* this holder was declared dead: nothing written; register anew */
+};
+
+/* Base of every batch, embedded first. The poster owns the batch; between post() and dispatch() the
+ * ledger does, exclusively. */
+struct ledger_batch {
+        enum ledger_op op;
+        struct commit_no no; /* given by the poster for numbered writes */
+        enum ledger_outcome outcome;
+        char note[160];
+        struct arena arena; /* the poster's texts, then the ledger's answers */
+        struct ledger_batch *next;
+        void *cookie; /* the poster's, untouched */
+};
+
+/* --- nodes ------------------------------------------------------------------------------------ */
+
+/* REGISTER: a new incarnation, `no.holder`. Inserts its row in `nodes` with beat 1. */
+struct ledger_register {
+        struct ledger_batch base;
+        struct str host, version;
+        int32_t pid;
+};
+
+struct node_seen {
+        uint64_t holder;
+        uint64_t beat;
+        bool dead; /* declared so; its jobs are being rescued */
+        struct str host;
+        int32_t pid;
+};
+
+/* BEAT: raises the beat of `no.holder`. FENCED when that row is gone or declared dead. */
+struct ledger_beat {
+        struct ledger_batch base;
+        /* answers */
+        struct node_seen *nodes; /* all rows, this node's included */
+        uint32_t n_nodes;
+        struct job_id *cancels; /* running jobs of this holder with a cancel asked and not yet given
+                                   out by a beat of this holder */
+        uint32_t n_cancels;
+        bool changed; /* some other writer committed since this handle's last beat; MAY be always
+                         true */
+};
+
+/* BURY: step 1 (`forget` false): declare `victim` dead if its beat is still `seen_beat`; after that
+ * none of its claims or beats commit. Step 2 (`forget` true): delete its row, and what its finished
+ * transactions left in `commits`; done only when it holds no job. */
+struct ledger_bury {
+        struct ledger_batch base;
+        uint64_t victim, seen_beat;
+        bool any_beat; /* step 1 whatever the beat: the caller knows that the node is gone */
+        bool forget;
+        bool done; /* answer */
+};
+
+/* HELD: the jobs that `victim` claimed and that still run under its token, found through the ranges
+ * of `commits` in pages: after commit number `after`, at most `limit` commits. A read; the caller
+ * writes with FINISH, whose fence decides between two rescuers. */
+struct held_job {
+        struct job_id id;
+        int64_t ref;
+        uint32_t claim;
+        uint64_t token;
+        uint16_t attempt, max_attempts, snoozes;
+        uint8_t strikes;
+        bool cancel_asked;
+        struct str queue, type;
+};
+
+struct ledger_held {
+        struct ledger_batch base;
+        uint64_t victim;
+        uint64_t after; /* 0: from the first */
+        uint32_t limit;
+        /* answers */
+        struct held_job *jobs;
+        uint32_t n;
+        uint64_t
+            *covered; /* numbers of the claim commits that were read: retire them with the FINISH */
+        uint32_t n_covered;
+        bool more;
+};
+
+/* --- jobs come in -------------------------------------------------------------------------------
+ */
+
+/* Where a pending row waits. Only OFFERED rows are claimed from the ledger. */
+enum lane_band { BAND_OFFERED, BAND_BROKER, BAND_PARKED };
+
+enum submit_result {
+        SUBMIT_CREATED,
+        SUBMIT_EXISTS, /* same key, same payload: `existing` is the job. Also: this very id is there
+                        */
+        SUBMIT_CONFLICT, /* same key, other payload: nothing written; `existing` is the other job */
+        SUBMIT_UNSTORABLE, /* the store refused its data; a row dead(unstorable) without texts was
+                              written if `atomic` is false */
+        SUBMIT_UNDONE,     /* member of an atomic submission that failed through another member */
+};
+
+struct submit_row {
+        struct job_id id;
+        struct job_key key;
+        struct str key_text; /* as the producer wrote it; shown, never compared */
+        struct str queue, type;
+        enum job_state state; /* PENDING, SCHEDULED or DEAD */
+        enum job_reason reason;
+        enum lane_band band; /* when PENDING */
+        uint8_t priority;
+        uint16_t max_attempts;
+        uint32_t timeout_ms;
+        int64_t at_us;    /* SCHEDULED: wall time; used when after_us is 0 */
+        int64_t after_us; /* SCHEDULED: from the ledger's now */
+        int64_t deadline_us;
+        struct str content_type, headers, payload, tags; /* tags: ",a,b," or empty */
+        /* answers */
+        enum submit_result result;
+        struct job_id existing;
+        enum job_state existing_state;
+};
+
+/* One caller's request: one row, an array, or a page of NDJSON. */
+struct submission {
+        struct arena arena; /* rows and texts */
+        struct submit_row *rows;
+        uint32_t n;
+        bool atomic;                /* all rows or none: a CONFLICT undoes the others */
+        struct job_key request_key; /* Idempotency-Key: names the whole request */
+        uint8_t request_hash[16];   /* of the request's body */
+        /* answers */
+        bool refused;          /* the ledger could not be written: nothing of it exists */
+        char note[160];        /* why refused */
+        bool request_conflict; /* the request key was used with another body: nothing written */
+        struct submission *next;
+        void *cookie;
+};
+
+struct submission *submission_new(void);
+struct submission *submission_free(struct submission *s); /* NULL-safe, returns NULL */
+
+/* SUBMIT: many submissions in one transaction, each on its own: what fails in one leaves the
+ * others. Posting the same rows (same ids) again after an unknown commit says CREATED or EXISTS
+ * with its own id. With a request_key seen before and an equal hash, every row is EXISTS with the
+ * first answer's ids. Duplicate keys within the batch are treated as if they came one after the
+ * other. */
+struct ledger_submit {
+        struct ledger_batch base;
+        struct submission *list;
+        uint32_t rows; /* in all */
+};
+
+/* CLAIM: up to `want` OFFERED jobs of a queue whose type the roster serves, most urgent lane first,
+ * oldest first within it, at most `max_bytes` of payload (but one job at least). Sets running,
+ * claim + 1, attempt + 1, token, holder, started. Records the jobs in `commits`. Rows met on the
+ * way: a type that the roster does not serve moves to the parked band (pending, no_handler); a
+ * deadline in the past becomes dead(expired). FENCED when the holder's node row is gone or dead. */
+struct ledger_claim {
+        struct ledger_batch base;
+        struct str queue;
+        const struct roster *roster; /* referenced by the poster until the batch is back */
+        uint32_t want;
+        uint64_t max_bytes;
+        uint64_t token;
+        struct claim *got; /* in: an empty claim; out: filled. Passes to whoever reads the answer */
+        bool more;         /* there was at least one more to claim */
+        uint32_t parked, expired;
+};
+
+/* RECALL: what the claim transaction `of` took, as far as it still runs under `token`: the answer
+ * to a claim whose commit was unknown and turned out to have happened. */
+struct ledger_recall {
+        struct ledger_batch base;
+        struct commit_no of;
+        uint64_t token;
+        struct claim *got;
+};
+
+/* --- jobs end -----------------------------------------------------------------------------------
+ */
+
+struct finish_row {
+        struct job_id id;
+        int64_t ref; /* from the claim; 0: not known, found by id */
+        uint32_t claim;
+        uint64_t token;
+        enum job_state to; /* a legal edge from running */
+        enum job_reason reason;
+        enum error_class error;
+        uint16_t attempt; /* the values to store: one less when it was not spent */
+        uint16_t snoozes;
+        uint8_t strikes;
+        bool
+            keep_attempt; /* write a row of `attempts`: a try that failed and did not end the job */
+        int64_t after_us; /* RETRYING, SCHEDULED: due so long after the ledger's now */
+        int64_t started_us, ended_us; /* wall time of the try; 0: never started */
+        uint16_t worker;
+        int32_t worker_pid;
+        struct str error_text, build; /* build id of the plug-in */
+        struct str result, result_type;
+        struct submission *children; /* inserted in the same transaction when `to` is COMPLETED and
+                                        the fence holds; else not at all */
+        bool stale; /* answer: the fence did not match, nothing of the row was written */
+};
+
+/* FINISH: verdicts, each fenced by (id, claim, token, running). `retire`: claim commits all of
+ * whose jobs have ended durably; their `commits` rows are deleted in the same transaction. For
+ * state PENDING the row goes back to its lane by its own priority and seq, in the OFFERED band. */
+struct ledger_finish {
+        struct ledger_batch base;
+        struct finish_row *rows;
+        uint32_t n;
+        struct commit_no *retire;
+        uint32_t n_retire;
+        uint32_t stale; /* answer: how many rows were */
+};
+
+/* --- operators ----------------------------------------------------------------------------------
+ */
+
+enum cancel_result { CANCEL_DONE, CANCEL_ASKED, CANCEL_TERMINAL, CANCEL_NOT_FOUND };
+
+/* CANCEL: waiting → cancelled(operator): DONE. Running → its row remembers the request, the holder
+ * is told with its next beat: ASKED. Terminal: nothing written. */
+struct ledger_cancel {
+        struct ledger_batch base;
+        struct job_id id;
+        enum cancel_result result;
+        enum job_state state; /* before */
+        uint64_t holder;      /* when ASKED */
+};
+
+enum requeue_result {
+        REQUEUE_DONE, /* dead, cancelled → pending, generation + 1, attempt and strikes from 0 */
+        REQUEUE_NOW,  /* scheduled, retrying → pending now */
+        REQUEUE_UNCHANGED, /* pending already */
+        REQUEUE_REFUSED,   /* running, completed */
+        REQUEUE_NOT_FOUND,
+};
+
+struct ledger_requeue {
+        struct ledger_batch base;
+        struct job_id id;
+        enum requeue_result result;
+        enum job_state state; /* before */
+};
+
+/* --- duties -------------------------------------------------------------------------------------
+ */
+
+/* DUE: up to `limit` scheduled and retrying rows whose time has come → pending, offered. */
+struct ledger_due {
+        struct ledger_batch base;
+        uint32_t limit;
+        uint32_t moved;
+        int64_t next_us; /* until the next one is due, by the ledger's clock; -1: none waits */
+};
+
+/* UNPARK: up to `limit` parked rows whose type the roster serves → offered. */
+struct ledger_unpark {
+        struct ledger_batch base;
+        const struct roster *roster;
+        uint32_t limit;
+        uint32_t moved;
+};
+
+/* FOLD: adds the counters' deltas up. */
+struct ledger_fold {
+        struct ledger_batch base;
+};
+
+/* RESOLVE: the fate of the numbered transaction `of`: inserts its number; if it is there the
+ * transaction happened, if it goes in it never can. */
+struct ledger_resolve {
+        struct ledger_batch base;
+        struct commit_no of;
+        bool happened;
+};
+
+/* --- reads --------------------------------------------------------------------------------------
+ */
+
+struct attempt_row {
+        uint16_t attempt;
+        uint32_t generation, claim;
+        enum error_class error;
+        struct str error_text, build;
+        uint64_t holder;
+        uint16_t worker;
+        int32_t worker_pid;
+        int64_t started_us, ended_us;
+};
+
+/* A job as people see it. Times are wall µs, 0: none. */
+struct job_row {
+        struct job_id id;
+        struct str queue, type, key_text, content_type, headers, payload, tags;
+        enum job_state state;
+        enum job_reason reason;
+        enum lane_band band; /* when PENDING */
+        uint8_t priority, strikes;
+        uint16_t attempt, max_attempts, snoozes;
+        uint32_t generation, claim, timeout_ms;
+        uint64_t holder;
+        bool cancel_asked;
+        int64_t created_us, due_us, deadline_us, started_us, finished_us;
+        struct attempt_row
+            last; /* the try that ended the job, or the last failed one; error NONE: none */
+        struct str result, result_type;
+        struct attempt_row *attempts; /* SHOW only: tries that did not end the job, oldest first */
+        uint32_t n_attempts;
+};
+
+/* SHOW: one job, by id, or by (queue, key) when key.set. */
+struct ledger_show {
+        struct ledger_batch base;
+        struct job_id id;
+        struct job_key key;
+        struct str queue;
+        bool found;
+        struct job_row row;
+};
+
+/* LIST: newest first, below `before` when that is set. Rows come without payload, headers, result.
+ */
+struct ledger_list {
+        struct ledger_batch base;
+        int state;                   /* enum job_state, or -1: any */
+        struct str type, queue, tag; /* empty: any; type may be a pattern */
+        int64_t since_us;            /* created at or after; 0: any */
+        bool has_before;
+        struct job_id before;
+        uint32_t limit; /* 1 to 1000 */
+        struct job_row *rows;
+        uint32_t n;
+        bool more;
+};
+
+struct queue_stat {
+        struct str queue;
+        uint64_t jobs[JOB_STATE_COUNT];
+        uint64_t parked;           /* of the pending: no handler for their type */
+        int64_t oldest_pending_us; /* created; 0: none */
+};
+
+struct ledger_stats {
+        struct ledger_batch base;
+        struct queue_stat *queues;
+        uint32_t n;
+};
+
+/* --- the seam -----------------------------------------------------------------------------------
+ */
+
+struct ledger {
+        const struct ledger_ops *ops;
+};
+
+struct ledger_ops {
+        const char *scheme; /* of the URL: "sqlite", "postgres", "sim" */
+
+        /* MUST take the batch (its poster may touch it again only after dispatch() gave it back)
+         * and MUST NOT block. Engine's thread. A batch posted to a ledger that is not reachable
+         * comes back REFUSED. */
+        void (*post)(struct ledger *l, struct ledger_batch *b /* takes b */);
+
+        /* Fills at most max entries with what the engine's poll shall watch; returns how many. */
+        uint32_t (*pollfds)(struct ledger *l, struct pollfd *fds, uint32_t max);
+
+        /* When dispatch() wants to be called even if no descriptor is ready, on the monotonic
+         * clock; INT64_MAX: never. */
+        int64_t (*deadline_ns)(struct ledger *l);
+
+        /* Hands back, as a list in order of completion, every batch that has an answer. Engine's
+         * thread. */
+        struct ledger_batch *(*dispatch)(struct ledger *l, int64_t now_ns);
+
+        /* Waits for the posted batches, closes, frees. NULL-safe, returns NULL. */
+        struct ledger *(*close)(struct ledger *l);
+};
+
+/* Batches are allocated and freed through these, whatever their kind: base.arena goes with them,
+ * and a claim that nobody took. op must be set. */
+struct ledger_batch *ledger_batch_new(enum ledger_op op);
+struct ledger_batch *ledger_batch_free(struct ledger_batch *b); /* NULL-safe, returns NULL */
+
+/* Asserted downcasts: LEDGER_AS(claim, CLAIM, b). */
+#define LEDGER_AS(kind, OP, b)                                                                     \
+        ({                                                                                         \
+                struct ledger_batch *b_ = (b);                                                     \
+                if (b_->op != LEDGER_##OP) {                                                       \
+                        __builtin_trap();                                                          \
+                }                                                                                  \
+                (struct ledger_##kind *)b_;                                                        \
+        })
+
+/* The order in which pending rows are claimed, as one number: band, then priority (9 first), then
+ * seq. For parked rows: band, then 24 bits of the type's hash, so that a parked type is one range
+ * of the index. Shared by all ledgers so that they agree. */
+int64_t lane_value(enum lane_band band, uint8_t priority, int64_t seq);
+int64_t lane_parked(struct str type, int64_t seq);
+void lane_range(enum lane_band band, int64_t *ret_first, int64_t *ret_last);
+void lane_parked_range(struct str type, int64_t *ret_first, int64_t *ret_last);
+
+#endif

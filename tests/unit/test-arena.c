@@ -1,0 +1,54 @@
+/* The bump allocator: alignment, growth, reset, texts. */
+#include "core/arena.h"
+#include "tests/unit/unit.h"
+
+static void test_pieces_do_not_overlap(void)
+{
+        struct arena a = {0};
+        char *last = NULL;
+        for (int i = 1; i < 3000; i++) {
+                char *p = arena_alloc(&a, (size_t)i);
+                CU_ASSERT_PTR_NOT_NULL_FATAL(p);
+                CU_ASSERT((uintptr_t)p % 16 == 0);
+                memset(p, i & 0xff, (size_t)i);
+                if (last) {
+                        CU_ASSERT(last[0] == (char)((i - 1) & 0xff) && last[i - 2] == (char)((i - 1) & 0xff));
+                }
+                last = p;
+        }
+        arena_deinit(&a);
+        CU_ASSERT(a.bytes == 0);
+}
+
+static void test_reset_keeps_one_chunk(void)
+{
+        struct arena a = {0};
+        for (int i = 0; i < 1000; i++) {
+                arena_alloc(&a, 100);
+        }
+        size_t before = a.bytes;
+        arena_reset(&a);
+        CU_ASSERT(a.bytes < before && a.bytes > 0);
+        size_t kept = a.bytes;
+        arena_alloc(&a, 100);
+        CU_ASSERT(a.bytes == kept);
+        arena_deinit(&a);
+}
+
+static void test_texts_end_with_nul(void)
+{
+        struct arena a = {0};
+        struct str s = arena_str(&a, STR("a\0b"));
+        CU_ASSERT(s.n == 3 && memcmp(s.p, "a\0b", 4) == 0);
+        struct str f = arena_printf(&a, "%s-%d", "x", 42);
+        CU_ASSERT(str_eq(f, STR("x-42")) && f.p[f.n] == 0);
+        CU_ASSERT_PTR_NULL(arena_alloc(&a, SIZE_MAX / 2));
+        arena_deinit(&a);
+}
+
+UNIT_TESTS = {
+    {"pieces are aligned and do not overlap", test_pieces_do_not_overlap},
+    {"reset keeps one chunk", test_reset_keeps_one_chunk},
+    {"texts end with a NUL, sizes out of reach are refused", test_texts_end_with_nul},
+};
+UNIT_MAIN("arena")
