@@ -2,6 +2,12 @@
  * The configuration model: plain data, and one table of every key (name, type, range, default,
  * help) that parses, validates, prints `skep config show` and the reference page. Reading files,
  * the environment and flags is the daemon's; here is only what a key means.
+ *
+ * A value has one text form, the one config_set() reads and config_show() writes: `4`, `30s`, `1M`,
+ * `0.2`, `exponential`, `email.>,sms.*`. config_literal() turns it into what a file would hold.
+ *
+ * Every key of the whole lives in a section ("http.socket"), so that its name in the environment
+ * has a double underscore and is told apart from the variables of other programs.
  */
 #ifndef SKEP_CORE_CONFIG_H
 #define SKEP_CORE_CONFIG_H
@@ -10,9 +16,16 @@
 #include "core/base.h"
 #include "core/retry.h"
 
+#define CONFIG_QUEUES_MAX     256
+#define CONFIG_TRANSPORTS_MAX 64
+#define CONFIG_OPTIONS_MAX    1024
+#define QUEUE_NAME_MAX        64
+#define CONFIG_NOTE_MAX       512 /* room that the longest note of this file needs */
+
 /* Where a value came from, for `config show --origin` and error messages. */
 struct config_origin {
-        struct str source; /* a file's path, "environment", "flag", "default" */
+        struct str source; /* a file's path, "environment NAME", "flag --name", "credential NAME";
+                              empty: the default */
         int line;          /* 0: none */
 };
 
@@ -26,14 +39,17 @@ struct queue_config {
         uint32_t priority;    /* default of its jobs, 0 to 9 */
         uint32_t timeout_ms;  /* per attempt; 0: none */
         struct retry_policy retry;
+        struct config_origin *origins; /* as config_queue_keys counts; NULL: all are defaults */
 };
 
 struct transport_config {
         struct str name, url;
+        struct config_origin *origins; /* as config_transport_keys counts, or NULL */
 };
 
 struct handler_option_config {
         struct str type, name, value;
+        struct config_origin origin;
 };
 
 struct config {
@@ -55,62 +71,116 @@ struct config {
         uint32_t shutdown_grace_ms;       /* 30 s */
         uint32_t probe_timeout_ms;        /* 5 s: a plug-in's constructor may take so long */
         struct str log_level, log_format; /* debug info warn error; auto logfmt json */
+        struct config_origin *origins;    /* as config_keys counts; NULL: all are defaults */
 };
 
-/* --- the table
- * ------------------------------------------------------------------------------------ */
+/* --- the table -------------------------------------------------------------------------------- */
 
 enum config_type {
-        CONFIG_TEXT,
-        CONFIG_COUNT,
-        CONFIG_DURATION,
-        CONFIG_SIZE,
-        CONFIG_RATIO,
-        CONFIG_CHOICE,
-        CONFIG_TEXTS
+        CONFIG_TEXT,     /* min to max bytes, no control characters */
+        CONFIG_COUNT,    /* a whole number */
+        CONFIG_DURATION, /* in milliseconds */
+        CONFIG_SIZE,     /* in bytes */
+        CONFIG_RATIO,    /* in thousandths */
+        CONFIG_CHOICE,   /* a struct str, or an enum that counts the choices in their order */
+        CONFIG_TEXTS,    /* min to max texts; two fields: struct str *, then uint32_t */
 };
 
 struct config_key {
         const char *name; /* dotted: "http.socket"; within a queue: "retry.base" */
         enum config_type type;
-        size_t offset;        /* in struct config or struct queue_config */
-        const char *fallback; /* as it would be written in a file */
+        size_t offset, size;  /* in struct config, queue_config or transport_config */
+        const char *fallback; /* in its text form */
         int64_t min, max;     /* of the stored unit */
         const char *choices;  /* CONFIG_CHOICE: "exponential linear fixed" */
-        bool secret;          /* shown as *** (URL passwords are always masked) */
         const char *help;     /* one sentence, with the unit */
+        bool secret;          /* shown as *** (URL passwords are always masked) */
+        bool by_file;         /* NAME_file may be given instead: the file that holds the value */
 };
 
-extern const struct config_key config_keys[];       /* of the whole, ends with name NULL */
-extern const struct config_key config_queue_keys[]; /* of a queue, ends with name NULL */
+extern const struct config_key config_keys[];           /* of the whole, ends with name NULL */
+extern const struct config_key config_queue_keys[];     /* of a queue, ends with name NULL */
+extern const struct config_key config_transport_keys[]; /* of a transport, ends with name NULL */
 
-/* Fills in all defaults and the one queue `default` when there is none. -ENOMEM. */
-int config_init(struct config *c);
+/* The first key of each, the name, says which queue an entry of a file means. */
+#define CONFIG_QUEUE_KEY_NAME 0
+
+/* Fills in all defaults and the one queue `default`. -ENOMEM.
+ * libconfig exports a config_init of its own; the label keeps the two apart in one program, and the
+ * one file that includes libconfig.h does not include this header. */
+int config_init(struct config *c) __asm__("skep_config_init");
 void config_deinit(struct config *c);
 
-/* Sets one key from its text form; `base` is a struct config or struct queue_config. > 0: refused,
- * note says what is allowed ("workers: 300 is not allowed; 1 to 256"). */
+/* Appends one with all defaults; name is copied. -ENOMEM, or > 0 when there are too many. Pointers
+ * to earlier ones are stale after it. */
+#define CONFIG_FULL 1
+int config_queue_add(struct config *c, struct str name, struct queue_config **ret);
+int config_transport_add(struct config *c, struct str name, struct transport_config **ret);
+int config_option_add(struct config *c, struct handler_option_config **ret);
+
+/* Sets one key from its text form; `base` is the struct that k's table belongs to. > 0: refused,
+ * note says what is allowed ("handlers.workers: 300 is not allowed; 1 to 256"). */
 #define CONFIG_REFUSED 1
 int config_set(void *base, struct arena *a, const struct config_key *k, struct str value,
                char *note, size_t note_size);
 
-/* The value's text form, as a file would write it; secrets masked. */
+/* The value's text form; secrets and passwords within URLs masked. {NULL, 0}: out of memory. */
 struct str config_show(const void *base, struct arena *a, const struct config_key *k);
 
-/* The name in `keys` nearest to what was written, or NULL: for "did you mean". */
+/* A text form as a file would hold it: "30s" in quotes, [ "a", "b" ]. {NULL, 0}: out of memory. */
+struct str config_literal(struct arena *a, const struct config_key *k, struct str text);
+
+/* What a key allows, for people: "1 to 256", "one of debug, info, warn, error". */
+void config_allowed(const struct config_key *k, char *ret_text, size_t size);
+
+/* The text with passwords of URLs (user:password@, ?password=) replaced by ***. */
+struct str config_mask(struct arena *a, struct str text);
+bool config_has_password(struct str text);
+
+/* The name in `keys` nearest to what was written, or NULL: for "did you mean". The distance is of
+ * the last part alone when `written` has no dot. */
 const char *config_nearest(const struct config_key *keys, struct str written);
 
-/* What no single key can tell: duplicate queues, unknown transports, tied patterns, empty names. >
- * 0 with note. */
+/* Changed, missing, added and swapped letters between two texts, in any case; of the first 64. */
+uint32_t config_distance(struct str a, struct str b);
+
+/* What no single key can tell: duplicate queues, unknown transports, tied patterns, empty names.
+ * config_check: > 0 with the first complaint's note. config_complaints: all of them, by callback
+ * with the origin of the value that is to blame; returns how many. */
 int config_check(const struct config *c, char *note, size_t note_size);
+typedef void config_complain_fn(void *ctx, struct config_origin where, const char *note);
+uint32_t config_complaints(const struct config *c, config_complain_fn *complain, void *ctx);
 
 /* Index of the queue for a type (most literal pattern), or of `default`, or -1. */
 int config_queue_for(const struct config *c, struct str type);
 int config_queue_named(const struct config *c, struct str name);
 
-/* Durations "250ms" "30s" "5m" "2h" "7d" (a bare 0 too) to milliseconds; sizes "64k" "1M" "2G" to
- * bytes. */
+/* Durations "250ms" "30s" "5m" "2h" "7d" (a bare 0 too) to milliseconds; sizes "512" "64k" "1M"
+ * "2G" (powers of 1024, either case) to bytes. The other way the largest unit that divides evenly.
+ */
 bool duration_parse(struct str text, int64_t *ret_ms);
 bool size_parse(struct str text, int64_t *ret_bytes);
+#define DURATION_TEXT_MAX 24
+void duration_text(int64_t ms, char ret_text[static DURATION_TEXT_MAX]);
+void size_text(int64_t bytes, char ret_text[static DURATION_TEXT_MAX]);
+
+/* --- places ------------------------------------------------------------------------------------
+ */
+
+/* What decides where files live: values of the environment, each NULL when unset. */
+struct config_surroundings {
+        bool root;
+        const char *home, *xdg_config_home, *xdg_state_home, *xdg_runtime_dir;
+        const char *state_directory, *runtime_directory; /* a service manager's: they win */
+};
+
+struct config_places {
+        struct str state_dir, http_socket;
+        struct str files[2]; /* where a config file is looked for, in order; the rest empty */
+};
+
+/* The defaults for this user: root and services in /var/lib, /run and /etc, others in their XDG
+ * folders. The daemon and the CLI must agree, so it is told once. -ENOMEM. */
+int config_places(const struct config_surroundings *s, struct arena *a, struct config_places *ret);
 
 #endif

@@ -113,6 +113,8 @@ enum engine_action_kind {
         ACT_GIVE,   /* give `jobs` (n) to worker `worker`, in order */
         ACT_RECALL, /* take back what has not started, from `position` on; tell engine_recalled() at
                        once */
+        ACT_LEASE,  /* no worker may start a job after `until_ns` (monotonic), unless a later lease
+                       says so */
         ACT_ASK,    /* raise the cancel flag at `position` with `why` (enum skep_why) */
         ACT_KILL,   /* SIGKILL the worker */
         ACT_RETIRE, /* let the worker end after its last job */
@@ -130,6 +132,7 @@ struct engine_action {
         enum engine_action_kind kind;
         uint32_t worker, position, n;
         int why, level;
+        int64_t until_ns;
         union {
                 struct ledger_batch *batch;
                 struct job *const *jobs;
@@ -152,7 +155,9 @@ struct engine *engine_new(const struct engine_config *c);
 struct engine *
 engine_free(struct engine *e); /* NULL-safe, returns NULL; batches still posted stay the ledger's */
 
-/* Appends to *actions, which the caller empties between steps (n = 0). */
+/* Appends to *actions, which the caller empties between steps (n = 0). When engine_view.holder has
+ * changed after a step, the carrier must have written it down durably (for the EV_FORMER of its
+ * successor) before it carries the actions out. Actions are carried out in order. */
 void engine_step(struct engine *e, const struct engine_event *ev, struct instant now,
                  struct engine_actions *actions);
 

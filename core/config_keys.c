@@ -1,0 +1,107 @@
+/*
+ * Every key there is: the one place that a new setting is written down. What is not in these tables
+ * cannot be configured, and the reference page, the example file, the checks and `did you mean` all
+ * come from here. Values that no key states (queue names, handler options) have no row.
+ */
+#include "core/config.h"
+#include "core/job.h"
+
+#define SECOND INT64_C(1000)
+#define MINUTE (60 * SECOND)
+#define HOUR   (60 * MINUTE)
+#define DAY    (24 * HOUR)
+#define YEAR   (365 * DAY)
+#define KIB    INT64_C(1024)
+#define MIB    (1024 * KIB)
+
+#define PATH_BYTES   4095
+#define SOCKET_BYTES 107 /* sun_path, less its NUL */
+#define URL_BYTES    2048
+#define TYPES_MAX    256
+
+#define OF(type, field) offsetof(struct type, field), sizeof(((struct type *)NULL)->field)
+#define WHOLE(field)    OF(config, field)
+#define QUEUE(field)    OF(queue_config, field)
+
+#define X(name, text) text " "
+static const char backoffs[] = BACKOFFS(X);
+#undef X
+
+const struct config_key config_keys[] = {
+    {"ledger.url", CONFIG_TEXT, WHOLE(ledger_url), "sqlite:/var/lib/skep/skep.db", 1, URL_BYTES,
+     .by_file = true,
+     .help =
+         "The durable record of all jobs, as a URL: sqlite:PATH or sqlite::memory:. Without it: "
+         "skep.db within node.state_dir."},
+    {"node.state_dir", CONFIG_TEXT, WHOLE(state_dir), "/var/lib/skep", 1, PATH_BYTES,
+     .help = "Folder of this node alone: its lock, its run pages and, by default, its ledger."},
+    {"node.beat", CONFIG_DURATION, WHOLE(beat_ms), "1s", 50, 10 * SECOND,
+     .help = "How often the node tells the ledger that it lives, as a duration."},
+    {"node.lease", CONFIG_DURATION, WHOLE(lease_ms), "15s", 200, 10 * MINUTE,
+     .help = "How long a node may be silent before others rescue its jobs, as a duration; at least "
+             "three beats."},
+    {"node.shutdown_grace", CONFIG_DURATION, WHOLE(shutdown_grace_ms), "30s", 0, HOUR,
+     .help = "How long running jobs may go on after the node was asked to stop, as a duration."},
+    {"handlers.dir", CONFIG_TEXT, WHOLE(handlers_dir), "/usr/lib/skep/handlers", 1, PATH_BYTES,
+     .help = "Folder that is watched for plug-ins (.so files)."},
+    {"handlers.workers", CONFIG_COUNT, WHOLE(workers), "2", 1, 256,
+     .help = "Number of worker processes in which handlers run, one job at a time each."},
+    {"handlers.cancel_grace", CONFIG_DURATION, WHOLE(cancel_grace_ms), "5s", 0, HOUR,
+     .help = "From asking a handler to stop (cancel, time-out) to killing its worker, as a "
+             "duration."},
+    {"handlers.probe_timeout", CONFIG_DURATION, WHOLE(probe_timeout_ms), "5s", 100, MINUTE,
+     .help = "How long a new plug-in may take to load before it is refused, as a duration."},
+    {"jobs.payload_max", CONFIG_SIZE, WHOLE(payload_max), "1M", KIB, 64 * MIB,
+     .help = "The largest payload of a job, in bytes or with k, M."},
+    {"http.socket", CONFIG_TEXT, WHOLE(http_socket), "/run/skep/skep.sock", 1, SOCKET_BYTES,
+     .help = "Path of the Unix socket of the HTTP API."},
+    {"http.listen", CONFIG_TEXT, WHOLE(http_listen), "", 0, 255,
+     .help = "Address and port of the HTTP API over TCP, such as 127.0.0.1:8290 or [::1]:8290; "
+             "loopback only, and only with http.token_file. Empty: no TCP."},
+    {"http.token_file", CONFIG_TEXT, WHOLE(http_token_file), "", 0, PATH_BYTES,
+     .help = "File with the tokens that HTTP over TCP asks for, one per line; not readable by "
+             "others. Empty: none."},
+    {"log.level", CONFIG_CHOICE, WHOLE(log_level), "info", .choices = "debug info warn error",
+     .help = "The least important messages that are logged."},
+    {"log.format", CONFIG_CHOICE, WHOLE(log_format), "auto", .choices = "auto logfmt json",
+     .help = "Form of log lines; auto is logfmt on a terminal and JSON elsewhere."},
+    {0},
+};
+
+const struct config_key config_queue_keys[] = {
+    [CONFIG_QUEUE_KEY_NAME] = {"name", CONFIG_TEXT, QUEUE(name), "default", 1, QUEUE_NAME_MAX,
+                               .help = "The queue's name; an entry with the name of an earlier one "
+                                       "changes that one key by key."},
+    {"transport", CONFIG_TEXT, QUEUE(transport), "", 0, 64,
+     .help = "Name of the transport that brings its jobs. Empty: they come from the ledger alone."},
+    {"types", CONFIG_TEXTS, QUEUE(types), "", 0, TYPES_MAX,
+     .help = "Patterns of job types that belong here when a job names no queue; * is one token, > "
+             "is one or more at the end."},
+    {"default_type", CONFIG_TEXT, QUEUE(default_type), "", 0, 255,
+     .help = "Type of jobs that arrive without one. Empty: they are refused."},
+    {"concurrency", CONFIG_COUNT, QUEUE(concurrency), "0", 0, 256,
+     .help = "Number of this node's workers that may hold its jobs at once; 0: all of them."},
+    {"priority", CONFIG_COUNT, QUEUE(priority), "5", 0, PRIORITY_MAX,
+     .help = "Priority of jobs that state none; 9 is first, 0 is last."},
+    {"timeout", CONFIG_DURATION, QUEUE(timeout_ms), "0", 0, 30 * DAY,
+     .help = "Time limit of one attempt where neither job nor handler sets one, as a duration; 0: "
+             "none."},
+    {"retry.max_attempts", CONFIG_COUNT, QUEUE(retry.max_attempts), "3", 1, 1000,
+     .help = "Number of attempts before a job is dead, the first included."},
+    {"retry.backoff", CONFIG_CHOICE, QUEUE(retry.backoff), "exponential", .choices = backoffs,
+     .help = "How the delay between attempts grows: doubled each time, by the base each time, or "
+             "not at all."},
+    {"retry.base", CONFIG_DURATION, QUEUE(retry.base_ms), "1s", 0, YEAR,
+     .help = "Delay after the first attempt, as a duration."},
+    {"retry.cap", CONFIG_DURATION, QUEUE(retry.cap_ms), "10m", 0, YEAR,
+     .help = "The longest delay before jitter, as a duration."},
+    {"retry.jitter", CONFIG_RATIO, QUEUE(retry.jitter_permille), "0.2", 0, 1000,
+     .help = "Random part of each delay, as a share of it: 0.2 is up to 20 % shorter or longer."},
+    {0},
+};
+
+const struct config_key config_transport_keys[] = {
+    {"url", CONFIG_TEXT, OF(transport_config, url), "", 1, URL_BYTES, .by_file = true,
+     .help = "Where the broker is, as a URL."},
+    {0},
+};

@@ -1,0 +1,415 @@
+/*
+ * The step: one event in, decisions out. Each event changes the books; then every pump looks at
+ * them once and says what is to be done now. The order of the pumps is the order of a job's way, so
+ * that one step carries it as far as it can go.
+ */
+#include "core/engine_inner.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int64_t engine_min(int64_t a, int64_t b)
+{
+        return a < b ? a : b;
+}
+
+/* xoshiro256** (Blackman, Vigna: "Scrambled linear pseudorandom number generators", 2018) */
+uint64_t engine_random(struct engine *e)
+{
+        uint64_t *s = e->random;
+        uint64_t x = s[1] * 5;
+        uint64_t result = (x << 7 | x >> 57) * 9;
+        uint64_t t = s[1] << 17;
+        s[2] ^= s[0];
+        s[3] ^= s[1];
+        s[1] ^= s[2];
+        s[0] ^= s[3];
+        s[2] ^= t;
+        s[3] = s[3] << 45 | s[3] >> 19;
+        return result;
+}
+
+struct engine_action *engine_act(struct engine *e, enum engine_action_kind kind)
+{
+        struct engine_actions *out = e->out;
+        if (out->n == out->capacity) {
+                uint32_t capacity = out->capacity ? out->capacity * 2 : 64;
+                struct engine_action *grown = realloc(out->list, capacity * sizeof *grown);
+                if (!grown) {
+                        out->out_of_memory = true;
+                        return NULL;
+                }
+                out->list = grown;
+                out->capacity = capacity;
+        }
+        struct engine_action *a = &out->list[out->n++];
+        *a = (struct engine_action){.kind = kind};
+        return a;
+}
+
+void engine_note(struct engine *e, int level, const struct job_id *job, const char *fmt, ...)
+{
+        char text[512];
+        va_list args;
+        va_start(args, fmt);
+        vsnprintf(text, sizeof text, fmt, args);
+        va_end(args);
+        struct engine_action *a = engine_act(e, ACT_NOTE);
+        if (a) {
+                a->level = level;
+                a->text = arena_str(&e->notes, str_of(text));
+                a->job = job ? *job : (struct job_id){0};
+        }
+}
+
+static char *copy_text(struct str s)
+{
+        char *p = malloc((size_t)s.n + 1);
+        if (p) {
+                memcpy(p, s.p ? s.p : "", s.n);
+                p[s.n] = 0;
+        }
+        return p;
+}
+
+struct engine *engine_new(const struct engine_config *c)
+{
+        struct engine *e = calloc(1, sizeof *e);
+        if (!e) {
+                return NULL;
+        }
+        e->config = c->config;
+        memcpy(e->random, c->seed, sizeof e->random);
+        e->pid = c->pid;
+        char *host = copy_text(c->host), *version = copy_text(c->version);
+        e->host = (struct str){host, c->host.n};
+        e->version = (struct str){version, c->version.n};
+        e->later_ns = NEVER;
+        e->ledger_up = true;
+        if (!host || !version || queues_configure(e, c->config) < 0) {
+                return engine_free(e);
+        }
+        return e;
+}
+
+static void free_list(struct ledger_batch *b)
+{
+        while (b) {
+                struct ledger_batch *next = b->next;
+                ledger_batch_free(b);
+                b = next;
+        }
+}
+
+struct engine *engine_free(struct engine *e)
+{
+        if (!e) {
+                return NULL;
+        }
+        free_list(e->later);
+        free_list(e->told);
+        for (uint32_t l = 0; l < LEDGER_LANES; l++) {
+                free_list(e->held[l]);
+        }
+        struct ledger_finish *ends[] = {e->filling, e->unwritten};
+        for (uint32_t i = 0; i < ARRAY_LEN(ends); i++) {
+                struct claim *c = ends[i] ? ends[i]->base.cookie : NULL;
+                while (c) {
+                        struct claim *next = c->next;
+                        claim_free(c);
+                        c = next;
+                }
+                ledger_batch_free(ends[i] ? &ends[i]->base : NULL);
+        }
+        while (e->claims) {
+                struct claim *next = e->claims->next;
+                claim_free(e->claims);
+                e->claims = next;
+        }
+        while (e->waiting) {
+                struct submission *next = e->waiting->next;
+                submission_free(e->waiting);
+                e->waiting = next;
+        }
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                free((char *)e->queues[i].name.p);
+                free(e->queues[i].ready.slots);
+        }
+        free(e->queues);
+        free(e->former);
+        arena_deinit(&e->former_arena);
+        arena_deinit(&e->notes);
+        roster_unref(e->roster);
+        free((char *)e->host.p);
+        free((char *)e->version.p);
+        free(e);
+        return NULL;
+}
+
+/* --- events
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+static void read_answered(struct engine *e, struct ledger_batch *b)
+{
+        struct engine_action *a = engine_act(e, ACT_READ);
+        if (a) {
+                a->batch = b;
+                a->cookie = b->cookie;
+        } else {
+                ledger_batch_free(b);
+        }
+}
+
+static void ledger_reached(struct engine *e, const struct ledger_batch *b)
+{
+        bool up = b->outcome != LEDGER_REFUSED && b->outcome != LEDGER_UNKNOWN;
+        if (b->op == LEDGER_BEAT || b->op == LEDGER_REGISTER || b->op == LEDGER_FINISH || up) {
+                if (up != e->ledger_up) {
+                        engine_note(e, up ? 5 : 3, NULL,
+                                    up ? "the ledger answers again" : "the ledger refuses: %s",
+                                    b->note);
+                }
+                e->ledger_up = up;
+        }
+}
+
+static void ledger_answered(struct engine *e, struct ledger_batch *b)
+{
+        ledger_reached(e, b);
+        switch (b->op) {
+        case LEDGER_SUBMIT: submit_answered(e, LEDGER_AS(submit, SUBMIT, b)); break;
+        case LEDGER_CLAIM: claim_answered(e, LEDGER_AS(claim, CLAIM, b)); break;
+        case LEDGER_RECALL: recall_answered(e, LEDGER_AS(recall, RECALL, b)); break;
+        case LEDGER_RESOLVE: resolve_answered(e, LEDGER_AS(resolve, RESOLVE, b)); break;
+        case LEDGER_CANCEL:
+        case LEDGER_REQUEUE: operator_answered(e, b); break;
+        case LEDGER_HELD: rescue_answered(e, b); break;
+        case LEDGER_BURY:
+                if (e->leaving) {
+                        e->stopped = true;
+                        engine_act(e, ACT_STOPPED);
+                        ledger_batch_free(b);
+                } else {
+                        rescue_answered(e, b);
+                }
+                break;
+        case LEDGER_FINISH:
+                if (e->rescue.writing == LEDGER_AS(finish, FINISH, b)) {
+                        rescue_answered(e, b);
+                } else {
+                        finish_answered(e, LEDGER_AS(finish, FINISH, b));
+                }
+                break;
+        case LEDGER_SHOW:
+        case LEDGER_LIST:
+        case LEDGER_STATS: read_answered(e, b); break;
+        default: duty_answered(e, b); break;
+        }
+}
+
+static void drain_start(struct engine *e)
+{
+        if (e->draining) {
+                return;
+        }
+        int64_t grace = (int64_t)e->config->shutdown_grace_ms * NS_PER_MS;
+        int64_t soft = (int64_t)e->config->cancel_grace_ms * NS_PER_MS;
+        e->draining = true;
+        e->drain_kill_ns = e->now.mono_ns + grace;
+        e->drain_ask_ns = e->drain_kill_ns - (soft < grace ? soft : grace / 2);
+        e->drain_give_up_ns = e->drain_kill_ns + NS_PER_S;
+        submit_refuse_all(e, "skepd is stopping");
+        recall_unstarted(e);
+}
+
+static void take_event(struct engine *e, const struct engine_event *ev)
+{
+        switch (ev->kind) {
+        case EV_START: e->started = true; break;
+        case EV_FORMER:
+                if (rescue_former(e, ev->former.holder, ev->former.jobs, ev->former.n) < 0) {
+                        e->out->out_of_memory = true;
+                }
+                break;
+        case EV_TIMER:
+                e->looked_ns = e->now.mono_ns;
+                worker_watch(e);
+                break;
+        case EV_LEDGER: ledger_answered(e, ev->batch); break;
+        case EV_SUBMIT: submit_arrived(e, ev->submissions); break;
+        case EV_CANCEL:
+                operator_arrived(e, LEDGER_CANCEL, &ev->operator_.id, ev->operator_.cookie);
+                break;
+        case EV_REQUEUE:
+                operator_arrived(e, LEDGER_REQUEUE, &ev->operator_.id, ev->operator_.cookie);
+                break;
+        case EV_READ: post_batch(e, ev->batch); break;
+        case EV_ROSTER: worker_roster(e, ev->roster); break;
+        case EV_CONFIG:
+                e->config = ev->config;
+                if (queues_configure(e, ev->config) < 0) {
+                        e->out->out_of_memory = true;
+                }
+                break;
+        case EV_WORKER_UP: worker_up(e, ev->up.worker, ev->up.generation); break;
+        case EV_VERDICTS:
+                worker_verdicts(e, ev->verdicts.worker, ev->verdicts.first, ev->verdicts.n,
+                                ev->verdicts.list);
+                break;
+        case EV_SEEN:
+                worker_seen(e, ev->seen.worker, ev->seen.running, ev->seen.position,
+                            ev->seen.since_ns);
+                break;
+        case EV_WORKER_GONE: worker_gone(e, ev); break;
+        case EV_DRAIN: drain_start(e); break;
+        }
+}
+
+/* --- the end of a drain
+ * ------------------------------------------------------------------------------------------- */
+
+static bool all_ended(const struct engine *e)
+{
+        bool coming = false;
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                coming |= e->queues[i].claiming;
+        }
+        return e->claimed == 0 && !coming && !e->finishing && !e->unwritten && !e->submitting &&
+               !e->later;
+}
+
+static void leave(struct engine *e)
+{
+        struct ledger_batch *b = e->registered ? ledger_batch_new(LEDGER_BURY) : NULL;
+        e->leaving = true;
+        if (b) {
+                struct ledger_bury *bury = LEDGER_AS(bury, BURY, b);
+                bury->victim = e->holder;
+                bury->forget = true;
+                post_batch(e, b);
+        } else {
+                e->stopped = true;
+                engine_act(e, ACT_STOPPED);
+        }
+}
+
+static void drain_pump(struct engine *e)
+{
+        if (!e->draining || e->stopped) {
+                return;
+        }
+        give_back_ready(e);
+        if (!e->leaving && all_ended(e) && !e->beating && !e->rescue.posted) {
+                leave(e);
+        } else if (e->now.mono_ns >= e->drain_give_up_ns) {
+                engine_note(
+                    e, 3, NULL,
+                    "the ledger did not take everything in time: what is left is rescued later");
+                e->stopped = true;
+                engine_act(e, ACT_STOPPED);
+        }
+}
+
+void engine_step(struct engine *e, const struct engine_event *ev, struct instant now,
+                 struct engine_actions *actions)
+{
+        e->now = now;
+        e->out = actions;
+        e->again = false;
+        arena_reset(&e->notes);
+        free_list(STEAL(e->told));
+        take_event(e, ev);
+        if (!e->stopped) {
+                post_waiting(e);
+                duty_pump(e);
+                rescue_pump(e);
+                submit_pump(e);
+                worker_pump(e);
+                give_pump(e);
+                drain_pump(e);
+                claim_pump(e);
+                finish_pump(e);
+        }
+        e->out = NULL;
+}
+
+int64_t engine_wake_ns(const struct engine *e)
+{
+        if (e->stopped) {
+                return NEVER;
+        }
+        if (e->again) {
+                return 0;
+        }
+        int64_t at = engine_min(duty_wake_ns(e), rescue_wake_ns(e));
+        at = engine_min(at, engine_min(claim_wake_ns(e), finish_wake_ns(e)));
+        at = engine_min(at, e->later_ns);
+        return engine_min(at, worker_wake_ns(e));
+}
+
+/* --- views
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+void engine_look(const struct engine *e, struct engine_view *ret_view)
+{
+        *ret_view = e->view;
+        ret_view->holder = e->holder;
+        ret_view->registered = e->registered;
+        ret_view->ledger_up = e->ledger_up;
+        ret_view->draining = e->draining;
+        ret_view->claimed = e->claimed;
+}
+
+uint32_t engine_workers(const struct engine *e, struct worker_view *ret_views, uint32_t max)
+{
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < e->workers_top && n < max; i++) {
+                const struct worker_books *w = &e->workers[i];
+                if (w->state == WORKER_NONE) {
+                        continue;
+                }
+                struct worker_view *v = &ret_views[n++];
+                *v = (struct worker_view){
+                    i, w->generation, w->tail - w->head, w->state, w->finished, {{0}}, {0}, false};
+                if (w->tail != w->head) {
+                        const struct job *j = w->ring[w->head % ENGINE_RING];
+                        v->running = j->id;
+                        v->type = j->type;
+                        v->busy = true;
+                }
+        }
+        return n;
+}
+
+const char *engine_check(const struct engine *e)
+{
+        uint32_t open = 0, held = 0;
+        for (const struct claim *c = e->claims; c; c = c->next) {
+                open += c->open;
+        }
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                const struct queue_books *q = &e->queues[i];
+                uint32_t given = 0, busy = 0;
+                for (uint32_t w = 0; w < e->workers_top; w++) {
+                        const struct worker_books *b = &e->workers[w];
+                        if (b->head != b->tail && b->queue == i) {
+                                given += b->tail - b->head;
+                                busy++;
+                        }
+                }
+                if (given != q->given || busy != q->busy) {
+                        return "a queue's count of given jobs or busy workers is off";
+                }
+                held += given + q->ready.n;
+        }
+        if (open != held) {
+                return "a claimed job is neither ready, given nor ended";
+        }
+        if (e->claimed < open) {
+                return "fewer jobs are counted as claimed than are open";
+        }
+        return NULL;
+}

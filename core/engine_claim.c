@@ -1,0 +1,297 @@
+/*
+ * What to claim, and when.
+ *
+ * A node claims what its workers will start within about 250 ms: the mean service time of the
+ * queue's jobs decides how many that are, from one a worker (slow or unknown) to thousands (fast).
+ * Under load small claims starve the machine, so after a large one the next waits for room for 400
+ * jobs or 4 ms. Never more than 4,000 claimed and unfinished.
+ */
+#include "core/engine_inner.h"
+
+#include <stdlib.h>
+
+int queue_find(const struct engine *e, struct str name)
+{
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                if (str_eq(e->queues[i].name, name)) {
+                        return (int)i;
+                }
+        }
+        return -1;
+}
+
+static int queue_add(struct engine *e, struct str name)
+{
+        struct queue_books *grown = realloc(e->queues, (e->n_queues + 1) * sizeof *grown);
+        if (!grown) {
+                return -1;
+        }
+        e->queues = grown;
+        char *copy = malloc((size_t)name.n + 1);
+        if (!copy) {
+                return -1;
+        }
+        memcpy(copy, name.p, name.n);
+        copy[name.n] = 0;
+        e->queues[e->n_queues] = (struct queue_books){.name = {copy, name.n}};
+        return (int)e->n_queues++;
+}
+
+/* Queues keep their index for life: jobs in workers name them by it. One that left the
+ * configuration claims no more. */
+int queues_configure(struct engine *e, const struct config *c)
+{
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                e->queues[i].gone = true;
+        }
+        for (uint32_t i = 0; i < c->n_queues; i++) {
+                int at = queue_find(e, c->queues[i].name);
+                at = at < 0 ? queue_add(e, c->queues[i].name) : at;
+                if (at < 0) {
+                        return -1;
+                }
+                struct queue_books *q = &e->queues[at];
+                q->gone = false;
+                q->retry = c->queues[i].retry;
+                q->concurrency = c->queues[i].concurrency;
+                q->timeout_ms = c->queues[i].timeout_ms;
+                q->may_have_work = true;
+        }
+        return 0;
+}
+
+void claim_hint_all(struct engine *e)
+{
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                e->queues[i].may_have_work = true;
+        }
+}
+
+void claim_hint(struct engine *e, struct str queue)
+{
+        int at = queue_find(e, queue);
+        if (at >= 0) {
+                e->queues[at].may_have_work = true;
+        }
+}
+
+/* How many of its jobs this node should hold: what its workers start within AHEAD_NS. */
+static uint32_t queue_target(const struct engine *e, const struct queue_books *q, uint32_t able)
+{
+        uint32_t workers = q->concurrency && q->concurrency < able ? q->concurrency : able;
+        if (q->service_ns <= 0) {
+                return workers;
+        }
+        int64_t each = AHEAD_NS / q->service_ns;
+        each = each < 1 ? 1 : each;
+        int64_t target = each > CLAIMED_MAX ? CLAIMED_MAX : each * workers;
+        (void)e;
+        return target > CLAIMED_MAX ? CLAIMED_MAX : (uint32_t)target;
+}
+
+static uint32_t active_queues(const struct engine *e)
+{
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                const struct queue_books *q = &e->queues[i];
+                n += q->may_have_work || q->claiming || q->ready.n || q->given;
+        }
+        return n ? n : 1;
+}
+
+static uint32_t coming(const struct engine *e)
+{
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                n += e->queues[i].claiming ? e->queues[i].coming : 0;
+        }
+        return n;
+}
+
+static uint32_t queue_want(const struct engine *e, const struct queue_books *q)
+{
+        uint32_t able = workers_able(e);
+        uint32_t target = queue_target(e, q, able);
+        uint32_t share = CLAIMED_MAX / active_queues(e);
+        target = target > share ? share : target;
+        uint32_t here = q->ready.n + q->given;
+        uint32_t busy = e->claimed + coming(e);
+        uint32_t want = target > here ? target - here : 0;
+        uint32_t free = busy < CLAIMED_MAX ? CLAIMED_MAX - busy : 0;
+        want = want > free ? free : want;
+        return want > CLAIM_MAX ? CLAIM_MAX : want;
+}
+
+/* When may this queue claim? Now (<= now), later, or NEVER until an event changes it. */
+static int64_t claim_time(const struct engine *e, const struct queue_books *q, uint32_t *ret_want)
+{
+        *ret_want = 0;
+        if (q->gone || q->claiming || !q->may_have_work) {
+                return NEVER;
+        }
+        uint32_t want = queue_want(e, q);
+        if (want == 0) {
+                return NEVER;
+        }
+        *ret_want = want;
+        int64_t at = q->not_before_ns;
+        bool loaded = q->last_claim >= LOADED && want < HOLD_ROWS;
+        int64_t held = q->answered_ns + HOLD_NS;
+        return loaded && held > at ? held : at;
+}
+
+static bool may_claim(const struct engine *e)
+{
+        return e->registered && !e->draining && e->roster && e->roster->n > 0 &&
+               e->now.mono_ns < e->lease_until_ns && !e->frozen[LANE_CLAIMS];
+}
+
+static bool claim_queue(struct engine *e, struct queue_books *q, uint32_t want)
+{
+        struct ledger_batch *b = ledger_batch_new(LEDGER_CLAIM);
+        struct claim *empty = claim_new();
+        if (!b || !empty) {
+                ledger_batch_free(b);
+                claim_free(empty);
+                q->not_before_ns = e->now.mono_ns + NS_PER_S;
+                return false;
+        }
+        struct ledger_claim *c = LEDGER_AS(claim, CLAIM, b);
+        c->queue = q->name;
+        c->roster = roster_ref(e->roster);
+        c->want = want;
+        c->max_bytes = CLAIM_BYTES_MAX;
+        c->token = engine_random(e);
+        c->got = empty;
+        q->claiming = true;
+        q->coming = want;
+        return post_batch(e, b);
+}
+
+void claim_pump(struct engine *e)
+{
+        if (!may_claim(e)) {
+                return;
+        }
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                struct queue_books *q = &e->queues[(e->next_queue + i) % e->n_queues];
+                uint32_t want;
+                if (claim_time(e, q, &want) <= e->now.mono_ns && !claim_queue(e, q, want)) {
+                        return;
+                }
+        }
+        e->next_queue++;
+}
+
+int64_t claim_wake_ns(const struct engine *e)
+{
+        int64_t at = NEVER;
+        for (uint32_t i = 0; may_claim(e) && i < e->n_queues; i++) {
+                uint32_t want;
+                at = engine_min(at, claim_time(e, &e->queues[i], &want));
+        }
+        return at;
+}
+
+static void take_jobs(struct engine *e, struct claim *c, uint32_t queue)
+{
+        struct queue_books *q = &e->queues[queue];
+        c->open = c->n;
+        c->prev = NULL;
+        c->next = e->claims;
+        if (c->next) {
+                c->next->prev = c;
+        }
+        e->claims = c;
+        e->claimed += c->n;
+        for (uint32_t i = 0; i < c->n; i++) {
+                struct job *j = &c->jobs[i];
+                j->of = c;
+                j->queue_index = queue;
+                j->handler = -1;
+                if (e->draining || !ring_push(&q->ready, j)) {
+                        finish_unstarted(e, j);
+                }
+        }
+}
+
+/* Jobs that arrived under this incarnation's name become the engine's; those of an incarnation that
+ * was declared dead meanwhile are being rescued by others and are not touched. */
+static void take_claim(struct engine *e, struct claim **got, struct commit_no no, uint64_t token,
+                       uint32_t queue)
+{
+        struct claim *c = STEAL(*got);
+        if (!c || c->n == 0 || no.holder != e->holder || !e->registered) {
+                claim_free(c);
+                return;
+        }
+        c->no = no;
+        c->token = token;
+        take_jobs(e, c, queue);
+}
+
+static void claim_over(struct engine *e, struct ledger_claim *b, struct queue_books *q)
+{
+        q->claiming = false;
+        q->answered_ns = e->now.mono_ns;
+        b->roster = roster_unref((struct roster *)b->roster);
+}
+
+void claim_answered(struct engine *e, struct ledger_claim *b)
+{
+        uint32_t at = (uint32_t)queue_find(e, b->queue);
+        struct queue_books *q = &e->queues[at];
+        if (b->base.outcome == LEDGER_UNKNOWN) {
+                resolve_batch(e, &b->base);
+                return;
+        }
+        claim_over(e, b, q);
+        q->last_claim = 0;
+        if (b->base.outcome == LEDGER_FENCED) {
+                fence_node(e, "claim");
+        } else if (b->base.outcome == LEDGER_REFUSED) {
+                q->not_before_ns = e->now.mono_ns + 250 * NS_PER_MS;
+        } else {
+                q->not_before_ns = 0;
+                q->last_claim = b->got->n;
+                q->may_have_work = b->more;
+                e->view.claims++;
+                e->dirty = true;
+                take_claim(e, &b->got, b->base.no, b->token, at);
+        }
+        ledger_batch_free(&b->base);
+}
+
+void claim_resolved(struct engine *e, struct ledger_claim *b, bool happened)
+{
+        uint32_t at = (uint32_t)queue_find(e, b->queue);
+        struct queue_books *q = &e->queues[at];
+        struct ledger_batch *r = happened ? ledger_batch_new(LEDGER_RECALL) : NULL;
+        struct claim *empty = r ? claim_new() : NULL;
+        if (r && empty) {
+                struct ledger_recall *recall = LEDGER_AS(recall, RECALL, r);
+                recall->of = b->base.no;
+                recall->token = b->token;
+                recall->got = empty;
+                r->cookie = (void *)(uintptr_t)at;
+                post_batch(e, r);
+        } else if (happened) {
+                ledger_batch_free(r);
+                e->out->out_of_memory = true;
+        }
+        claim_over(e, b, q);
+        if (!happened) {
+                q->last_claim = 0;
+        }
+        ledger_batch_free(&b->base);
+}
+
+void recall_answered(struct engine *e, struct ledger_recall *b)
+{
+        if (b->base.outcome != LEDGER_COMMITTED) {
+                post_later(e, &b->base, 200 * NS_PER_MS);
+                return;
+        }
+        take_claim(e, &b->got, b->of, b->token, (uint32_t)(uintptr_t)b->base.cookie);
+        ledger_batch_free(&b->base);
+}

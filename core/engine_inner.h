@@ -1,0 +1,243 @@
+/*
+ * The engine's own books, shared by the files engine_*.c and by nobody else.
+ *
+ *   engine.c           the step, the clock, the views
+ *   engine_post.c      numbering, frozen lanes, unknown commits: everything that goes to the ledger
+ *   engine_submit.c    submissions in, answers out; operators' requests
+ *   engine_claim.c     what to claim, and when
+ *   engine_give.c      which worker gets which job; taking back
+ *   engine_worker.c    workers' lives: spawn, time-outs, cancels, deaths
+ *   engine_finish.c    verdicts into ledger writes, retiring claims
+ *   engine_duty.c      register, beat, due, unpark, fold
+ *   engine_rescue.c    jobs of nodes that are gone
+ */
+#ifndef SKEP_CORE_ENGINE_INNER_H
+#define SKEP_CORE_ENGINE_INNER_H
+
+#include "core/engine.h"
+#include "core/plant.h"
+#include "core/settle.h"
+
+#define CLAIMED_MAX     4000 /* jobs claimed and not durably ended */
+#define CLAIM_MAX       1000 /* jobs in one claim */
+#define CLAIM_BYTES_MAX (8u << 20)
+#define LOADED          100             /* a batch that took so many says: we are under load */
+#define HOLD_ROWS       400             /* then small batches wait for so many */
+#define HOLD_NS         (4 * NS_PER_MS) /* or so long */
+#define FINISH_MAX      1000
+#define SUBMIT_ROWS     1000
+#define AHEAD_NS        (250 * NS_PER_MS) /* claim what starts within about so long */
+#define WATCH_NS        (100 * NS_PER_MS) /* how often busy workers are looked at */
+#define NODES_MAX       64
+#define NEVER           INT64_MAX
+
+/* A growing ring of job pointers. */
+struct job_ring {
+        struct job **slots;
+        uint32_t head, n, capacity; /* capacity: 0 or a power of two */
+};
+
+struct queue_books {
+        struct str name;
+        struct retry_policy retry;
+        uint32_t concurrency, timeout_ms;
+        bool gone;             /* no longer configured: nothing new is claimed */
+        bool may_have_work;    /* there may be something to claim */
+        bool claiming;         /* a claim is on its way */
+        uint32_t coming;       /* jobs asked for by it */
+        uint32_t last_claim;   /* jobs that the last one brought */
+        int64_t answered_ns;   /* when */
+        int64_t not_before_ns; /* back-off after a refusal */
+        uint32_t given;        /* jobs in workers' rings */
+        uint32_t busy;         /* workers that hold its jobs */
+        int64_t service_ns;    /* moving mean of a job's run; 0: not known */
+        struct job_ring ready;
+};
+
+struct worker_books {
+        enum worker_state state;
+        uint32_t generation;
+        uint32_t head, tail; /* ring positions: given are [head, tail) */
+        uint32_t queue;      /* whose jobs it holds while the ring is not empty */
+        uint64_t finished;
+        bool running; /* as last seen */
+        uint32_t running_position;
+        int64_t running_since_ns;
+        int64_t given_ns; /* when its ring last became non-empty */
+        int why;          /* asked to stop the job at asked_position; 0: not asked */
+        uint32_t asked_position;
+        int64_t kill_at_ns;
+        struct job *ring[ENGINE_RING];
+};
+
+struct node_books {
+        uint64_t holder, beat;
+        int64_t silent_ns; /* counted only while the ledger could be read */
+        bool dead, seen;
+};
+
+enum rescue_phase { RESCUE_IDLE, RESCUE_BURY, RESCUE_READ, RESCUE_WRITE, RESCUE_FORGET };
+
+struct rescue {
+        enum rescue_phase phase;
+        uint64_t victim, after, after_next;
+        bool more, posted, former;
+        struct ledger_finish *writing; /* its FINISH on the way, told apart from the engine's own */
+        int64_t not_before_ns;
+};
+
+struct engine {
+        const struct config *config;
+        struct str host, version;
+        int32_t pid;
+        uint64_t random[4];
+
+        /* the node */
+        uint64_t holder;
+        bool started, registered, registering, ledger_up;
+        bool draining, leaving, stopped;
+        int64_t drain_kill_ns, drain_ask_ns, drain_give_up_ns;
+        bool drain_asked, drain_killed;
+        int64_t lease_until_ns;
+        struct roster *roster;
+
+        /* the ledger */
+        uint64_t numbers[LEDGER_LANES];
+        uint32_t frozen[LEDGER_LANES]; /* unknown commits being resolved */
+        struct ledger_batch *held[LEDGER_LANES], **held_tail[LEDGER_LANES];
+        struct ledger_batch *later; /* to be posted again at later_ns */
+        int64_t later_ns;
+
+        /* submissions */
+        struct submission *waiting, **waiting_tail;
+        uint32_t waiting_rows;
+        bool submitting;
+
+        /* claims and jobs */
+        struct queue_books *queues;
+        uint32_t n_queues, next_queue;
+        struct claim *claims;
+        uint32_t claimed;
+        struct worker_books workers[ENGINE_WORKERS_MAX];
+        uint32_t workers_top; /* slots in use are below it */
+        int64_t spawn_after_ns, spawn_pause_ns;
+
+        /* verdicts */
+        struct ledger_finish *filling; /* being gathered */
+        uint32_t filling_capacity;
+        int64_t filling_since_ns;
+        struct ledger_finish *unwritten; /* refused; posted again at unwritten_ns */
+        int64_t unwritten_ns;
+        bool finishing;
+        uint32_t last_finish;
+        struct ledger_batch
+            *told; /* settled batches of this step, freed at the start of the next */
+
+        /* duties */
+        int64_t beat_ns, due_ns, fold_ns, unpark_ns, register_ns;
+        int64_t beat_posted_ns, beat_answered_ns;
+        bool beating, due_posted, folding, unparking, dirty;
+        struct node_books nodes[NODES_MAX];
+        uint32_t n_nodes;
+        struct rescue rescue;
+        struct former_job *former; /* sorted by id, until the former node is rescued */
+        uint32_t n_former;
+        uint64_t former_holder;
+        struct arena former_arena;
+
+        /* the step */
+        struct instant now;
+        struct engine_actions *out;
+        struct arena notes; /* texts of this step's actions */
+        int64_t looked_ns;  /* the last EV_TIMER */
+        bool again;         /* something changed outside a step: wake at once */
+        struct engine_view view;
+};
+
+/* engine.c */
+struct engine_action *engine_act(struct engine *e, enum engine_action_kind kind);
+void engine_note(struct engine *e, int level, const struct job_id *job, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+uint64_t engine_random(struct engine *e);
+int64_t engine_min(int64_t a, int64_t b);
+
+/* engine_post.c */
+bool post_batch(struct engine *e,
+                struct ledger_batch *b); /* takes b; false: no memory for the action */
+void post_later(struct engine *e, struct ledger_batch *b, int64_t delay_ns); /* takes b */
+void post_waiting(struct engine *e);
+void resolve_batch(struct engine *e, struct ledger_batch *unknown /* takes */);
+void resolve_answered(struct engine *e, struct ledger_resolve *r /* takes */);
+void fence_node(struct engine *e, const char *why); /* this holder was declared dead */
+
+/* engine_submit.c */
+void submit_arrived(struct engine *e, struct submission *list /* takes */);
+void submit_pump(struct engine *e);
+void submit_answered(struct engine *e, struct ledger_submit *b /* takes */);
+void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */);
+void submit_refuse_all(struct engine *e, const char *note);
+void operator_arrived(struct engine *e, enum ledger_op op, const struct job_id *id, void *cookie);
+void operator_answered(struct engine *e, struct ledger_batch *b /* takes */);
+void operator_resolved(struct engine *e, struct ledger_batch *b /* takes */, bool happened);
+
+/* engine_claim.c */
+void claim_pump(struct engine *e);
+void claim_answered(struct engine *e, struct ledger_claim *b /* takes */);
+void claim_resolved(struct engine *e, struct ledger_claim *b /* takes */, bool happened);
+void recall_answered(struct engine *e, struct ledger_recall *b /* takes */);
+void claim_hint_all(struct engine *e);
+void claim_hint(struct engine *e, struct str queue);
+int64_t claim_wake_ns(const struct engine *e);
+int queue_find(const struct engine *e, struct str name);
+int queues_configure(struct engine *e, const struct config *c);
+
+/* engine_give.c */
+bool ring_push(struct job_ring *r, struct job *j);
+bool ring_push_front(struct job_ring *r, struct job *j);
+struct job *ring_pop(struct job_ring *r);
+void give_pump(struct engine *e);
+void give_back_ready(struct engine *e);  /* every ready job → pending, unstarted */
+void give_drop_ready(struct engine *e);  /* every ready job is forgotten: its holder is dead */
+void recall_unstarted(struct engine *e); /* asks for everything that workers have not started */
+void recall_worker(struct engine *e, uint32_t worker, uint32_t position);
+void ring_returned(struct engine *e, uint32_t worker, uint32_t position, bool drop);
+
+/* engine_worker.c */
+void worker_pump(struct engine *e);
+void worker_up(struct engine *e, uint32_t worker, uint32_t generation);
+void worker_verdicts(struct engine *e, uint32_t worker, uint32_t first, uint32_t n,
+                     const struct verdict *list);
+void worker_seen(struct engine *e, uint32_t worker, bool running, uint32_t position,
+                 int64_t since_ns);
+void worker_gone(struct engine *e, const struct engine_event *ev);
+void worker_watch(struct engine *e);
+void worker_cancel(struct engine *e, const struct job_id *id);
+void worker_roster(struct engine *e, struct roster *r /* takes */);
+int64_t worker_wake_ns(const struct engine *e);
+uint32_t workers_able(const struct engine *e); /* workers of the current roster, up or starting */
+
+/* engine_finish.c */
+struct finish_row *finish_add(struct engine *e, struct job *j);
+void finish_unstarted(struct engine *e, struct job *j);
+void finish_pump(struct engine *e);
+void finish_answered(struct engine *e, struct ledger_finish *b /* takes */);
+void finish_resolved(struct engine *e, struct ledger_finish *b /* takes */, bool happened);
+void finish_hint_due(struct engine *e, const struct finish_row *row);
+int64_t finish_wake_ns(const struct engine *e);
+void claim_unlink(struct engine *e, struct claim *c);
+struct str finish_text(struct ledger_finish *f, struct str s, uint32_t max);
+struct settle_job settle_job_of(const struct job *j);
+
+/* engine_duty.c */
+void duty_pump(struct engine *e);
+void duty_answered(struct engine *e, struct ledger_batch *b /* takes */);
+int64_t duty_wake_ns(const struct engine *e);
+
+/* engine_rescue.c */
+int rescue_former(struct engine *e, uint64_t holder, const struct former_job *jobs, uint32_t n);
+void rescue_seen(struct engine *e, const struct ledger_beat *b, int64_t elapsed_ns);
+void rescue_pump(struct engine *e);
+void rescue_answered(struct engine *e, struct ledger_batch *b /* takes */);
+int64_t rescue_wake_ns(const struct engine *e);
+
+#endif
