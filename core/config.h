@@ -44,6 +44,7 @@ struct queue_config {
 
 struct transport_config {
         struct str name, url;
+        struct config_origin origin;   /* of the entry */
         struct config_origin *origins; /* as config_transport_keys counts, or NULL */
 };
 

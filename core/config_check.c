@@ -132,6 +132,7 @@ static void check_transports(struct complaints *s)
         for (uint32_t i = 0; i < c->n_transports; i++) {
                 const struct transport_config *t = &c->transports[i];
                 struct config_origin where = origin_of(config_transport_keys, t->origins, "url");
+                where = where.source.n ? where : t->origin;
                 if (t->name.n == 0) {
                         complain(s, where, "transports: entry %u has no name", i + 1);
                 }

@@ -102,26 +102,28 @@ static void free_list(struct ledger_batch *b)
         }
 }
 
+static void free_told(struct engine *e)
+{
+        struct ledger_batch *b = STEAL(e->told);
+        while (b) {
+                struct ledger_batch *next = b->next;
+                finish_free(LEDGER_AS(finish, FINISH, b));
+                b = next;
+        }
+}
+
 struct engine *engine_free(struct engine *e)
 {
         if (!e) {
                 return NULL;
         }
         free_list(e->later);
-        free_list(e->told);
+        free_told(e);
         for (uint32_t l = 0; l < LEDGER_LANES; l++) {
                 free_list(e->held[l]);
         }
-        struct ledger_finish *ends[] = {e->filling, e->unwritten};
-        for (uint32_t i = 0; i < ARRAY_LEN(ends); i++) {
-                struct claim *c = ends[i] ? ends[i]->base.cookie : NULL;
-                while (c) {
-                        struct claim *next = c->next;
-                        claim_free(c);
-                        c = next;
-                }
-                ledger_batch_free(ends[i] ? &ends[i]->base : NULL);
-        }
+        finish_free(e->filling);
+        finish_free(e->unwritten);
         while (e->claims) {
                 struct claim *next = e->claims->next;
                 claim_free(e->claims);
@@ -319,7 +321,7 @@ void engine_step(struct engine *e, const struct engine_event *ev, struct instant
         e->out = actions;
         e->again = false;
         arena_reset(&e->notes);
-        free_list(STEAL(e->told));
+        free_told(e);
         take_event(e, ev);
         if (!e->stopped) {
                 post_waiting(e);

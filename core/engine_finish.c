@@ -86,7 +86,9 @@ struct finish_row *finish_add(struct engine *e, struct job *j)
                 f->base.cookie = c;
                 f->n_retire++;
         }
-        return &f->rows[f->n++];
+        struct finish_row *row = &f->rows[f->n++];
+        *row = (struct finish_row){.job = j};
+        return row;
 }
 
 void finish_unstarted(struct engine *e, struct job *j)
@@ -178,13 +180,6 @@ static void finish_over(struct engine *e, struct ledger_finish *f)
                 finish_hint_due(e, &f->rows[i]);
         }
         e->claimed -= f->n;
-        struct claim *c = f->base.cookie;
-        f->base.cookie = NULL;
-        while (c) {
-                struct claim *next = c->next;
-                claim_free(c);
-                c = next;
-        }
         e->dirty = true;
         struct engine_action *a = engine_act(e, ACT_SETTLED);
         if (a) {
@@ -192,11 +187,22 @@ static void finish_over(struct engine *e, struct ledger_finish *f)
         }
 }
 
-/* The batch is told as ACT_SETTLED and stays alive until the next step; then it is freed. */
+/* The batch and the claims that it ended are told as ACT_SETTLED and stay alive until the next step. */
 static void finish_keep(struct engine *e, struct ledger_finish *f)
 {
         f->base.next = e->told;
         e->told = &f->base;
+}
+
+void finish_free(struct ledger_finish *f)
+{
+        struct claim *c = f ? f->base.cookie : NULL;
+        while (c) {
+                struct claim *next = c->next;
+                claim_free(c);
+                c = next;
+        }
+        ledger_batch_free(f ? &f->base : NULL);
 }
 
 static void finish_refused(struct engine *e, struct ledger_finish *f)
@@ -216,8 +222,10 @@ void finish_answered(struct engine *e, struct ledger_finish *f)
                 finish_keep(e, f);
                 break;
         case LEDGER_UNKNOWN: resolve_batch(e, &f->base); break;
-        case LEDGER_FENCED:
-                fence_node(e, "finish"); /* fallthrough: the fence of each row decides */
+        case LEDGER_FENCED: /* this node is dead to the others, yet each row's fence decides */
+                fence_node(e, "finish");
+                finish_refused(e, f);
+                break;
         case LEDGER_REFUSED: finish_refused(e, f); break;
         }
 }

@@ -86,7 +86,8 @@ struct ledger_batch {
         char note[160];
         struct arena arena; /* the poster's texts, then the ledger's answers */
         struct ledger_batch *next;
-        void *cookie; /* the poster's, untouched */
+        void *cookie;      /* the poster's, untouched */
+        int64_t posted_ns; /* likewise */
 };
 
 /* --- nodes ------------------------------------------------------------------------------------ */
@@ -265,8 +266,7 @@ struct finish_row {
         uint16_t attempt; /* the values to store: one less when it was not spent */
         uint16_t snoozes;
         uint8_t strikes;
-        bool
-            keep_attempt; /* write a row of `attempts`: a try that failed and did not end the job */
+        bool keep_attempt; /* write a row of `attempts`: it failed and did not end the job */
         int64_t after_us; /* RETRYING, SCHEDULED: due so long after the ledger's now */
         int64_t started_us, ended_us; /* wall time of the try; 0: never started */
         uint16_t worker;
@@ -275,6 +275,7 @@ struct finish_row {
         struct str result, result_type;
         struct submission *children; /* inserted in the same transaction when `to` is COMPLETED and
                                         the fence holds; else not at all */
+        const struct job *job; /* the poster's own, NULL for rescued ones; ledgers never read it */
         bool stale; /* answer: the fence did not match, nothing of the row was written */
 };
 

@@ -16,6 +16,7 @@ static void start_row(const struct settle_job *j, struct finish_row *row)
             .attempt = j->attempt,
             .snoozes = j->snoozes,
             .strikes = j->strikes,
+            .job = row->job,
         };
 }
 

@@ -123,6 +123,13 @@ void host_worker_kill(struct host *h, uint32_t worker); /* SIGKILL to its proces
 void host_worker_retire(struct host *h,
                         uint32_t worker); /* ends by itself after its last given job */
 
+/* No worker starts a job after this instant (CLOCK_MONOTONIC) unless a later call says so: kept in every page, so that it holds
+ * even while this process is stopped. A worker whose lease is over waits with its next job until it is extended or the
+ * job is recalled. Before the first call: no limit. */
+void host_lease(struct host *h, int64_t until_ns);
+
+int32_t host_worker_pid(const struct host *h, uint32_t worker); /* 0: none */
+
 void host_checkpoint_saved(struct host *h, uint32_t worker, uint32_t position, bool ok);
 
 /* --- for people

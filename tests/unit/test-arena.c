@@ -12,7 +12,8 @@ static void test_pieces_do_not_overlap(void)
                 CU_ASSERT((uintptr_t)p % 16 == 0);
                 memset(p, i & 0xff, (size_t)i);
                 if (last) {
-                        CU_ASSERT(last[0] == (char)((i - 1) & 0xff) && last[i - 2] == (char)((i - 1) & 0xff));
+                        CU_ASSERT(last[0] == (char)((i - 1) & 0xff) &&
+                                  last[i - 2] == (char)((i - 1) & 0xff));
                 }
                 last = p;
         }

@@ -1,0 +1,325 @@
+/*
+ * One row per (queue, type), found through uthash and remembered from one job to the next, since
+ * batches are of one type more often than not.
+ */
+#include "daemon/metrics.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <uthash.h>
+
+#define TYPES_MAX 200
+#define NAME_MAX_ (2 * 256)
+
+static const double bounds[] = {0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800};
+#define BOUNDS ARRAY_LEN(bounds)
+
+struct histogram {
+        uint64_t buckets[BOUNDS + 1], count;
+        double sum;
+};
+
+struct series {
+        char name[NAME_MAX_]; /* queue NUL type NUL */
+        uint32_t queue_n, name_n;
+        uint64_t enqueued, ended[JOB_STATE_COUNT], attempts[JOB_STATE_COUNT];
+        struct histogram wait, run;
+        UT_hash_handle hh;
+};
+
+struct metrics {
+        struct series *all, *last;
+        uint64_t crashes;
+        struct histogram commit[LEDGER_LANES];
+        uint64_t batch_jobs[LEDGER_LANES];
+};
+
+struct metrics *metrics_new(void)
+{
+        return calloc(1, sizeof(struct metrics));
+}
+
+struct metrics *metrics_free(struct metrics *m)
+{
+        if (m) {
+                struct series *s, *next;
+                HASH_ITER (hh, m->all, s, next) {
+                        HASH_DEL(m->all, s);
+                        free(s);
+                }
+                free(m);
+        }
+        return NULL;
+}
+
+static struct series *series_of(struct metrics *m, struct str queue, struct str type)
+{
+        char name[NAME_MAX_];
+        if (queue.n > 255 || type.n > 255) {
+                return NULL;
+        }
+        memcpy(name, queue.p, queue.n);
+        name[queue.n] = 0;
+        memcpy(name + queue.n + 1, type.p, type.n);
+        uint32_t n = queue.n + 1 + type.n;
+        if (m->last && m->last->name_n == n && memcmp(m->last->name, name, n) == 0) {
+                return m->last;
+        }
+        struct series *s;
+        HASH_FIND(hh, m->all, name, n, s);
+        if (!s && HASH_COUNT(m->all) >= TYPES_MAX && !str_eq(type, STR("other"))) {
+                return series_of(m, queue, STR("other"));
+        }
+        if (!s && (s = calloc(1, sizeof *s))) {
+                memcpy(s->name, name, n);
+                s->queue_n = queue.n;
+                s->name_n = n;
+                HASH_ADD(hh, m->all, name, n, s);
+        }
+        m->last = s;
+        return s;
+}
+
+static void observe(struct histogram *h, double seconds)
+{
+        size_t i = 0;
+        while (i < BOUNDS && seconds > bounds[i]) {
+                i++;
+        }
+        h->buckets[i]++;
+        h->count++;
+        h->sum += seconds;
+}
+
+void metrics_submitted(struct metrics *m, const struct submission *sub)
+{
+        for (uint32_t i = 0; i < sub->n; i++) {
+                const struct submit_row *row = &sub->rows[i];
+                struct series *s =
+                    row->result == SUBMIT_CREATED ? series_of(m, row->queue, row->type) : NULL;
+                if (s) {
+                        s->enqueued++;
+                }
+        }
+}
+
+void metrics_settled(struct metrics *m, const struct ledger_finish *f)
+{
+        for (uint32_t i = 0; i < f->n; i++) {
+                const struct finish_row *row = &f->rows[i];
+                struct series *s =
+                    row->job && !row->stale ? series_of(m, row->job->queue, row->job->type) : NULL;
+                if (!s) {
+                        continue;
+                }
+                m->crashes += row->error == ERROR_CRASHED || row->error == ERROR_OOM;
+                if (row->to != STATE_PENDING) {
+                        s->attempts[row->to]++;
+                }
+                if (state_terminal(row->to)) {
+                        s->ended[row->to]++;
+                }
+                if (row->started_us) {
+                        observe(&s->run, (double)(row->ended_us - row->started_us) / 1e6);
+                        if (row->job->attempt == 1) {
+                                observe(&s->wait,
+                                        (double)(row->started_us - row->job->created_us) / 1e6);
+                        }
+                }
+        }
+}
+
+void metrics_committed(struct metrics *m, enum ledger_op op, int64_t ns, uint32_t jobs)
+{
+        enum ledger_lane lane = ledger_op_lane(op);
+        observe(&m->commit[lane], (double)ns / 1e9);
+        m->batch_jobs[lane] += jobs;
+}
+
+/* --- text
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+static void put(FILE *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void put(FILE *out, const char *fmt, ...)
+{
+        va_list args;
+        va_start(args, fmt);
+        vfprintf(out, fmt, args);
+        va_end(args);
+}
+
+static void put_head(FILE *out, const char *name, const char *kind, const char *help)
+{
+        put(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
+}
+
+/* Names of queues and types hold no byte that a label would have to escape; queues from config may:
+ * escape anyway. */
+static void put_label(FILE *out, const char *s)
+{
+        for (; *s; s++) {
+                if (*s == '"' || *s == '\\') {
+                        fputc('\\', out);
+                }
+                fputc(*s == '\n' ? ' ' : *s, out);
+        }
+}
+
+static void put_labels(FILE *out, const char *name, const struct series *s, const char *more)
+{
+        put(out, "%s{queue=\"", name);
+        put_label(out, s->name);
+        fputs("\",type=\"", out);
+        put_label(out, s->name + s->queue_n + 1);
+        put(out, "\"%s}", more);
+}
+
+static void put_by_state(FILE *out, const struct metrics *m, const char *name, const char *help,
+                         size_t offset)
+{
+        put_head(out, name, "counter", help);
+        for (const struct series *s = m->all; s; s = s->hh.next) {
+                const uint64_t *counts = (const uint64_t *)((const char *)s + offset);
+                for (unsigned state = 0; state < JOB_STATE_COUNT; state++) {
+                        char outcome[64];
+                        if (counts[state] == 0) {
+                                continue;
+                        }
+                        snprintf(outcome, sizeof outcome, ",outcome=\"%s\"", state_name(state));
+                        put_labels(out, name, s, outcome);
+                        put(out, " %llu\n", (unsigned long long)counts[state]);
+                }
+        }
+}
+
+static void put_histogram(FILE *out, const struct metrics *m, const char *name, const char *help,
+                          size_t offset)
+{
+        put_head(out, name, "histogram", help);
+        for (const struct series *s = m->all; s; s = s->hh.next) {
+                const struct histogram *h = (const struct histogram *)((const char *)s + offset);
+                char line[128], le[64];
+                uint64_t below = 0;
+                snprintf(line, sizeof line, "%s_bucket", name);
+                for (size_t i = 0; i <= BOUNDS; i++) {
+                        below += h->buckets[i];
+                        if (i < BOUNDS) {
+                                snprintf(le, sizeof le, ",le=\"%g\"", bounds[i]);
+                        } else {
+                                snprintf(le, sizeof le, ",le=\"+Inf\"");
+                        }
+                        put_labels(out, line, s, le);
+                        put(out, " %llu\n", (unsigned long long)below);
+                }
+                snprintf(line, sizeof line, "%s_sum", name);
+                put_labels(out, line, s, "");
+                put(out, " %g\n", h->sum);
+                snprintf(line, sizeof line, "%s_count", name);
+                put_labels(out, line, s, "");
+                put(out, " %llu\n", (unsigned long long)h->count);
+        }
+}
+
+static void put_commits(FILE *out, const struct metrics *m)
+{
+        static const char *const lanes[] = {"claims", "verdicts", "beat", "reads"};
+        put_head(out, "skep_ledger_commit_seconds", "summary",
+                 "Time from posting a batch to its answer.");
+        for (unsigned l = 0; l < LEDGER_LANES; l++) {
+                put(out, "skep_ledger_commit_seconds_sum{lane=\"%s\"} %g\n", lanes[l],
+                    m->commit[l].sum);
+                put(out, "skep_ledger_commit_seconds_count{lane=\"%s\"} %llu\n", lanes[l],
+                    (unsigned long long)m->commit[l].count);
+        }
+        put_head(out, "skep_ledger_batch_jobs", "summary", "Jobs per batch.");
+        for (unsigned l = 0; l < LEDGER_LANES; l++) {
+                put(out, "skep_ledger_batch_jobs_sum{lane=\"%s\"} %llu\n", lanes[l],
+                    (unsigned long long)m->batch_jobs[l]);
+                put(out, "skep_ledger_batch_jobs_count{lane=\"%s\"} %llu\n", lanes[l],
+                    (unsigned long long)m->commit[l].count);
+        }
+}
+
+static void put_queues(FILE *out, const struct ledger_stats *stats)
+{
+        put_head(out, "skep_queue_jobs", "gauge", "Jobs in the ledger by queue and state.");
+        for (uint32_t i = 0; i < stats->n; i++) {
+                for (unsigned s = 0; s < JOB_STATE_COUNT; s++) {
+                        put(out, "skep_queue_jobs{queue=\"%.*s\",state=\"%s\"} %llu\n",
+                            (int)stats->queues[i].queue.n, stats->queues[i].queue.p, state_name(s),
+                            (unsigned long long)stats->queues[i].jobs[s]);
+                }
+        }
+}
+
+static void put_workers(FILE *out, const struct engine *e)
+{
+        struct worker_view views[ENGINE_WORKERS_MAX];
+        uint32_t n = engine_workers(e, views, ENGINE_WORKERS_MAX), busy = 0, idle = 0, other = 0;
+        for (uint32_t i = 0; i < n; i++) {
+                bool ready = views[i].state == WORKER_READY;
+                busy += ready && views[i].busy;
+                idle += ready && !views[i].busy;
+                other += !ready;
+        }
+        put_head(out, "skep_worker_slots", "gauge", "Workers of this node by what they do.");
+        put(out, "skep_worker_slots{state=\"busy\"} %u\nskep_worker_slots{state=\"idle\"} %u\n",
+            busy, idle);
+        put(out, "skep_worker_slots{state=\"changing\"} %u\n", other);
+}
+
+static void put_engine(FILE *out, const struct metrics *m, const struct engine *e)
+{
+        struct engine_view v;
+        engine_look(e, &v);
+        put_head(out, "skep_handler_crashes_total", "counter",
+                 "Workers that died while running a job.");
+        put(out, "skep_handler_crashes_total %llu\n", (unsigned long long)m->crashes);
+        put_head(out, "skep_fenced_writes_total", "counter",
+                 "Verdicts refused because another claim is current.");
+        put(out, "skep_fenced_writes_total %llu\n", (unsigned long long)v.fenced_writes);
+        put_head(out, "skep_claimed_jobs", "gauge",
+                 "Jobs claimed by this node and not durably ended.");
+        put(out, "skep_claimed_jobs %u\n", v.claimed);
+        put_head(out, "skep_ledger_up", "gauge", "1 while the ledger answers.");
+        put(out, "skep_ledger_up %d\n", v.ledger_up && v.registered);
+}
+
+struct str metrics_text(const struct metrics *m, const struct engine *e,
+                        const struct ledger_stats *stats, struct arena *a)
+{
+        char *text = NULL;
+        size_t n = 0;
+        FILE *out = open_memstream(&text, &n);
+        if (!out) {
+                return (struct str){0};
+        }
+        put_head(out, "skep_build_info", "gauge", "Version of skepd.");
+        put(out, "skep_build_info{version=\"%s\"} 1\n", SKEP_VERSION);
+        put_head(out, "skep_jobs_enqueued_total", "counter", "Jobs accepted through this node.");
+        for (const struct series *s = m->all; s; s = s->hh.next) {
+                put_labels(out, "skep_jobs_enqueued_total", s, "");
+                put(out, " %llu\n", (unsigned long long)s->enqueued);
+        }
+        put_by_state(out, m, "skep_jobs_finished_total", "Jobs that ended on this node.",
+                     offsetof(struct series, ended));
+        put_by_state(out, m, "skep_job_attempts_total",
+                     "Tries that ended on this node, by the state that followed.",
+                     offsetof(struct series, attempts));
+        put_histogram(out, m, "skep_job_wait_seconds", "From acceptance to the first start.",
+                      offsetof(struct series, wait));
+        put_histogram(out, m, "skep_job_run_seconds", "Run time of a try.",
+                      offsetof(struct series, run));
+        put_commits(out, m);
+        put_workers(out, e);
+        put_engine(out, m, e);
+        if (stats) {
+                put_queues(out, stats);
+        }
+        fclose(out);
+        struct str s = arena_str(a, (struct str){text, (uint32_t)n});
+        free(text);
+        return s;
+}

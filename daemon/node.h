@@ -1,0 +1,68 @@
+/*
+ * A node: the engine and everything that carries its actions out, in one loop on one thread. The
+ * loop polls the ledger, the plug-in host, the requests of the HTTP thread (ZeroMQ inproc) and
+ * signals; each thing that happened becomes an event, each step's actions are carried out in order
+ * before the next event.
+ */
+#ifndef SKEP_DAEMON_NODE_H
+#define SKEP_DAEMON_NODE_H
+
+#include "core/config.h"
+#include "core/engine.h"
+#include "core/ledger.h"
+#include "daemon/log.h"
+#include "daemon/metrics.h"
+#include "daemon/state_dir.h"
+#include "http/server.h"
+#include "plugins/host.h"
+
+struct node {
+        const struct config *config;
+        struct state_dir *state;
+        struct log *log;
+        struct host *host;
+        struct ledger *ledger;
+        struct engine *engine;
+        struct http *http;
+        struct metrics *metrics;
+        void *requests; /* ZeroMQ PULL of struct api_request pointers */
+        int signals;    /* signalfd */
+
+        struct engine_actions actions;
+        uint64_t holder; /* as last written to the state directory */
+        bool stopping, stopped, broken;
+        struct waiter *waiters; /* uthash by request */
+        int64_t waiters_ns;     /* when they are looked at again */
+        uint32_t generation;    /* of the roster */
+
+        /* SIGHUP: loads the configuration anew, tells the node by node_configure(). */
+        void (*reload)(struct node *n, void *ctx);
+        void *reload_ctx;
+};
+
+/* Runs until the engine has drained after SIGTERM or SIGINT (or a second one). The process's exit
+ * code. */
+int node_run(struct node *n, const struct former *former);
+void node_configure(struct node *n, const struct config *fresh);
+
+/* daemon/carry.c: what an engine's action means here */
+void node_step(struct node *n, const struct engine_event *ev);
+struct instant node_now(void);
+
+/* daemon/api.c: requests of the HTTP thread */
+void api_take_requests(struct node *n);
+void api_answer_submission(struct node *n, struct submission *s);
+void api_answer_operator(struct node *n, struct ledger_batch *b, void *cookie);
+void api_answer_read(struct node *n, struct ledger_batch *b);
+void api_settled(struct node *n, const struct ledger_finish *f);
+void api_look_at_waiters(struct node *n, int64_t now_ns);
+int64_t api_wake_ns(const struct node *n);
+void api_refuse_waiters(struct node *n);
+
+/* daemon/views.c: JSON for people */
+struct str view_handlers(struct node *n, struct arena *a);
+struct str view_workers(struct node *n, struct arena *a);
+struct str view_stats(struct node *n, const struct ledger_stats *s, struct arena *a);
+struct str view_ready(struct node *n, struct arena *a, int *ret_status);
+
+#endif

@@ -1,0 +1,150 @@
+/*
+ * What /v1/handlers, /v1/workers, /v1/stats and /readyz show, as JSON text. Small documents, made
+ * on request.
+ */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "daemon/node.h"
+
+static json_t *text_of(struct str s)
+{
+        json_t *j = s.p ? json_stringn(s.p, s.n) : json_string("");
+        return j ? j : json_string("(not UTF-8)");
+}
+
+static struct str print(json_t *root, struct arena *a)
+{
+        char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+        struct str s = text ? arena_str(a, str_of(text)) : (struct str){0};
+        free(text);
+        json_decref(root);
+        return s;
+}
+
+static void set_time(json_t *o, const char *name, int64_t wall_us)
+{
+        time_t seconds = (time_t)(wall_us / US_PER_S);
+        struct tm tm;
+        char text[40], stamp[64];
+        gmtime_r(&seconds, &tm);
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+        snprintf(stamp, sizeof stamp, "%s.%06dZ", text, (int)(wall_us % US_PER_S));
+        json_object_set_new(o, name, json_string(stamp));
+}
+
+static json_t *show_plugin(const struct plugin_row *p)
+{
+        json_t *o = json_object();
+        json_object_set_new(o, "plugin", text_of(p->file));
+        json_object_set_new(o, "state", json_string(p->serving ? "serving" : "refused"));
+        json_object_set_new(o, "types", text_of(p->types));
+        json_object_set_new(o, "summary", text_of(p->summary));
+        if (!p->serving) {
+                json_object_set_new(o, "reason", text_of(p->reason));
+        }
+        json_object_set_new(o, "build", json_string(p->build));
+        json_object_set_new(o, "bytes", json_integer((json_int_t)p->bytes));
+        set_time(o, "probed_at", p->probed_wall_us);
+        json_t *manifest = p->manifest_json ? json_loads(p->manifest_json, 0, NULL) : NULL;
+        if (manifest) {
+                json_object_set_new(o, "manifest", manifest);
+        }
+        return o;
+}
+
+struct str view_handlers(struct node *n, struct arena *a)
+{
+        const struct plugin_row *rows;
+        uint32_t count = host_plugins(n->host, &rows);
+        json_t *list = json_array();
+        for (uint32_t i = 0; i < count; i++) {
+                json_array_append_new(list, show_plugin(&rows[i]));
+        }
+        json_t *root = json_object();
+        json_object_set_new(root, "generation", json_integer(n->generation));
+        json_object_set_new(root, "handlers", list);
+        return print(root, a);
+}
+
+struct str view_workers(struct node *n, struct arena *a)
+{
+        static const char *const states[] = {"none", "starting", "ready", "draining", "killed"};
+        struct worker_view views[ENGINE_WORKERS_MAX];
+        uint32_t count = engine_workers(n->engine, views, ENGINE_WORKERS_MAX);
+        json_t *list = json_array();
+        for (uint32_t i = 0; i < count; i++) {
+                const struct worker_view *v = &views[i];
+                json_t *o = json_object();
+                json_object_set_new(o, "worker", json_integer(v->worker));
+                json_object_set_new(o, "pid", json_integer(host_worker_pid(n->host, v->worker)));
+                json_object_set_new(o, "state", json_string(states[v->state]));
+                json_object_set_new(o, "generation", json_integer(v->generation));
+                json_object_set_new(o, "given", json_integer(v->given));
+                json_object_set_new(o, "finished", json_integer((json_int_t)v->finished));
+                if (v->busy) {
+                        char id[JOB_ID_TEXT];
+                        id_text(&v->running, id);
+                        json_object_set_new(o, "job_id", json_string(id));
+                        json_object_set_new(o, "type", text_of(v->type));
+                }
+                json_array_append_new(list, o);
+        }
+        json_t *root = json_object();
+        json_object_set_new(root, "workers", list);
+        return print(root, a);
+}
+
+static json_t *show_queue(const struct queue_stat *q)
+{
+        json_t *o = json_object(), *jobs = json_object();
+        for (unsigned s = 0; s < JOB_STATE_COUNT; s++) {
+                json_object_set_new(jobs, state_name(s), json_integer((json_int_t)q->jobs[s]));
+        }
+        json_object_set_new(o, "queue", text_of(q->queue));
+        json_object_set_new(o, "jobs", jobs);
+        json_object_set_new(o, "parked", json_integer((json_int_t)q->parked));
+        if (q->oldest_pending_us) {
+                set_time(o, "oldest_pending_at", q->oldest_pending_us);
+        }
+        return o;
+}
+
+struct str view_stats(struct node *n, const struct ledger_stats *s, struct arena *a)
+{
+        struct engine_view v;
+        engine_look(n->engine, &v);
+        json_t *queues = json_array(), *root = json_object(), *node = json_object();
+        for (uint32_t i = 0; i < s->n; i++) {
+                json_array_append_new(queues, show_queue(&s->queues[i]));
+        }
+        char holder[20];
+        snprintf(holder, sizeof holder, "%016llx", (unsigned long long)v.holder);
+        json_object_set_new(node, "holder", json_string(holder));
+        json_object_set_new(node, "claimed", json_integer(v.claimed));
+        json_object_set_new(node, "claims", json_integer((json_int_t)v.claims));
+        json_object_set_new(node, "verdict_commits", json_integer((json_int_t)v.commits));
+        json_object_set_new(node, "fenced_writes", json_integer((json_int_t)v.fenced_writes));
+        json_object_set_new(node, "crashes", json_integer((json_int_t)v.crashes));
+        json_object_set_new(root, "queues", queues);
+        json_object_set_new(root, "node", node);
+        return print(root, a);
+}
+
+struct str view_ready(struct node *n, struct arena *a, int *ret_status)
+{
+        struct engine_view v;
+        engine_look(n->engine, &v);
+        bool ledger = v.registered && v.ledger_up;
+        bool ready = ledger && !n->stopping && n->generation > 0;
+        json_t *root = json_object();
+        json_object_set_new(root, "ready", json_boolean(ready));
+        json_object_set_new(root, "ledger", json_string(ledger ? "up" : "down"));
+        json_object_set_new(root, "handlers",
+                            json_string(n->generation ? "loaded" : "being probed"));
+        json_object_set_new(root, "stopping", json_boolean(n->stopping));
+        *ret_status = ready ? 200 : 503;
+        return print(root, a);
+}
