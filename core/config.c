@@ -58,7 +58,7 @@ static int add_entry(struct arena *a, void **list, uint32_t *n, size_t size, uin
         if (!grown) {
                 return -ENOMEM;
         }
-        if (*n > 0) {
+        if (*list) {
                 memcpy(grown, *list, *n * size);
         }
         *list = grown;

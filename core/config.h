@@ -150,7 +150,7 @@ uint32_t config_distance(struct str a, struct str b);
  * with the origin of the value that is to blame; returns how many. */
 int config_check(const struct config *c, char *note, size_t note_size);
 typedef void config_complain_fn(void *ctx, struct config_origin where, const char *note);
-uint32_t config_complaints(const struct config *c, config_complain_fn *complain, void *ctx);
+uint32_t config_complaints(const struct config *c, config_complain_fn *complain_fn, void *ctx);
 
 /* Index of the queue for a type (most literal pattern), or of `default`, or -1. */
 int config_queue_for(const struct config *c, struct str type);

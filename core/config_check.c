@@ -228,9 +228,9 @@ static void check_whole(struct complaints *s)
         }
 }
 
-uint32_t config_complaints(const struct config *c, config_complain_fn *fn, void *ctx)
+uint32_t config_complaints(const struct config *c, config_complain_fn *complain_fn, void *ctx)
 {
-        struct complaints s = {c, fn, ctx, 0};
+        struct complaints s = {c, complain_fn, ctx, 0};
         check_whole(&s);
         check_transports(&s);
         for (uint32_t i = 0; i < c->n_queues; i++) {

@@ -91,7 +91,7 @@ static void quote(const struct config_key *k, struct str value, char ret_text[st
                 unsigned char byte = (unsigned char)masked.p[i];
                 ret_text[i] = byte < 0x20 || byte == 0x7f ? '?' : (char)byte;
         }
-        strcpy(ret_text + n, masked.n > n ? "..." : "");
+        memcpy(ret_text + n, masked.n > n ? "..." : "", masked.n > n ? 4 : 1);
 }
 
 static int refuse(const struct config_key *k, struct str value, const char *fault, char *note,

@@ -102,28 +102,18 @@ static void free_list(struct ledger_batch *b)
         }
 }
 
-static void free_told(struct engine *e)
-{
-        struct ledger_batch *b = STEAL(e->told);
-        while (b) {
-                struct ledger_batch *next = b->next;
-                finish_free(LEDGER_AS(finish, FINISH, b));
-                b = next;
-        }
-}
-
 struct engine *engine_free(struct engine *e)
 {
         if (!e) {
                 return NULL;
         }
         free_list(e->later);
-        free_told(e);
+        free_list(STEAL(e->told));
         for (uint32_t l = 0; l < LEDGER_LANES; l++) {
                 free_list(e->held[l]);
         }
-        finish_free(e->filling);
-        finish_free(e->unwritten);
+        ledger_batch_free(e->filling ? &e->filling->base : NULL);
+        ledger_batch_free(e->unwritten ? &e->unwritten->base : NULL);
         while (e->claims) {
                 struct claim *next = e->claims->next;
                 claim_free(e->claims);
@@ -321,7 +311,7 @@ void engine_step(struct engine *e, const struct engine_event *ev, struct instant
         e->out = actions;
         e->again = false;
         arena_reset(&e->notes);
-        free_told(e);
+        free_list(STEAL(e->told));
         take_event(e, ev);
         if (!e->stopped) {
                 post_waiting(e);

@@ -82,8 +82,8 @@ struct finish_row *finish_add(struct engine *e, struct job *j)
                 /* this batch ends its claim: chain it, so that it is retired with it */
                 struct claim *c = j->of;
                 claim_unlink(e, c);
-                c->next = f->base.cookie;
-                f->base.cookie = c;
+                c->next = f->ended;
+                f->ended = c;
                 f->n_retire++;
         }
         struct finish_row *row = &f->rows[f->n++];
@@ -128,7 +128,7 @@ static bool list_retired(struct ledger_finish *f)
                 return false;
         }
         uint32_t n = 0;
-        for (struct claim *c = f->base.cookie; c; c = c->next) {
+        for (struct claim *c = f->ended; c; c = c->next) {
                 f->retire[n++] = c->no;
         }
         return true;
@@ -192,17 +192,6 @@ static void finish_keep(struct engine *e, struct ledger_finish *f)
 {
         f->base.next = e->told;
         e->told = &f->base;
-}
-
-void finish_free(struct ledger_finish *f)
-{
-        struct claim *c = f ? f->base.cookie : NULL;
-        while (c) {
-                struct claim *next = c->next;
-                claim_free(c);
-                c = next;
-        }
-        ledger_batch_free(f ? &f->base : NULL);
 }
 
 static void finish_refused(struct engine *e, struct ledger_finish *f)

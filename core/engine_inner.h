@@ -220,7 +220,6 @@ uint32_t workers_able(const struct engine *e); /* workers of the current roster,
 struct finish_row *finish_add(struct engine *e, struct job *j);
 void finish_unstarted(struct engine *e, struct job *j);
 void finish_pump(struct engine *e);
-void finish_free(struct ledger_finish *f); /* with the claims that it ended; NULL-safe */
 void finish_answered(struct engine *e, struct ledger_finish *b /* takes */);
 void finish_resolved(struct engine *e, struct ledger_finish *b /* takes */, bool happened);
 void finish_hint_due(struct engine *e, const struct finish_row *row);

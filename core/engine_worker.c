@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { WHY_SHUTDOWN = 1, WHY_TIMEOUT = 2, WHY_CANCEL = 3 }; /* enum skep_why of the handler ABI */
+enum { WHY_CANCEL = 1, WHY_TIMEOUT = 2, WHY_SHUTDOWN = 3 }; /* enum skep_why of the handler ABI */
 
 #define SPAWN_PAUSE_FIRST (100 * NS_PER_MS)
 #define SPAWN_PAUSE_LAST  (10 * NS_PER_S)

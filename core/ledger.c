@@ -49,6 +49,16 @@ struct ledger_batch *ledger_batch_new(enum ledger_op op)
         return b;
 }
 
+static void free_ended(struct ledger_finish *f)
+{
+        struct claim *c = f->ended;
+        while (c) {
+                struct claim *next = c->next;
+                claim_free(c);
+                c = next;
+        }
+}
+
 struct ledger_batch *ledger_batch_free(struct ledger_batch *b)
 {
         if (!b) {
@@ -58,6 +68,8 @@ struct ledger_batch *ledger_batch_free(struct ledger_batch *b)
                 claim_free(LEDGER_AS(claim, CLAIM, b)->got);
         } else if (b->op == LEDGER_RECALL) {
                 claim_free(LEDGER_AS(recall, RECALL, b)->got);
+        } else if (b->op == LEDGER_FINISH) {
+                free_ended(LEDGER_AS(finish, FINISH, b));
         }
         arena_deinit(&b->arena);
         free(b);

@@ -288,6 +288,7 @@ struct ledger_finish {
         uint32_t n;
         struct commit_no *retire;
         uint32_t n_retire;
+        struct claim *ended; /* the poster's: claims whose last jobs these are; freed with the batch */
         uint32_t stale; /* answer: how many rows were */
 };
 

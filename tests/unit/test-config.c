@@ -1,9 +1,8 @@
 /*
  * The configuration model: each key of the tables at both ends of its range and beyond, what is
- * refused and how the note says it, the text forms there and back, the checks between values.
+ * refused and how the note says it, the text forms there and back, names, passwords, places.
  */
-#include "core/config.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/config-model.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -17,18 +16,6 @@ static union {
         struct queue_config queue;
         struct transport_config transport;
 } base;
-
-static const struct config_key *key_of(const char *name)
-{
-        for (size_t t = 0; t < ARRAY_LEN(tables); t++) {
-                for (const struct config_key *k = tables[t]; k->name; k++) {
-                        if (strcmp(k->name, name) == 0) {
-                                return k;
-                        }
-                }
-        }
-        return NULL;
-}
 
 static void number_text(const struct config_key *k, int64_t value, char text[64])
 {
@@ -263,104 +250,6 @@ static void test_texts(void)
         CU_ASSERT_STRING_EQUAL(config_literal(&a, key_of("retry.jitter"), STR("0.2")).p, "0.2");
 }
 
-static void test_durations(void)
-{
-        static const struct {
-                const char *text;
-                int64_t ms; /* -1: nonsense */
-                const char *back;
-        } cases[] = {
-            {"0", 0, "0"},
-            {"0s", 0, "0"},
-            {"250ms", 250, "250ms"},
-            {"30s", 30000, "30s"},
-            {"60s", 60000, "1m"},
-            {"5m", 300000, "5m"},
-            {"2h", 7200000, "2h"},
-            {"7d", 604800000, "7d"},
-            {"007s", 7000, "7s"},
-            {"1500ms", 1500, "1500ms"},
-            {"9223372036854775807ms", INT64_MAX, "9223372036854775807ms"},
-            {"106751991167d", INT64_C(106751991167) * 86400000, "106751991167d"},
-            {"9223372036854775808ms", -1, NULL},
-            {"106751991168d", -1, NULL},
-            {"99999999999999999999999999999s", -1, NULL},
-            {"", -1, NULL},
-            {"5", -1, NULL},
-            {"s", -1, NULL},
-            {"-5s", -1, NULL},
-            {"+5s", -1, NULL},
-            {" 5s", -1, NULL},
-            {"5s ", -1, NULL},
-            {"5 s", -1, NULL},
-            {"1.5s", -1, NULL},
-            {"1h30m", -1, NULL},
-            {"5S", -1, NULL},
-            {"5sec", -1, NULL},
-            {"5msx", -1, NULL},
-            {"0x5s", -1, NULL},
-            {"1e3s", -1, NULL},
-        };
-        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-                int64_t ms = -7;
-                char back[DURATION_TEXT_MAX];
-                bool ok = duration_parse(str_of(cases[i].text), &ms);
-                if (ok != (cases[i].ms >= 0) || ms != (ok ? cases[i].ms : -7)) {
-                        printf("\n%s: %d %" PRId64 "\n", cases[i].text, ok, ms);
-                        CU_FAIL("a duration");
-                }
-                if (ok) {
-                        duration_text(ms, back);
-                        CU_ASSERT_STRING_EQUAL(back, cases[i].back);
-                }
-        }
-        int64_t ms;
-        CU_ASSERT_FALSE(duration_parse((struct str){0}, &ms));
-        CU_ASSERT_FALSE(duration_parse((struct str){"5s\0", 3}, &ms));
-}
-
-static void test_sizes(void)
-{
-        static const struct {
-                const char *text;
-                int64_t bytes;
-                const char *back;
-        } cases[] = {
-            {"0", 0, "0"},
-            {"512", 512, "512"},
-            {"64k", 65536, "64k"},
-            {"64K", 65536, "64k"},
-            {"1024k", 1 << 20, "1M"},
-            {"1M", 1 << 20, "1M"},
-            {"1m", 1 << 20, "1M"},
-            {"2G", INT64_C(2) << 30, "2G"},
-            {"8589934591G", INT64_C(8589934591) << 30, "8589934591G"},
-            {"8589934592G", -1, NULL},
-            {"9223372036854775808", -1, NULL},
-            {"", -1, NULL},
-            {"k", -1, NULL},
-            {"1kb", -1, NULL},
-            {"1T", -1, NULL},
-            {"1.5M", -1, NULL},
-            {"-1", -1, NULL},
-            {" 1", -1, NULL},
-            {"1 ", -1, NULL},
-        };
-        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-                int64_t bytes = -7;
-                char back[DURATION_TEXT_MAX];
-                bool ok = size_parse(str_of(cases[i].text), &bytes);
-                if (ok != (cases[i].bytes >= 0) || bytes != (ok ? cases[i].bytes : -7)) {
-                        printf("\n%s: %d %" PRId64 "\n", cases[i].text, ok, bytes);
-                        CU_FAIL("a size");
-                }
-                if (ok) {
-                        size_text(bytes, back);
-                        CU_ASSERT_STRING_EQUAL(back, cases[i].back);
-                }
-        }
-}
-
 static void test_nearest(void)
 {
         static const struct {
@@ -430,156 +319,6 @@ static void test_masked(void)
         secret.max = 3;
         CU_ASSERT_EQUAL(config_set(&c, &a, &secret, STR("hidden"), note, sizeof note), 1);
         CU_ASSERT_PTR_NULL(strstr(note, "hidden"));
-}
-
-/* --- checks between values ---------------------------------------------------------------------
- */
-
-static void set(struct config *c, void *in, const char *key, const char *value)
-{
-        char note[CONFIG_NOTE_MAX];
-        CU_ASSERT_EQUAL(config_set(in, &c->arena, key_of(key), str_of(value), note, sizeof note),
-                        0);
-}
-
-static struct queue_config *add_queue(struct config *c, const char *name)
-{
-        struct queue_config *q = NULL;
-        CU_ASSERT_EQUAL_FATAL(config_queue_add(c, str_of(name), &q), 0);
-        return q;
-}
-
-static void break_names(struct config *c)
-{
-        add_queue(c, "default");
-}
-
-static void break_empty_name(struct config *c)
-{
-        add_queue(c, "")->name = STR("");
-}
-
-static void break_name(struct config *c)
-{
-        add_queue(c, "a b");
-}
-
-static void break_no_queues(struct config *c)
-{
-        c->n_queues = 0;
-}
-
-static void break_transport(struct config *c)
-{
-        set(c, &c->queues[0], "transport", "rabbit");
-}
-
-static void break_url(struct config *c)
-{
-        struct transport_config *t;
-        CU_ASSERT_EQUAL(config_transport_add(c, STR("rabbit"), &t), 0);
-}
-
-static void break_ties(struct config *c)
-{
-        set(c, add_queue(c, "a"), "types", "email.>,x");
-        set(c, add_queue(c, "b"), "types", "y,email.>");
-}
-
-static void break_pattern(struct config *c)
-{
-        set(c, &c->queues[0], "types", "a..b");
-}
-
-static void break_default_type(struct config *c)
-{
-        set(c, &c->queues[0], "default_type", "a.*");
-}
-
-static void break_lease(struct config *c)
-{
-        set(c, c, "node.lease", "2s");
-}
-
-static void break_tokens(struct config *c)
-{
-        set(c, c, "http.listen", "127.0.0.1:8290");
-}
-
-static void break_loopback(struct config *c)
-{
-        set(c, c, "http.listen", "0.0.0.0:8290");
-        set(c, c, "http.token_file", "/t");
-}
-
-static void break_port(struct config *c)
-{
-        set(c, c, "http.listen", "127.0.0.1:65536");
-        set(c, c, "http.token_file", "/t");
-}
-
-static void break_brackets(struct config *c)
-{
-        set(c, c, "http.listen", "::1:80");
-        set(c, c, "http.token_file", "/t");
-}
-
-static void break_option(struct config *c)
-{
-        struct handler_option_config *o;
-        CU_ASSERT_EQUAL_FATAL(config_option_add(c, &o), 0);
-        *o = (struct handler_option_config){STR("a b"), STR("n"), STR("v"), {{0}, 0}};
-}
-
-static void test_checks(void)
-{
-        static const struct {
-                void (*spoil)(struct config *c);
-                const char *note;
-        } cases[] = {
-            {break_names, "there are two queues named default"},
-            {break_empty_name, "entry 2 has no name"},
-            {break_name, "the name a b is not allowed"},
-            {break_no_queues, "queues: there is none"},
-            {break_transport, "queue default: there is no transport rabbit"},
-            {break_url, "transport rabbit: it has no url"},
-            {break_ties, "queues a and b: the patterns email.> and email.> match the same types"},
-            {break_pattern, "queue default: types: a..b is not a pattern"},
-            {break_default_type, "queue default: default_type: a.* is not a job type"},
-            {break_lease,
-             "node.lease: 2s is not allowed with node.beat = 1s; at least three beats"},
-            {break_tokens, "HTTP over TCP needs http.token_file"},
-            {break_loopback, "0.0.0.0:8290 is not a loopback address"},
-            {break_port, "127.0.0.1:65536 is not an address and port"},
-            {break_brackets, "::1:80 is not an address and port"},
-            {break_option, "a b is not a handler's type or pattern"},
-        };
-        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-                struct config c;
-                char note[CONFIG_NOTE_MAX] = "";
-                CU_ASSERT_EQUAL_FATAL(config_init(&c), 0);
-                cases[i].spoil(&c);
-                CU_ASSERT_EQUAL(config_check(&c, note, sizeof note), CONFIG_REFUSED);
-                if (!strstr(note, cases[i].note)) {
-                        printf("\n%s\n%s\n", note, cases[i].note);
-                        CU_FAIL("a check");
-                }
-                config_deinit(&c);
-        }
-}
-
-static void test_allowed_addresses(void)
-{
-        static const char *const addresses[] = {"127.0.0.1:8290", "[::1]:1", "localhost:65535"};
-        for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
-                struct config c;
-                char note[CONFIG_NOTE_MAX] = "";
-                CU_ASSERT_EQUAL_FATAL(config_init(&c), 0);
-                set(&c, &c, "http.listen", addresses[i]);
-                set(&c, &c, "http.token_file", "/t");
-                CU_ASSERT_EQUAL(config_check(&c, note, sizeof note), 0);
-                config_deinit(&c);
-        }
 }
 
 static void test_queue_for(void)
@@ -669,12 +408,8 @@ UNIT_TESTS = {
     {"what is shown is what is read", test_round_trip},
     {"refused values say what is allowed", test_refused_values},
     {"lists and literals", test_texts},
-    {"durations", test_durations},
-    {"sizes", test_sizes},
     {"did you mean", test_nearest},
     {"passwords are masked", test_masked},
-    {"checks between values", test_checks},
-    {"addresses on loopback", test_allowed_addresses},
     {"the queue for a type", test_queue_for},
     {"lists are bounded", test_bounded_lists},
     {"places of files", test_places},

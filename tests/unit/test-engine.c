@@ -1,0 +1,360 @@
+/*
+ * The engine by hand: single steps against a ledger and workers that the test plays itself. What
+ * only appears under faults and in time is the simulator's (tests/sim).
+ */
+#include "core/engine.h"
+#include "tests/unit/unit.h"
+
+#include <stdlib.h>
+
+struct desk { /* an engine, its actions, and what was posted and not answered */
+        struct config config;
+        struct engine *engine;
+        struct engine_actions actions;
+        struct instant now;
+        struct ledger_batch *posted[64];
+        uint32_t n_posted;
+        struct engine_action last[64]; /* other actions of the last step */
+        uint32_t n_last;
+        uint64_t jobs_made;
+};
+
+static void tell(struct desk *d, struct engine_event ev)
+{
+        d->actions.n = 0;
+        engine_step(d->engine, &ev, d->now, &d->actions);
+        d->n_last = 0;
+        for (uint32_t i = 0; i < d->actions.n; i++) {
+                const struct engine_action *a = &d->actions.list[i];
+                if (a->kind == ACT_POST) {
+                        d->posted[d->n_posted++] = a->batch;
+                } else {
+                        d->last[d->n_last++] = *a;
+                }
+        }
+        CU_ASSERT_PTR_NULL(engine_check(d->engine));
+}
+
+static struct ledger_batch *take_posted(struct desk *d, enum ledger_op op)
+{
+        for (uint32_t i = 0; i < d->n_posted; i++) {
+                struct ledger_batch *b = d->posted[i];
+                if (b->op == op) {
+                        d->posted[i] = d->posted[--d->n_posted];
+                        return b;
+                }
+        }
+        return NULL;
+}
+
+static void answer(struct desk *d, struct ledger_batch *b, enum ledger_outcome outcome)
+{
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        b->outcome = outcome;
+        tell(d, (struct engine_event){.kind = EV_LEDGER, .batch = b});
+}
+
+static void pass_time(struct desk *d, int64_t ms)
+{
+        d->now.mono_ns += ms * NS_PER_MS;
+        d->now.wall_us += ms * 1000;
+        tell(d, (struct engine_event){.kind = EV_TIMER});
+}
+
+static const struct engine_action *told(const struct desk *d, enum engine_action_kind kind)
+{
+        for (uint32_t i = 0; i < d->n_last; i++) {
+                if (d->last[i].kind == kind) {
+                        return &d->last[i];
+                }
+        }
+        return NULL;
+}
+
+/* A registered engine with one handler, `noop`, and one worker that is up. */
+static void open_desk(struct desk *d)
+{
+        *d = (struct desk){.now = {NS_PER_S, 1700000000 * US_PER_S}};
+        CU_ASSERT_EQUAL_FATAL(config_init(&d->config), 0);
+        d->config.workers = 1;
+        struct engine_config ec = {
+            .config = &d->config, .seed = {1, 2, 3, 4}, .host = STR("h"), .version = STR("0")};
+        d->engine = engine_new(&ec);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(d->engine);
+        tell(d, (struct engine_event){.kind = EV_START});
+        answer(d, take_posted(d, LEDGER_REGISTER), LEDGER_COMMITTED);
+        struct handler_desc h = {.pattern = STR("noop"), .timeout_ms = 1000};
+        tell(d, (struct engine_event){.kind = EV_ROSTER, .roster = roster_new(1, &h, 1)});
+        const struct engine_action *spawn = told(d, ACT_SPAWN);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(spawn);
+        struct engine_event up = {.kind = EV_WORKER_UP};
+        up.up.worker = spawn->worker;
+        up.up.generation = 1;
+        tell(d, up);
+}
+
+static void close_desk(struct desk *d)
+{
+        while (d->n_posted) {
+                struct ledger_batch *b = d->posted[--d->n_posted];
+                if (b->op == LEDGER_CLAIM) {
+                        roster_unref((struct roster *)LEDGER_AS(claim, CLAIM, b)->roster);
+                } else if (b->op == LEDGER_UNPARK) {
+                        roster_unref((struct roster *)LEDGER_AS(unpark, UNPARK, b)->roster);
+                }
+                ledger_batch_free(b);
+        }
+        engine_free(d->engine);
+        config_deinit(&d->config);
+        free(d->actions.list);
+}
+
+static void fill_claim(struct desk *d, struct claim *c, uint32_t n)
+{
+        c->jobs = arena_zalloc(&c->arena, n * sizeof *c->jobs);
+        c->n = n;
+        for (uint32_t i = 0; i < n; i++) {
+                struct job *j = &c->jobs[i];
+                d->jobs_made++;
+                memcpy(j->id.b, &d->jobs_made, sizeof d->jobs_made);
+                j->claim = 1;
+                j->token = 77;
+                j->attempt = 1;
+                j->max_attempts = 3;
+                j->queue = STR("default");
+                j->type = STR("noop");
+        }
+}
+
+static void claim_jobs(struct desk *d, uint32_t n)
+{
+        struct ledger_batch *b = take_posted(d, LEDGER_CLAIM);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        fill_claim(d, LEDGER_AS(claim, CLAIM, b)->got, n);
+        LEDGER_AS(claim, CLAIM, b)->more = true;
+        answer(d, b, LEDGER_COMMITTED);
+}
+
+static void end_jobs(struct desk *d, uint32_t first, uint32_t n, enum verdict_kind kind)
+{
+        struct verdict list[64] = {{0}};
+        for (uint32_t i = 0; i < n; i++) {
+                list[i] = (struct verdict){
+                    .kind = kind, .run_ns = 1000, .started_wall_us = d->now.wall_us};
+        }
+        struct engine_event ev = {.kind = EV_VERDICTS};
+        ev.verdicts.first = first;
+        ev.verdicts.n = n;
+        ev.verdicts.list = list;
+        tell(d, ev);
+}
+
+static void test_a_job_from_claim_to_retirement(void)
+{
+        struct desk d;
+        open_desk(&d);
+        claim_jobs(&d, 1);
+        const struct engine_action *give = told(&d, ACT_GIVE);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(give);
+        CU_ASSERT(give->n == 1 && give->position == 0);
+        end_jobs(&d, 0, 1, VERDICT_DONE);
+        struct ledger_batch *b = take_posted(&d, LEDGER_FINISH);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        const struct ledger_finish *f = LEDGER_AS(finish, FINISH, b);
+        CU_ASSERT(f->n == 1 && f->rows[0].to == STATE_COMPLETED && f->rows[0].token == 77);
+        CU_ASSERT(f->n_retire == 1 &&
+                  f->retire[0].writer == LANE_CLAIMS); /* retired with its last job */
+        struct engine_view v;
+        engine_look(d.engine, &v);
+        CU_ASSERT_EQUAL(v.claimed, 1);
+        answer(&d, b, LEDGER_COMMITTED);
+        CU_ASSERT_PTR_NOT_NULL(told(&d, ACT_SETTLED));
+        engine_look(d.engine, &v);
+        CU_ASSERT_EQUAL(v.claimed, 0);
+        close_desk(&d);
+}
+
+static void test_unknown_type_of_job_is_given_singly_until_it_is_known_as_fast(void)
+{
+        struct desk d;
+        open_desk(&d);
+        struct ledger_batch *b = take_posted(&d, LEDGER_CLAIM);
+        CU_ASSERT_EQUAL(LEDGER_AS(claim, CLAIM, b)->want, 1);
+        fill_claim(&d, LEDGER_AS(claim, CLAIM, b)->got, 1);
+        LEDGER_AS(claim, CLAIM, b)->more = true;
+        answer(&d, b, LEDGER_COMMITTED);
+        end_jobs(&d, 0, 1, VERDICT_DONE);
+        b = take_posted(&d, LEDGER_CLAIM);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        CU_ASSERT(LEDGER_AS(claim, CLAIM, b)->want >= 500);
+        fill_claim(&d, LEDGER_AS(claim, CLAIM, b)->got, 40);
+        answer(&d, b, LEDGER_COMMITTED);
+        const struct engine_action *give = told(&d, ACT_GIVE);
+        CU_ASSERT(give && give->n == 40 && give->position == 1);
+        close_desk(&d);
+}
+
+static void test_a_refused_finish_is_offered_again(void)
+{
+        struct desk d;
+        open_desk(&d);
+        claim_jobs(&d, 1);
+        end_jobs(&d, 0, 1, VERDICT_DONE);
+        answer(&d, take_posted(&d, LEDGER_FINISH), LEDGER_REFUSED);
+        CU_ASSERT_PTR_NULL(take_posted(&d, LEDGER_FINISH));
+        pass_time(&d, 150);
+        struct ledger_batch *b = take_posted(&d, LEDGER_FINISH);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        CU_ASSERT_EQUAL(LEDGER_AS(finish, FINISH, b)->n, 1);
+        answer(&d, b, LEDGER_COMMITTED);
+        close_desk(&d);
+}
+
+static void test_an_unknown_claim_is_resolved_and_read_back(void)
+{
+        struct desk d;
+        open_desk(&d);
+        struct ledger_batch *b = take_posted(&d, LEDGER_CLAIM);
+        uint64_t token = LEDGER_AS(claim, CLAIM, b)->token;
+        struct commit_no no = b->no;
+        answer(&d, b, LEDGER_UNKNOWN);
+        struct ledger_batch *r = take_posted(&d, LEDGER_RESOLVE);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+        CU_ASSERT_EQUAL(LEDGER_AS(resolve, RESOLVE, r)->of.n, no.n);
+        CU_ASSERT_PTR_NULL(take_posted(&d, LEDGER_CLAIM)); /* the lane is frozen */
+        LEDGER_AS(resolve, RESOLVE, r)->happened = true;
+        answer(&d, r, LEDGER_COMMITTED);
+        b = take_posted(&d, LEDGER_RECALL);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        CU_ASSERT_EQUAL(LEDGER_AS(recall, RECALL, b)->token, token);
+        fill_claim(&d, LEDGER_AS(recall, RECALL, b)->got, 1);
+        answer(&d, b, LEDGER_COMMITTED);
+        CU_ASSERT_PTR_NOT_NULL(told(&d, ACT_GIVE));
+        close_desk(&d);
+}
+
+static void test_a_crash_costs_the_running_job_alone(void)
+{
+        struct desk d;
+        open_desk(&d);
+        claim_jobs(&d, 1);
+        end_jobs(&d, 0, 1, VERDICT_DONE);
+        claim_jobs(&d, 10);
+        struct engine_event gone = {.kind = EV_WORKER_GONE};
+        gone.gone.how = ERROR_CRASHED;
+        gone.gone.running = true;
+        gone.gone.position = 1;
+        gone.gone.text = STR("SIGSEGV");
+        tell(&d, gone);
+        struct ledger_batch *b = take_posted(&d, LEDGER_FINISH);
+        answer(&d, b, LEDGER_COMMITTED); /* of the first job */
+        b = take_posted(&d, LEDGER_FINISH);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        const struct ledger_finish *f = LEDGER_AS(finish, FINISH, b);
+        CU_ASSERT(f->n == 1 && f->rows[0].error == ERROR_CRASHED && f->rows[0].strikes == 1);
+        CU_ASSERT(f->rows[0].to == STATE_RETRYING && f->rows[0].keep_attempt);
+        const struct engine_action *spawn = told(&d, ACT_SPAWN);
+        pass_time(&d, 500);
+        spawn = spawn ? spawn : told(&d, ACT_SPAWN);
+        struct engine_event up = {.kind = EV_WORKER_UP};
+        up.up.generation = 1;
+        tell(&d, up);
+        const struct engine_action *give = told(&d, ACT_GIVE);
+        CU_ASSERT(give && give->n == 9); /* the bystanders, under the same claim */
+        ledger_batch_free(b);
+        close_desk(&d);
+}
+
+static void test_a_time_out_is_asked_then_killed(void)
+{
+        struct desk d;
+        open_desk(&d);
+        claim_jobs(&d, 1);
+        struct engine_event seen = {.kind = EV_SEEN};
+        seen.seen.running = true;
+        seen.seen.since_ns = d.now.mono_ns;
+        tell(&d, seen);
+        pass_time(&d, 900);
+        CU_ASSERT_PTR_NULL(told(&d, ACT_ASK));
+        CU_ASSERT(engine_wake_ns(d.engine) <= seen.seen.since_ns + NS_PER_S);
+        pass_time(&d, 150);
+        CU_ASSERT_PTR_NOT_NULL(told(&d, ACT_ASK));
+        pass_time(&d, d.config.cancel_grace_ms + 1);
+        CU_ASSERT_PTR_NOT_NULL(told(&d, ACT_KILL));
+        close_desk(&d);
+}
+
+static void test_a_drain_gives_back_what_has_not_started(void)
+{
+        struct desk d;
+        open_desk(&d);
+        claim_jobs(&d, 1);
+        end_jobs(&d, 0, 1, VERDICT_DONE);
+        answer(&d, take_posted(&d, LEDGER_FINISH), LEDGER_COMMITTED);
+        claim_jobs(&d, 5);
+        tell(&d, (struct engine_event){.kind = EV_DRAIN});
+        const struct engine_action *recall = told(&d, ACT_RECALL);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(recall);
+        engine_recalled(d.engine, recall->worker, 2); /* position 1 runs */
+        CU_ASSERT_EQUAL(engine_wake_ns(d.engine), 0);
+        pass_time(&d, 1);
+        struct ledger_batch *b = take_posted(&d, LEDGER_FINISH);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        const struct ledger_finish *f = LEDGER_AS(finish, FINISH, b);
+        CU_ASSERT_EQUAL(f->n, 4);
+        for (uint32_t i = 0; i < f->n; i++) {
+                CU_ASSERT(f->rows[i].to == STATE_PENDING && f->rows[i].attempt == 0);
+        }
+        answer(&d, b, LEDGER_COMMITTED);
+        end_jobs(&d, 1, 1, VERDICT_DONE);
+        answer(&d, take_posted(&d, LEDGER_FINISH), LEDGER_COMMITTED);
+        static const enum ledger_op late[] = {LEDGER_CLAIM, LEDGER_BEAT};
+        for (size_t i = 0; i < ARRAY_LEN(late);
+             i++) { /* what was on its way when the drain began */
+                struct ledger_batch *on_its_way = take_posted(&d, late[i]);
+                if (on_its_way) {
+                        answer(&d, on_its_way, LEDGER_COMMITTED);
+                }
+        }
+        answer(&d, take_posted(&d, LEDGER_BURY), LEDGER_COMMITTED);
+        CU_ASSERT_PTR_NOT_NULL(told(&d, ACT_STOPPED));
+        close_desk(&d);
+}
+
+static void test_a_fenced_node_starts_nothing_and_registers_anew(void)
+{
+        struct desk d;
+        open_desk(&d);
+        struct engine_view before, after;
+        engine_look(d.engine, &before);
+        claim_jobs(&d, 1);
+        pass_time(&d, 1100);
+        struct ledger_batch *beat = take_posted(&d, LEDGER_BEAT);
+        if (!beat) {
+                pass_time(&d, 1000);
+                beat = take_posted(&d, LEDGER_BEAT);
+        }
+        answer(&d, beat, LEDGER_FENCED);
+        CU_ASSERT_PTR_NOT_NULL(told(&d, ACT_RECALL));
+        CU_ASSERT_PTR_NULL(told(&d, ACT_GIVE));
+        engine_look(d.engine, &after);
+        CU_ASSERT(after.holder != before.holder && !after.registered);
+        struct ledger_batch *again = take_posted(&d, LEDGER_REGISTER);
+        CU_ASSERT_PTR_NOT_NULL(again);
+        ledger_batch_free(again);
+        close_desk(&d);
+}
+
+UNIT_TESTS = {
+    {"a job from its claim to its retirement", test_a_job_from_claim_to_retirement},
+    {"unknown jobs go singly, fast ones in batches",
+     test_unknown_type_of_job_is_given_singly_until_it_is_known_as_fast},
+    {"a refused finish is offered again", test_a_refused_finish_is_offered_again},
+    {"an unknown claim is resolved and read back", test_an_unknown_claim_is_resolved_and_read_back},
+    {"a crash costs the running job alone", test_a_crash_costs_the_running_job_alone},
+    {"a time-out is asked, then killed", test_a_time_out_is_asked_then_killed},
+    {"a drain gives back what has not started", test_a_drain_gives_back_what_has_not_started},
+    {"a fenced node starts nothing and registers anew",
+     test_a_fenced_node_starts_nothing_and_registers_anew},
+};
+UNIT_MAIN("engine")
