@@ -152,7 +152,7 @@ static void check_transports(struct complaints *s)
 /* host:port with a port of 1 to 65535; the host without the brackets of IPv6. */
 static bool split_address(struct str address, struct str *ret_host)
 {
-        const char *colon = address.n ? memrchr(address.p, ':', address.n) : NULL;
+        const char *colon = address.p ? memrchr(address.p, ':', address.n) : NULL;
         if (!colon || colon == address.p) {
                 return false;
         }

@@ -134,6 +134,7 @@ static void settle_job(struct engine *e, uint32_t worker, struct job *j, const s
                 : NULL;
         struct finish_row *row = finish_add(e, j);
         if (!row) {
+                submission_free(v->children);
                 return;
         }
         settle_verdict(&s, v->kind, v->delay_ms, &e->queues[j->queue_index].retry, engine_random(e),
@@ -155,8 +156,11 @@ void worker_verdicts(struct engine *e, uint32_t worker, uint32_t first, uint32_t
                      const struct verdict *list)
 {
         struct worker_books *w = &e->workers[worker];
-        if (first != w->head || n > w->tail - w->head || n == 0) {
-                return; /* recalled meanwhile: the carrier told what is not ours any more */
+        if (first != w->head || n > w->tail - w->head) {
+                for (uint32_t i = 0; i < n; i++) { /* not what this engine gave: nothing of it counts */
+                        submission_free(list[i].children);
+                }
+                return;
         }
         struct queue_books *q = &e->queues[w->queue];
         for (uint32_t i = 0; i < n; i++) {

@@ -49,13 +49,15 @@ struct ledger_batch *ledger_batch_new(enum ledger_op op)
         return b;
 }
 
-static void free_ended(struct ledger_finish *f)
+static void free_finish(struct ledger_finish *f)
 {
-        struct claim *c = f->ended;
-        while (c) {
-                struct claim *next = c->next;
-                claim_free(c);
-                c = next;
+        while (f->ended) {
+                struct claim *next = f->ended->next;
+                claim_free(f->ended);
+                f->ended = next;
+        }
+        for (uint32_t i = 0; i < f->n; i++) {
+                submission_free(f->rows[i].children);
         }
 }
 
@@ -69,7 +71,7 @@ struct ledger_batch *ledger_batch_free(struct ledger_batch *b)
         } else if (b->op == LEDGER_RECALL) {
                 claim_free(LEDGER_AS(recall, RECALL, b)->got);
         } else if (b->op == LEDGER_FINISH) {
-                free_ended(LEDGER_AS(finish, FINISH, b));
+                free_finish(LEDGER_AS(finish, FINISH, b));
         }
         arena_deinit(&b->arena);
         free(b);
