@@ -64,7 +64,7 @@ def skepd(where):
     empty = os.path.join(where, "skep.conf")
     open(empty, "w").close()
     words = [SKEPD, "--config", empty, "--worker", WORKER]
-    for pair in (f"state_dir={where}/state", f"handlers.dir={handlers}", f"http.socket={where}/s",
+    for pair in (f"node.state_dir={where}/state", f"handlers.dir={handlers}", f"http.socket={where}/s",
                  f"ledger.url=sqlite:{where}/skep.db"):
         words += ["--set", pair]
     process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -8,7 +8,7 @@
 /* The part of text after `//` from its first colon to its last @: where a password stands. */
 static bool find_password(struct str text, uint32_t *ret_from, uint32_t *ret_to)
 {
-        const char *slashes = text.n ? memmem(text.p, text.n, "://", 3) : NULL;
+        const char *slashes = text.p ? memmem(text.p, text.n, "://", 3) : NULL;
         const char *at = slashes ? memrchr(text.p, '@', text.n) : NULL;
         if (!at || at < slashes + 3) {
                 return false;

@@ -116,7 +116,7 @@ static bool parse_count(struct str text, int64_t *ret)
 static bool parse_ratio(struct str text, int64_t *ret)
 {
         int64_t whole = 0, part = 0;
-        const char *dot = text.n ? memchr(text.p, '.', text.n) : NULL;
+        const char *dot = text.p ? memchr(text.p, '.', text.n) : NULL;
         struct str head = {text.p, dot ? (uint32_t)(dot - text.p) : text.n};
         if (!parse_count(head, &whole) || whole > INT32_MAX) {
                 return false;
@@ -245,7 +245,7 @@ static bool next_text(struct str *rest, struct str *ret)
         if (!rest->p) {
                 return false;
         }
-        const char *comma = rest->n ? memchr(rest->p, ',', rest->n) : NULL;
+        const char *comma = rest->p ? memchr(rest->p, ',', rest->n) : NULL;
         struct str item = {rest->p, comma ? (uint32_t)(comma - rest->p) : rest->n};
         *rest = comma ? (struct str){comma + 1, rest->n - item.n - 1} : (struct str){0};
         while (item.n && item.p[0] == ' ') {

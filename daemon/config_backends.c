@@ -11,7 +11,7 @@ static const char *const transport_schemes[] = {NULL};
 
 static struct str scheme_of(struct str url)
 {
-        const char *colon = url.n ? memchr(url.p, ':', url.n) : NULL;
+        const char *colon = url.p ? memchr(url.p, ':', url.n) : NULL;
         return (struct str){url.p, colon ? (uint32_t)(colon - url.p) : 0};
 }
 

@@ -350,6 +350,28 @@ static void take_complaint(void *ctx, struct config_origin where, const char *no
         }
 }
 
+/* What is allowed and yet hardly meant. */
+static int warn_of_oddities(struct config_build *b)
+{
+        int r = 0;
+        for (uint32_t i = 0; i < b->config->n_queues && r == 0; i++) {
+                const struct queue_config *q = &b->config->queues[i];
+                struct config_origin where = {0};
+                for (size_t k = 0; q->origins && config_queue_keys[k].name; k++) {
+                        if (strcmp(config_queue_keys[k].name, "retry.base") == 0) {
+                                where = q->origins[k];
+                        }
+                }
+                if (q->retry.base_ms > q->retry.cap_ms) {
+                        r = config_warn(b, where,
+                                        "queue %s: retry.base is above retry.cap; every delay is "
+                                        "the cap",
+                                        q->name.p);
+                }
+        }
+        return r;
+}
+
 static int check(struct config_build *b)
 {
         struct complaint_sink sink = {b, 0};
@@ -357,7 +379,8 @@ static int check(struct config_build *b)
                 return 0;
         }
         config_complaints(b->config, take_complaint, &sink);
-        return sink.r == 0 ? config_check_backends(b) : sink.r;
+        int r = sink.r == 0 ? config_check_backends(b) : sink.r;
+        return r == 0 ? warn_of_oddities(b) : r;
 }
 
 static int build(struct config_build *b, const struct config_sources *s)

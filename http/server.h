@@ -1,17 +1,18 @@
 /*
  * The HTTP API on the Unix socket and, with a token file, on loopback TCP.
  *
- * One thread of our own runs libmicrohttpd for both sockets: it parses requests and renders answers, and decides
- * nothing. What a request asks is handed to the daemon as an api_request through `post`; the daemon's engine thread
- * answers with http_answer(). Meanwhile the connection is suspended. Payloads are never parsed beyond finding where
- * their bytes begin and end.
+ * One thread of our own runs libmicrohttpd for both sockets: it parses requests and renders
+ * answers, and decides nothing. What a request asks is handed to the daemon as an api_request
+ * through `post`; the daemon's engine thread answers with http_answer(). Meanwhile the connection
+ * is suspended. Payloads are never parsed beyond finding where their bytes begin and end.
  *
- *     $ curl --unix-socket /run/skep/skep.sock http://localhost/v1/jobs -H 'Content-Type: application/json' \
- *            -d '{"type":"email.send","payload":{"to":"x"}}'
- *     201 {"id":"01890a5d-ac96-774b-bcce-b302099a8057","type":"email.send","queue":"default","state":"pending"}
+ *     $ curl --unix-socket /run/skep/skep.sock http://localhost/v1/jobs -H 'Content-Type:
+ * application/json' \ -d '{"type":"email.send","payload":{"to":"x"}}' 201
+ * {"id":"01890a5d-ac96-774b-bcce-b302099a8057","type":"email.send","queue":"default","state":"pending"}
  *     $ ... -d '{"type":"email.send","prio":3}'
- *     422 {"type":"urn:skep:problem:unknown-field","title":"There are fields that are not known","status":422,
- *          "detail":"unknown field: \"prio\" (did you mean \"priority\"?)","field":"prio","allowed":"type, queue, ..."}
+ *     422 {"type":"urn:skep:problem:unknown-field","title":"There are fields that are not
+ * known","status":422, "detail":"unknown field: \"prio\" (did you mean
+ * \"priority\"?)","field":"prio","allowed":"type, queue, ..."}
  */
 #ifndef SKEP_HTTP_SERVER_H
 #define SKEP_HTTP_SERVER_H
@@ -21,11 +22,12 @@
 #include "core/ledger.h"
 
 enum api_kind {
-        API_SUBMIT,   /* submission → answered in place */
-        API_READ,     /* batch: SHOW, LIST → answered in place */
-        API_CANCEL,   /* id → batch: ledger_cancel */
-        API_REQUEUE,  /* id → batch: ledger_requeue */
-        API_WAIT,     /* id: answered when the job is terminal or wait_ms has passed; `batch` is then a SHOW */
+        API_SUBMIT,  /* submission → answered in place */
+        API_READ,    /* batch: SHOW, LIST → answered in place */
+        API_CANCEL,  /* id → batch: ledger_cancel */
+        API_REQUEUE, /* id → batch: ledger_requeue */
+        API_WAIT, /* id: answered when the job is terminal or wait_ms has passed; `batch` is then a
+                     SHOW */
         API_HANDLERS, /* text: JSON, made by the daemon */
         API_WORKERS,  /* text: JSON */
         API_STATS,    /* text: JSON */
@@ -51,21 +53,28 @@ struct api_request {
 struct http;
 
 struct http_options {
-        struct str socket;     /* path; mode 0660 whatever the umask; a stale socket is replaced, a live one an error */
-        struct str listen;     /* "127.0.0.1:8290", "[::1]:8290" or empty; only loopback, only with tokens */
-        struct str token_file; /* one token per line, # comments; refused when group- or world-readable */
-        /* Called from the HTTP thread; must not block. Every request taken is answered once with http_answer(), which
-         * post itself may call. false: the daemon is stopping; r was not taken and stays http's. */
+        struct str socket; /* path; mode 0660 whatever the umask; a stale socket is replaced, a live
+                              one an error */
+        struct str
+            listen; /* "127.0.0.1:8290", "[::1]:8290" or empty; only loopback, only with tokens */
+        struct str
+            token_file; /* one token per line, # comments; refused when group- or world-readable */
+        /* Called from the HTTP thread; must not block. Every request taken is answered once with
+         * http_answer(), which post itself may call. false: the daemon is stopping; r was not taken
+         * and stays http's. */
         bool (*post)(void *ctx, struct api_request *r /* takes r */);
         void *ctx;
-        /* What http needs of it is copied: queues, their types and defaults, limits. Swapped by http_configure() on
-         * reload. */
+        /* What http needs of it is copied: queues, their types and defaults, limits. Swapped by
+         * http_configure() on reload. */
         const struct config *config;
-        uint32_t max_waiting;     /* requests of one socket that wait for the daemon at once; 0: half its connections */
-        uint32_t head_timeout_ms; /* a connection must bring the head of a request within this; 0: 30 s */
+        uint32_t max_waiting; /* requests of one socket that wait for the daemon at once; 0: half
+                                 its connections */
+        uint32_t head_timeout_ms; /* a connection must bring the head of a request within this; 0:
+                                     30 s */
 };
 
-/* > 0: HTTP_IN_USE (somebody listens there), HTTP_REFUSED (options); note says what, where and what to do. */
+/* > 0: HTTP_IN_USE (somebody listens there), HTTP_REFUSED (options); note says what, where and what
+ * to do. */
 #define HTTP_IN_USE  1
 #define HTTP_REFUSED 2
 int http_start(const struct http_options *o, struct http **ret, char *note, size_t note_size);
@@ -73,18 +82,19 @@ int http_start(const struct http_options *o, struct http **ret, char *note, size
 /* Any thread. When memory is out the old settings stay. */
 void http_configure(struct http *h, const struct config *c);
 
-/* Any thread: reads the token file again. > 0: HTTP_REFUSED with a note, and the old tokens stay valid. */
+/* Any thread: reads the token file again. > 0: HTTP_REFUSED with a note, and the old tokens stay
+ * valid. */
 int http_reload_tokens(struct http *h, char *note, size_t note_size);
 
 /* The TCP port that is listened on (the kernel's choice for port 0); 0: none. */
 uint16_t http_port(const struct http *h);
 
-/* Any thread: the request's answer is in place. Also after http_stop(), for requests that were still with the daemon:
- * h stays allocated until the last of them came back. */
+/* Any thread: the request's answer is in place. Also after http_stop(), for requests that were
+ * still with the daemon: h stays allocated until the last of them came back. */
 void http_answer(struct http *h, struct api_request *r /* takes r */);
 
-/* Stops accepting, answers what waits with 503, frees. NULL-safe, returns NULL. Any thread but the HTTP one; waits a
- * second at most for clients to take their answers, and never for the daemon. */
+/* Stops accepting, answers what waits with 503, frees. NULL-safe, returns NULL. Any thread but the
+ * HTTP one; waits a second at most for clients to take their answers, and never for the daemon. */
 struct http *http_stop(struct http *h);
 
 #endif

@@ -59,7 +59,7 @@ def bad_configuration_ends_with_78_and_names_the_line():
         ]:
             node.write_config(text)
             for more in (["-t"], []):
-                command = [SKEPD, "--config", node.config_path, "--set", f"state_dir={node.state}", *more]
+                command = [SKEPD, "--config", node.config_path, "--set", f"node.state_dir={node.state}", *more]
                 done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
                 check(done.returncode == 78, f"{text!r}: exit {done.returncode}: {done.stderr}")
                 for word in words:

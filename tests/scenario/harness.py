@@ -121,7 +121,7 @@ class Node:
         return target
 
     def command(self, settings=()):
-        pairs = [f"state_dir={self.state}", f"handlers.dir={self.handlers}", f"http.socket={self.socket}",
+        pairs = [f"node.state_dir={self.state}", f"handlers.dir={self.handlers}", f"http.socket={self.socket}",
                  f"ledger.url={self.ledger}", "log.format=logfmt", *self.settings, *settings]
         words = [SKEPD, "--config", self.config_path, "--worker", WORKER]
         for pair in pairs:

@@ -24,7 +24,7 @@ def broken_plugins_are_refused_with_the_reason():
         "ctor-hang": "",
         "ctor-fork": "process",
         "ctor-exit": "exit",
-        "wrong-abi": "ABI",
+        "abi": "ABI",
         "no-symbol": "skep_plugin",
     }
     with Node(villains=list(expected), settings=["handlers.probe_timeout=1s"]).start() as node:

@@ -6,7 +6,7 @@ import time
 from harness import Node, check, run, wait_for
 
 FAST = ["queues.default.retry.base=20ms", "queues.default.retry.max_attempts=10", "handlers.workers=3",
-        "cancel_grace=200ms"]
+        "handlers.cancel_grace=200ms"]
 
 
 def dies_of(plugin, class_, words, settings=(), **fields):
@@ -31,8 +31,8 @@ def dies_of(plugin, class_, words, settings=(), **fields):
 
 
 def a_null_dereference_is_a_crash_with_its_backtrace():
-    tries = dies_of("null-deref", "crashed", ["SIGSEGV"])
-    check("null-deref" in tries[0]["text"] or "run" in tries[0]["text"], f"a backtrace: {tries[0]['text']}")
+    tries = dies_of("null", "crashed", ["SIGSEGV"])
+    check("null.so" in tries[0]["text"] or "run" in tries[0]["text"], f"a backtrace: {tries[0]['text']}")
 
 
 def exit_0_is_not_success():
@@ -44,17 +44,17 @@ def abort_is_a_crash():
 
 
 def a_stack_overflow_is_a_crash():
-    dies_of("stack-overflow", "crashed", ["SIGSEGV"])
+    dies_of("overflow", "crashed", ["SIGSEGV"])
 
 
 def an_endless_loop_is_killed_past_its_time_out():
-    dies_of("endless-loop", "timed_out", [""], timeout="200ms")
+    dies_of("loop", "timed_out", [""], timeout="200ms")
 
 
 def a_worker_that_closes_everything_hurts_only_itself():
-    with Node(villains=["close-fds"], settings=FAST).start() as node:
-        node.serving("close-fds.so")
-        job = node.finish(node.enqueue(node.plugins()["close-fds.so"]["types"], {}))
+    with Node(villains=["close-all"], settings=FAST).start() as node:
+        node.serving("close-all.so")
+        job = node.finish(node.enqueue(node.plugins()["close-all.so"]["types"], {}))
         check(job["state"] in ("dead", "completed"), f"{job}")
         check(node.finish(node.enqueue("echo", 1))["state"] == "completed", "others run on")
 
@@ -86,15 +86,15 @@ def cancel_of_a_waiting_job_is_final():
 
 
 def cancel_of_a_running_job_asks_then_kills():
-    with Node(villains=["ignores-cancel"], settings=["cancel_grace=300ms"]).start() as node:
-        node.serving("ignores-cancel.so")
+    with Node(villains=["stubborn"], settings=["handlers.cancel_grace=300ms"]).start() as node:
+        node.serving("stubborn.so")
         polite = node.enqueue("sleep", {"ms": 60000})
         node.until(polite, "running")
         answer = node.request("DELETE", "/v1/jobs/" + polite)
         check(answer.status == 202, f"{answer.status} {answer.body}")
         job = node.finish(polite)
         check(job["state"] == "cancelled" and job["reason"] == "operator", f"{job}")
-        deaf = node.enqueue(node.plugins()["ignores-cancel.so"]["types"], {})
+        deaf = node.enqueue(node.plugins()["stubborn.so"]["types"], {})
         node.until(deaf, "running")
         before = {row["pid"] for row in node.workers() if row.get("job_id") == deaf}
         check(node.request("DELETE", "/v1/jobs/" + deaf).status == 202, "asked")
@@ -105,7 +105,7 @@ def cancel_of_a_running_job_asks_then_kills():
 
 
 def sigterm_drains():
-    with Node(settings=["shutdown_grace=10s", "handlers.workers=1"]).start() as node:
+    with Node(settings=["node.shutdown_grace=10s", "handlers.workers=1"]).start() as node:
         running = node.enqueue("sleep", {"ms": 1500})
         node.until(running, "running")
         behind = [node.enqueue("sleep", {"ms": 10}) for _ in range(20)]
@@ -119,9 +119,9 @@ def sigterm_drains():
 
 
 def sigterm_stops_what_outlives_the_grace():
-    with Node(villains=["ignores-cancel"], settings=["shutdown_grace=1s", "cancel_grace=200ms"]).start() as node:
-        node.serving("ignores-cancel.so")
-        id_ = node.enqueue(node.plugins()["ignores-cancel.so"]["types"], {}, max_attempts=1)
+    with Node(villains=["stubborn"], settings=["node.shutdown_grace=1s", "handlers.cancel_grace=200ms"]).start() as node:
+        node.serving("stubborn.so")
+        id_ = node.enqueue(node.plugins()["stubborn.so"]["types"], {}, max_attempts=1)
         node.until(id_, "running")
         check(node.stop() == 0, f"skepd ended with {node.process.returncode}")
         node.start()

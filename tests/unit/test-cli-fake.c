@@ -134,28 +134,34 @@ static void serve(struct fake *f, int fd)
         }
 }
 
+static void keep_connection(struct fake *f, int fd)
+{
+        pthread_mutex_lock(&f->lock);
+        f->connection = fd;
+        pthread_mutex_unlock(&f->lock);
+}
+
 static void *run_server(void *ctx)
 {
         struct fake *f = ctx;
         for (int fd; (fd = accept4(f->listener, NULL, NULL, SOCK_CLOEXEC)) >= 0;) {
+                keep_connection(f, fd);
                 serve(f, fd);
+                keep_connection(f, -1);
                 close(fd);
         }
         return NULL;
 }
 
-void fake_start(struct fake *f,
-                void (*answer)(struct fake *, const struct fake_request *, struct fake_reply *))
+void fake_start_at(struct fake *f, const char *path,
+                   void (*answer)(struct fake *, const struct fake_request *, struct fake_reply *))
 {
-        *f = (struct fake){.answer = answer};
-        strcpy(f->dir, "/tmp/test-cli-XXXXXX");
-        if (!mkdtemp(f->dir)) {
-                abort();
-        }
-        snprintf(f->socket, sizeof f->socket, "%s/s", f->dir);
-        snprintf(f->url, sizeof f->url, "unix:%s", f->socket);
         struct sockaddr_un at = {.sun_family = AF_UNIX};
-        strcpy(at.sun_path, f->socket);
+        f->answer = answer;
+        f->connection = -1;
+        snprintf(f->socket, sizeof f->socket, "%s", path);
+        snprintf(f->url, sizeof f->url, "unix:%s", f->socket);
+        memcpy(at.sun_path, f->socket, strlen(f->socket) + 1);
         f->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (bind(f->listener, (struct sockaddr *)&at, sizeof at) != 0 ||
             listen(f->listener, 16) != 0 || pthread_create(&f->thread, NULL, run_server, f) != 0) {
@@ -163,13 +169,33 @@ void fake_start(struct fake *f,
         }
 }
 
+void fake_start(struct fake *f,
+                void (*answer)(struct fake *, const struct fake_request *, struct fake_reply *))
+{
+        *f = (struct fake){.dir = "/tmp/test-cli-XXXXXX"};
+        if (!mkdtemp(f->dir)) {
+                abort();
+        }
+        CLEANUP(free_text)
+        char *path = text_printf("%s/s", f->dir);
+        fake_start_at(f, path, answer);
+}
+
 void fake_stop(struct fake *f)
 {
         shutdown(f->listener, SHUT_RDWR);
+        pthread_mutex_lock(&f->lock);
+        if (f->connection >= 0) {
+                shutdown(f->connection,
+                         SHUT_RDWR); /* a peer that keeps it open would hold the thread */
+        }
+        pthread_mutex_unlock(&f->lock);
         pthread_join(f->thread, NULL);
         close(f->listener);
         unlink(f->socket);
-        rmdir(f->dir);
+        if (f->dir[0]) {
+                rmdir(f->dir);
+        }
         for (size_t i = 0; i < f->requests && i < FAKE_KEPT; i++) {
                 request_deinit(&f->kept[i]);
         }

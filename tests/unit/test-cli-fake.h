@@ -32,8 +32,8 @@ struct fake_reply {
 #define FAKE_KEPT 64
 
 struct fake {
-        char dir[64], socket[96], url[112];
-        int listener;
+        char dir[64], socket[108], url[124];
+        int listener, connection; /* connection: the one being served, -1: none */
         pthread_t thread;
         pthread_mutex_t lock; /* held while a request is answered; taken once when skep has ended */
         void (*answer)(struct fake *f, const struct fake_request *rq, struct fake_reply *reply);
@@ -47,6 +47,9 @@ struct fake {
 
 void fake_start(struct fake *f,
                 void (*answer)(struct fake *, const struct fake_request *, struct fake_reply *));
+/* The same on a socket of the caller's. */
+void fake_start_at(struct fake *f, const char *path,
+                   void (*answer)(struct fake *, const struct fake_request *, struct fake_reply *));
 void fake_stop(struct fake *f); /* also forgets what was kept */
 
 /* Value of a header of a request; the caller frees it; NULL: not there. */

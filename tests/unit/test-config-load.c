@@ -342,6 +342,18 @@ static void test_readable_password(void)
         close_folder();
 }
 
+static void test_odd_retry(void)
+{
+        open_folder();
+        struct loaded l =
+            load_text("\nqueues = ( { name = \"a\"; retry = { base = \"1h\"; }; } );");
+        expect_ok(&l);
+        CU_ASSERT_EQUAL_FATAL(l.report.n_warnings, 1);
+        CU_ASSERT_PTR_NOT_NULL(strstr(l.report.warnings[0].p, ":2: queue a: retry.base is above"));
+        unload(&l);
+        close_folder();
+}
+
 UNIT_TESTS = {
     {"each layer wins over those before it", test_precedence},
     {"the ledger follows the state directory", test_ledger_follows_state_dir},
@@ -353,5 +365,6 @@ UNIT_TESTS = {
     {"flags", test_flags},
     {"secrets from files and credentials", test_secret_files},
     {"a password in a readable file is told", test_readable_password},
+    {"a base above the cap is told", test_odd_retry},
 };
 UNIT_MAIN("config-load")

@@ -210,6 +210,8 @@ static void test_refused_values(void)
              "retry.backoff: linea is not allowed; one of exponential, linear, fixed"},
             {"log.level", "loud",
              "log.level: loud is not allowed; one of debug, info, warn, error"},
+            {"log.level", "http://u:hidden@h",
+             "log.level: http://u:***@h is not allowed; one of debug, info, warn, error"},
             {"handlers.dir", "", "handlers.dir: an empty value is not allowed; 1 to 4095 bytes"},
             {"handlers.dir", "a\nb", "handlers.dir: a?b holds control characters; 1 to 4095 bytes"},
             {"types", "a,,b", "types: a,,b has an empty or unreadable entry; 0 to 256 texts"},
@@ -328,7 +330,9 @@ static void test_queue_for(void)
         set(&c, add_queue(&c, "all"), "types", ">");
         set(&c, add_queue(&c, "email"), "types", "email.>");
         set(&c, add_queue(&c, "send"), "types", "sms,email.send");
+        set(&c, add_queue(&c, "late"), "types", "*.send");
         CU_ASSERT_EQUAL(config_queue_for(&c, STR("email.send")), 3);
+        CU_ASSERT_EQUAL(config_queue_for(&c, STR("sms.send")), 4);
         CU_ASSERT_EQUAL(config_queue_for(&c, STR("email.drop.x")), 2);
         CU_ASSERT_EQUAL(config_queue_for(&c, STR("other")), 1);
         CU_ASSERT_EQUAL(config_queue_for(&c, STR("sms")), 3);

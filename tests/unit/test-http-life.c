@@ -105,18 +105,24 @@ static void test_clients_that_leave(void)
 {
         struct fake f;
         struct reply r;
+        int fds[31];
+        const char post[] =
+            "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            "Content-Length: 12\r\n\r\n{\"type\":\"a\"}";
         fake_start(&f, false, 0, 0);
         fake_set(&f, &f.hold, true);
         for (int i = 0; i < 30; i++) {
-                close(send_wait(&f, "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057"));
+                fds[i] = send_wait(&f, "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057");
         }
-        int posting = client_connect(&f, false);
-        const char post[] = "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Type: "
-                            "application/json\r\nContent-Length: 12\r\n"
-                            "\r\n{\"type\":\"a\"}";
-        client_send(posting, post, sizeof post - 1);
-        close(posting);
-        fake_await(&f, 31);
+        fds[30] = client_connect(&f, false);
+        client_send(fds[30], post, sizeof post - 1);
+        fake_await(&f, 31); /* all have reached the daemon; now nobody listens any more */
+        for (int i = 0; i < 31; i++) {
+                close(fds[i]);
+        }
+        client_get(&f, "/livez", &r);
+        CHECK_STATUS(r, 200);
+        reply_free(&r);
         fake_set(&f, &f.hold, false);
         client_get(&f, "/v1/stats", &r);
         CHECK_STATUS(r, 200);

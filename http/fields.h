@@ -1,0 +1,33 @@
+/*
+ * A job as producers write it in JSON, turned into the row that the ledger takes.
+ *
+ * Everything that can be wrong with the words is found here and told with field, value and what is
+ * allowed; whether the job exists already is the ledger's to say. Texts of the row live in the
+ * given arena.
+ */
+#ifndef SKEP_HTTP_FIELDS_H
+#define SKEP_HTTP_FIELDS_H
+
+#include "core/arena.h"
+#include "core/ledger.h"
+#include "http/problem.h"
+#include "http/settings.h"
+
+#define FIELDS_REFUSED 1
+
+#define TAGS_MAX 32
+#define TAG_MAX  64 /* bytes */
+
+/* `text` is one JSON object, part of `body` (line and column are told within that). now_us: the
+ * wall clock, for telling a start in the past from a later one. The row's id is not set.
+ * FIELDS_REFUSED with the problem; -ENOMEM. */
+int fields_parse(const struct settings *s, struct arena *a, struct str body, struct str text,
+                 int64_t now_us, struct submit_row *ret_row, struct problem *ret_problem);
+
+/* The problem "not JSON, at line, column", for a fault of http/json.h. */
+void fields_malformed(struct str body, size_t at, const char *what, struct problem *ret_problem);
+
+/* The name among n nearest to what was written, or NULL when none is near. */
+const char *nearest_name(const char *const *names, size_t n, struct str written);
+
+#endif

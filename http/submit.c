@@ -1,0 +1,233 @@
+/*
+ * POST of one object or of an array: one submission, one transaction. The rows are copied into the
+ * submission, so that it outlives the call when the client or the server goes.
+ */
+#include <errno.h>
+#include <stdio.h>
+
+#include "http/call.h"
+#include "http/json.h"
+#include "http/render.h"
+
+static void free_submission(struct submission **s)
+{
+        submission_free(*s);
+}
+
+/* The n-th job of the body, from its text. */
+static int parse_row(struct call *call, struct submission *s, struct str body, struct str text,
+                     uint32_t n)
+{
+        struct submit_row row;
+        int64_t now = now_wall_us();
+        int r =
+            fields_parse(call->http->settings, &s->arena, body, text, now, &row, &call->problem);
+        if (r == -ENOMEM) {
+                call_out_of_memory(call);
+                return r;
+        }
+        if (r) {
+                call->failed = true;
+                if (call->array) {
+                        call->problem.index = n;
+                }
+                return r;
+        }
+        row.id = id_mint(&call->http->mint, now);
+        s->rows[n] = row;
+        s->n = n + 1;
+        return 0;
+}
+
+static void refuse_json(struct call *call, struct str body, const struct json_fault *f)
+{
+        fields_malformed(body, f->at, f->what, &call->problem);
+        call->failed = true;
+}
+
+/* How many elements, so that the rows are one piece. Validates the whole body on the way. */
+static int count_elements(struct call *call, struct str body, uint32_t *ret_n)
+{
+        struct json_walk w;
+        struct json_item item;
+        struct json_fault f;
+        uint32_t n = 0;
+        int r = json_walk_begin(&w, body, &f);
+        while (r == 0) {
+                r = json_walk_next(&w, &item, &f);
+                n += r == 0;
+        }
+        if (r == JSON_BAD) {
+                refuse_json(call, body, &f);
+                return -1;
+        }
+        if (n == 0 || n > ARRAY_ROWS_MAX) {
+                problem_set(
+                    &call->problem, n ? PROBLEM_TOO_LARGE : PROBLEM_INVALID,
+                    "the array has %u jobs; 1 to %d are allowed in one transaction. Send more as "
+                    "application/x-ndjson",
+                    n, ARRAY_ROWS_MAX);
+                call->failed = true;
+                return -1;
+        }
+        *ret_n = n;
+        return 0;
+}
+
+static int parse_rows(struct call *call, struct submission *s, struct str body, uint32_t n)
+{
+        struct json_walk w;
+        struct json_item item;
+        struct json_fault f;
+        if (!call->array) {
+                return parse_row(call, s, body, body, 0);
+        }
+        int r = json_walk_begin(&w, body, &f);
+        for (uint32_t i = 0; r == 0 && i < n; i++) {
+                r = json_walk_next(&w, &item, &f);
+                if (r == 0) {
+                        r = parse_row(call, s, body, item.value, i);
+                }
+        }
+        return r;
+}
+
+void submit_body(struct call *call)
+{
+        CLEANUP(free_submission)
+        struct submission *s = submission_new();
+        struct str body = {call->body.p, (uint32_t)call->body.n};
+        uint32_t n = 1;
+        if (!s) {
+                call_out_of_memory(call);
+                return;
+        }
+        if (body.n == 0) {
+                problem_set(
+                    &call->problem, PROBLEM_MALFORMED,
+                    "the body is empty; send a job, as in {\"type\":\"echo\",\"payload\":{}}");
+                call->failed = true;
+                return;
+        }
+        if (call->array && count_elements(call, body, &n) != 0) {
+                return;
+        }
+        s->rows = arena_zalloc(&s->arena, n * sizeof *s->rows);
+        s->atomic = true;
+        if (!s->rows) {
+                call_out_of_memory(call);
+                return;
+        }
+        if (parse_rows(call, s, body, n) != 0) {
+                return;
+        }
+        if (call->request_key.n) {
+                s->request_key = key_from_text(call->request_key);
+                hash16(body, s->request_hash);
+        }
+        struct api_request *r = call_request(call, API_SUBMIT);
+        if (!r) {
+                return;
+        }
+        r->submission = STEAL(s);
+        out_deinit(&call->body);
+        call_post(call, r);
+}
+
+bool submit_failed_row(const struct submit_row *row, struct problem *ret_problem)
+{
+        char other[JOB_ID_TEXT], quoted[QUOTE_TEXT];
+        switch (row->result) {
+        case SUBMIT_CREATED:
+        case SUBMIT_EXISTS: return false;
+        case SUBMIT_CONFLICT:
+                id_text(&row->existing, other);
+                problem_set(ret_problem, PROBLEM_KEY_CONFLICT,
+                            "key: \"%s\" already names job %s in queue %.*s, with another payload; "
+                            "nothing was "
+                            "written. Use another key, or repeat the first request exactly",
+                            quote_text(row->key_text, quoted), other,
+                            (int)(row->queue.n > 64 ? 64 : row->queue.n), row->queue.p);
+                snprintf(ret_problem->field, sizeof ret_problem->field, "key");
+                ret_problem->has_job = true;
+                ret_problem->job = row->existing;
+                return true;
+        case SUBMIT_UNSTORABLE:
+                problem_set(ret_problem, PROBLEM_UNSTORABLE,
+                            "the ledger cannot store this job's data; look at its texts for "
+                            "unusual characters");
+                return true;
+        case SUBMIT_UNDONE:
+                problem_set(ret_problem, PROBLEM_CONFLICT,
+                            "not written, because another job of the same request failed");
+                return true;
+        }
+        return false;
+}
+
+static bool set_refused(struct call *call, const struct api_request *r)
+{
+        const struct submission *s = r->submission;
+        if (r->unavailable || s->refused) {
+                const char *note = s->refused ? s->note : r->note;
+                problem_set(&call->problem, PROBLEM_UNAVAILABLE,
+                            "%s; nothing was written. Repeat the request later",
+                            note[0] ? note : "the ledger cannot be reached");
+                return true;
+        }
+        if (s->request_conflict) {
+                problem_set(&call->problem, PROBLEM_KEY_CONFLICT,
+                            "Idempotency-Key: it was used for a request with another body; nothing "
+                            "was written. Use "
+                            "another key, or repeat the first request exactly");
+                snprintf(call->problem.field, sizeof call->problem.field, "Idempotency-Key");
+                return true;
+        }
+        /* The row that failed by itself says more than those that it undid. */
+        for (uint32_t i = 0; i < s->n; i++) {
+                if (s->rows[i].result != SUBMIT_UNDONE &&
+                    submit_failed_row(&s->rows[i], &call->problem)) {
+                        call->problem.index = call->array ? (int64_t)i : -1;
+                        return true;
+                }
+        }
+        return s->n > 0 && submit_failed_row(&s->rows[0], &call->problem);
+}
+
+static void respond_array(struct call *call, const struct submission *s)
+{
+        struct out o = {0};
+        out_text(&o, "[");
+        for (uint32_t i = 0; i < s->n; i++) {
+                out_comma(&o);
+                render_submitted(&o, &s->rows[i]);
+        }
+        out_text(&o, "]");
+        call_respond(call, 201, "application/json", &o);
+}
+
+void submit_answer(struct call *call, struct api_request *r)
+{
+        char id[JOB_ID_TEXT];
+        if (set_refused(call, r)) {
+                call->failed = true;
+                return;
+        }
+        if (call->array) {
+                respond_array(call, r->submission);
+                return;
+        }
+        const struct submit_row *row = &r->submission->rows[0];
+        const struct job_id *job = row->result == SUBMIT_EXISTS ? &row->existing : &row->id;
+        id_text(job, id);
+        call_header(call, "Location", "/v1/jobs/%s", id);
+        render_submitted(&call->created, row);
+        if (call->wait_s) {
+                call_wait(call, job);
+                if (call->request) {
+                        return;
+                }
+                call->failed = false; /* no place to wait: the job exists all the same */
+        }
+        call_respond(call, 201, "application/json", &call->created);
+}

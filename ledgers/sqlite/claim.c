@@ -1,0 +1,276 @@
+/*
+ * CLAIM and what reads claims back (RECALL, HELD).
+ *
+ * A claim reads the first offered rows in lane order, moves what cannot run out of the way, and
+ * then takes the whole range of lanes with one UPDATE: per job there is one step of a cursor on the
+ * way in and none on the way out. The jobs go into `commits` as runs of consecutive seq.
+ */
+#include "ledgers/sqlite/internal.h"
+
+#include <stdlib.h>
+
+#define LOOK_AT_MOST                                                                               \
+        4096 /* rows that a claim moves out of the way before it answers with what it has */
+
+static int read_payload(struct db *db, struct arena *a, struct job *j)
+{
+        struct binder b = bind_start(db_get(db, ST_BLOB_SHOW));
+        bind_int(&b, j->ref);
+        int rc = sqlite3_step(b.s);
+        if (rc == SQLITE_ROW) {
+                j->payload = column_copy(a, b.s, 0);
+        }
+        (void)sqlite3_reset(b.s);
+        return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
+}
+
+/* Jobs of one claim mostly share their queue and type: one copy serves the next as well. */
+static struct str share(struct arena *a, struct str last, sqlite3_stmt *s, int i)
+{
+        struct str v = column_str(s, i);
+        return v.n && str_eq(v, last) ? last : column_copy(a, s, i);
+}
+
+int job_read(struct db *db, struct claim *c, sqlite3_stmt *s, struct job *j)
+{
+        struct job none = {0};
+        const struct job *last = c->n ? &c->jobs[c->n - 1] : &none;
+        *j = (struct job){
+            .id = column_id(s, JOB_ID),
+            .ref = sqlite3_column_int64(s, JOB_SEQ),
+            .claim = (uint32_t)sqlite3_column_int64(s, JOB_CLAIM),
+            .token = (uint64_t)sqlite3_column_int64(s, JOB_TOKEN),
+            .attempt = (uint16_t)sqlite3_column_int(s, JOB_ATTEMPT),
+            .max_attempts = (uint16_t)sqlite3_column_int(s, JOB_MAX_ATTEMPTS),
+            .snoozes = (uint16_t)sqlite3_column_int(s, JOB_SNOOZES),
+            .strikes = (uint8_t)sqlite3_column_int(s, JOB_STRIKES),
+            .priority = (uint8_t)sqlite3_column_int(s, JOB_PRIORITY),
+            .generation = (uint32_t)sqlite3_column_int64(s, JOB_GENERATION),
+            .timeout_ms = (uint32_t)sqlite3_column_int64(s, JOB_TIMEOUT_MS),
+            .cancel_asked = sqlite3_column_int(s, JOB_CANCEL_ASKED) != 0,
+            .created_us = sqlite3_column_int64(s, JOB_CREATED),
+            .deadline_us = sqlite3_column_int64(s, JOB_DEADLINE),
+            .queue = share(&c->arena, last->queue, s, JOB_QUEUE),
+            .type = share(&c->arena, last->type, s, JOB_TYPE),
+            .content_type = share(&c->arena, last->content_type, s, JOB_CONTENT_TYPE),
+            .headers = column_copy(&c->arena, s, JOB_HEADERS),
+            .payload = column_copy(&c->arena, s, JOB_PAYLOAD),
+            .handler = -1,
+        };
+        if (!j->payload.n && sqlite3_column_int64(s, JOB_SIZE) > 0) {
+                int rc = read_payload(db, &c->arena, j);
+                if (rc) {
+                        return rc;
+                }
+        }
+        bool out =
+            !j->queue.p || !j->type.p || !j->content_type.p || !j->headers.p || !j->payload.p;
+        return out ? SQLITE_NOMEM : SQLITE_OK;
+}
+
+/* Rows met on the way that cannot run: moved away before the range is taken. */
+struct aside {
+        int64_t seq, lane; /* lane: where it is parked */
+        bool expired;
+};
+
+struct taking {
+        struct tx *t;
+        struct ledger_claim *b;
+        struct aside *aside;
+        uint32_t n_aside;
+        uint64_t bytes;
+        int64_t last_lane;
+        struct str type; /* the one asked for last, and the answer: types come in long runs */
+        bool served;
+        char type_bytes[256];
+};
+
+static bool is_served(struct taking *k, struct str type)
+{
+        if (!str_eq(type, k->type) || !k->type.n) {
+                k->served = roster_find(k->b->roster, type) >= 0;
+                uint32_t n = type.n < sizeof k->type_bytes ? type.n : 0;
+                memcpy(k->type_bytes, type.p ? type.p : "", n);
+                k->type = (struct str){k->type_bytes, n};
+        }
+        return k->served;
+}
+
+static int put_aside(struct taking *k, sqlite3_stmt *s, bool expired)
+{
+        if (!k->aside) {
+                k->aside = arena_alloc(&k->t->scratch, LOOK_AT_MOST * sizeof *k->aside);
+                if (!k->aside) {
+                        return SQLITE_NOMEM;
+                }
+        }
+        int64_t seq = sqlite3_column_int64(s, JOB_SEQ);
+        int64_t lane = expired ? 0 : lane_parked(column_str(s, JOB_TYPE), seq);
+        k->aside[k->n_aside++] = (struct aside){seq, lane, expired};
+        k->b->expired += expired;
+        k->b->parked += !expired;
+        return SQLITE_OK;
+}
+
+/* One offered row. *ret_end: the claim is full, this row is for the next. */
+static int look_at(struct taking *k, sqlite3_stmt *s, bool *ret_end)
+{
+        struct claim *c = k->b->got;
+        int64_t deadline = sqlite3_column_int64(s, JOB_DEADLINE);
+        bool expired = deadline && deadline <= k->t->now_us;
+        if (expired || !is_served(k, column_str(s, JOB_TYPE))) {
+                *ret_end = k->b->more = k->n_aside == LOOK_AT_MOST;
+                return *ret_end ? SQLITE_OK : put_aside(k, s, expired);
+        }
+        uint64_t size = (uint64_t)sqlite3_column_int64(s, JOB_SIZE);
+        if (c->n == k->b->want || (c->n && k->bytes + size > k->b->max_bytes)) {
+                *ret_end = k->b->more = true;
+                return SQLITE_OK;
+        }
+        struct job *j = &c->jobs[c->n];
+        int rc = job_read(k->t->db, c, s, j);
+        if (rc) {
+                return rc;
+        }
+        j->claim++;
+        j->attempt++;
+        j->token = k->b->token;
+        k->bytes += size;
+        k->last_lane = sqlite3_column_int64(s, JOB_LANE);
+        c->n++;
+        return SQLITE_OK;
+}
+
+static int select_offered(struct taking *k)
+{
+        int64_t first, last;
+        lane_range(BAND_OFFERED, &first, &last);
+        struct binder b = bind_start(db_get(k->t->db, ST_OFFERED));
+        bind_text(&b, k->b->queue);
+        bind_int(&b, first);
+        bind_int(&b, last);
+        bool end = false;
+        int rc = SQLITE_OK, step = SQLITE_ROW;
+        while (!rc && !end && (step = sqlite3_step(b.s)) == SQLITE_ROW) {
+                rc = look_at(k, b.s, &end);
+        }
+        (void)sqlite3_reset(b.s);
+        return rc || step == SQLITE_ROW || step == SQLITE_DONE ? rc : step;
+}
+
+static int compare_refs(const void *a, const void *b)
+{
+        int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+        return (x > y) - (x < y);
+}
+
+/* The jobs as runs of consecutive seq. {NULL, n}: out of memory. */
+static struct str list_runs(struct arena *a, const struct claim *c)
+{
+        int64_t *refs = arena_alloc(a, c->n * sizeof *refs);
+        struct run *runs = arena_alloc(a, c->n * sizeof *runs);
+        if (!refs || !runs) {
+                return (struct str){NULL, 1};
+        }
+        bool sorted = true;
+        for (uint32_t i = 0; i < c->n; i++) {
+                refs[i] = c->jobs[i].ref;
+                sorted = sorted && (i == 0 || refs[i] > refs[i - 1]);
+        }
+        if (!sorted) {
+                qsort(refs, c->n, sizeof *refs, compare_refs);
+        }
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < c->n; i++) {
+                if (n && refs[i] == runs[n - 1].first + runs[n - 1].n) {
+                        runs[n - 1].n++;
+                } else {
+                        runs[n++] = (struct run){refs[i], 1};
+                }
+        }
+        return (struct str){(const char *)runs, (uint32_t)(n * sizeof *runs)};
+}
+
+static int move_aside(struct taking *k)
+{
+        struct tx *t = k->t;
+        int rc = SQLITE_OK;
+        for (uint32_t i = 0; i < k->n_aside && !rc; i++) {
+                struct binder b =
+                    bind_start(db_get(t->db, k->aside[i].expired ? ST_EXPIRE : ST_PARK));
+                bind_int(&b, k->aside[i].expired ? t->now_us : k->aside[i].lane);
+                bind_int(&b, k->aside[i].seq);
+                rc = bind_run(&b);
+        }
+        if (!rc && k->b->expired) {
+                rc = tx_delta(t, k->b->queue, STATE_PENDING, -(int64_t)k->b->expired);
+                rc = rc ? rc : tx_delta(t, k->b->queue, STATE_DEAD, k->b->expired);
+        }
+        return rc;
+}
+
+static int take_range(struct taking *k)
+{
+        struct tx *t = k->t;
+        int64_t first, last;
+        lane_range(BAND_OFFERED, &first, &last);
+        struct binder b = bind_start(db_get(t->db, ST_CLAIM));
+        bind_u64(&b, k->b->token);
+        bind_u64(&b, k->b->base.no.holder);
+        bind_int(&b, t->now_us);
+        bind_text(&b, k->b->queue);
+        bind_int(&b, first);
+        bind_int(&b, k->last_lane);
+        int rc = bind_run(&b);
+        if (!rc && (uint32_t)sqlite3_changes(t->db->sql) != k->b->got->n) {
+                return SQLITE_CORRUPT; /* the index and the table disagree */
+        }
+        rc = rc ? rc : tx_delta(t, k->b->queue, STATE_PENDING, -(int64_t)k->b->got->n);
+        return rc ? rc : tx_delta(t, k->b->queue, STATE_RUNNING, k->b->got->n);
+}
+
+static int is_fenced(struct tx *t, uint64_t holder)
+{
+        struct binder b = bind_start(db_get(t->db, ST_NODE_ALIVE));
+        bind_u64(&b, holder);
+        int rc = sqlite3_step(b.s);
+        (void)sqlite3_reset(b.s);
+        return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? TX_FENCED : rc;
+}
+
+int claim_run(struct tx *t, struct ledger_claim *b)
+{
+        struct claim *c = b->got;
+        arena_reset(&c->arena);
+        c->no = b->base.no;
+        c->token = b->token;
+        c->n = c->open = 0;
+        b->more = false;
+        b->parked = b->expired = 0;
+        int rc = is_fenced(t, b->base.no.holder);
+        if (rc) {
+                return rc;
+        }
+        c->jobs = arena_alloc(&c->arena, b->want * sizeof *c->jobs);
+        if (!c->jobs) {
+                return SQLITE_NOMEM;
+        }
+        struct taking k = {.t = t, .b = b};
+        rc = select_offered(&k);
+        if (rc || (!c->n && !k.n_aside)) {
+                return rc;
+        }
+        struct str runs = c->n ? list_runs(&t->scratch, c) : (struct str){0};
+        if (runs.n && !runs.p) {
+                return SQLITE_NOMEM;
+        }
+        c->open = c->n;
+        rc = tx_number_claim(t, &b->base.no, b->token, runs);
+        if (rc) {
+                c->n = c->open = 0;
+                return rc;
+        }
+        rc = move_aside(&k);
+        return rc || !c->n ? rc : take_range(&k);
+}

@@ -1,0 +1,160 @@
+/*
+ * What the files of the SQLite ledger share: a connection with its statements, the transaction
+ * being written, and the functions that carry each operation out.
+ *
+ * Functions that return int here return SQLite's result codes (0 is well), or TX_TAKEN; the writer
+ * turns them into outcomes. An operation that fails may leave its batch half answered and the
+ * transaction half written: the writer rolls back, and runs the other batches of the group again.
+ */
+#ifndef SKEP_LEDGERS_SQLITE_INTERNAL_H
+#define SKEP_LEDGERS_SQLITE_INTERNAL_H
+
+#include "core/ledger.h"
+#include "ledgers/sqlite/sqlite.h"
+#include "ledgers/sqlite/statements.h"
+
+#include <sqlite3.h>
+
+/* --- migrations ------------------------------------------------------------------------------- */
+
+struct migration {
+        int number;
+        const char *name, *sql;
+};
+extern const struct migration sqlite_migrations[];
+extern const int sqlite_migrations_n;
+
+/* Brings the schema up to the newest migration. Safe from many processes at once. 0 or -errno,
+ * noted. */
+int db_migrate(sqlite3 *sql, const char *path, int64_t now_us, char *note, size_t note_size);
+
+/* --- a connection ------------------------------------------------------------------------------
+ */
+
+struct db {
+        sqlite3 *sql;
+        sqlite3_stmt *st[STATEMENTS_N];
+        int wal_pages;        /* in the log after the last commit */
+        int64_t data_version; /* at the last beat: changes when another connection commits */
+};
+
+/* 0 or -errno, noted. read_only: for reads (the file is opened for writing all the same: WAL needs
+ * it). */
+int db_open(const char *path, int busy_timeout_ms, bool read_only, char *note, size_t note_size,
+            struct db **ret_db);
+struct db *db_close(struct db *db); /* NULL-safe, returns NULL; no checkpoint */
+void db_close_p(struct db **db);
+
+/* NULL when it cannot be prepared: binding and stepping it then fails with SQLITE_MISUSE. */
+sqlite3_stmt *db_get(struct db *db, enum statement which);
+
+/* Steps a statement to its end and resets it. */
+int db_run(sqlite3_stmt *s);
+
+/* Is it the row's own data that SQLite refused? */
+bool db_data_error(int rc);
+
+/* What went wrong, where, what to do: one line. Returns -errno. */
+int db_note(int rc, sqlite3 *sql, const char *path, char *note, size_t note_size);
+
+/* Binds parameters in order; remembers the first failure (a text over SQLite's limit). */
+struct binder {
+        sqlite3_stmt *s;
+        int i, rc;
+};
+struct binder bind_start(sqlite3_stmt *s);
+void bind_int(struct binder *b, int64_t v);
+void bind_u64(struct binder *b, uint64_t v);
+void bind_null(struct binder *b);
+void bind_text(struct binder *b, struct str v);             /* '' when empty */
+void bind_blob(struct binder *b, struct str v);             /* null when empty */
+void bind_bytes(struct binder *b, const void *p, size_t n); /* never null */
+void bind_id(struct binder *b, const struct job_id *id);
+void bind_key(struct binder *b, const struct job_key *key);
+int bind_run(struct binder *b); /* db_run, or the binder's own failure */
+
+struct job_id column_id(sqlite3_stmt *s, int i);
+struct str column_str(sqlite3_stmt *s, int i); /* borrowed until the next step */
+struct str column_copy(struct arena *a, sqlite3_stmt *s, int i);
+
+/* --- the transaction being written ---------------------------------------------------------------
+ */
+
+#define TX_TAKEN   (-1) /* the batch's number is in `commits`; nothing of the batch was written */
+#define TX_FENCED  (-2) /* its holder is gone or dead; nothing of the batch was written */
+#define TX_REFUSED (-3) /* refused, and the batch's note says why; nothing of it was written */
+
+#define DELTAS_MAX   16
+#define NUMBERS_KEPT 64 /* numbers per writer that stay known after later ones */
+
+struct delta {
+        struct str queue;
+        int64_t n[JOB_STATE_COUNT];
+};
+
+/* Up to where old numbers of a writer were deleted, so that the delete looks at few rows. */
+struct trim {
+        uint64_t holder;
+        uint32_t writer;
+        uint64_t upto;    /* deleted up to here */
+        uint64_t known;   /* the greatest that is known to be durable */
+        uint64_t pending; /* the greatest of the transaction being written */
+};
+
+struct tx {
+        struct db *db;
+        int64_t now_us;
+        int64_t seq; /* the last one given; -1: not read yet */
+        struct delta deltas[DELTAS_MAX];
+        uint32_t n_deltas;
+        struct trim trims[8];
+        uint32_t trim_next;
+        struct arena scratch; /* until the batch is written */
+};
+
+void tx_begin(struct tx *t, struct db *db, int64_t now_us);
+void tx_end(struct tx *t, bool committed);
+int tx_insert_number(struct tx *t, const struct commit_no *no, uint64_t token, struct str runs);
+int tx_number(struct tx *t, const struct commit_no *no);
+int tx_number_claim(struct tx *t, const struct commit_no *no, uint64_t token, struct str runs);
+int tx_seq(struct tx *t, int64_t *ret_seq); /* the next free one; taken by raising t->seq */
+int tx_delta(struct tx *t, struct str queue, enum job_state state, int64_t n);
+int tx_flush(struct tx *t); /* writes the deltas; at the end of each batch */
+
+/* --- operations ----------------------------------------------------------------------------------
+ */
+
+int register_run(struct tx *t, struct ledger_register *b);
+int beat_run(struct tx *t, struct ledger_beat *b);
+int bury_run(struct tx *t, struct ledger_bury *b);
+int submit_run(struct tx *t, struct ledger_submit *b);
+int claim_run(struct tx *t, struct ledger_claim *b);
+int finish_run(struct tx *t, struct ledger_finish *b);
+int cancel_run(struct tx *t, struct ledger_cancel *b);
+int requeue_run(struct tx *t, struct ledger_requeue *b);
+int due_run(struct tx *t, struct ledger_due *b);
+int unpark_run(struct tx *t, struct ledger_unpark *b);
+int fold_run(struct tx *t, struct ledger_fold *b);
+int resolve_run(struct tx *t, struct ledger_resolve *b);
+
+int recall_run(struct db *db, struct ledger_recall *b);
+int held_run(struct db *db, struct ledger_held *b);
+int show_run(struct db *db, struct ledger_show *b);
+int list_run(struct db *db, struct ledger_list *b);
+int stats_run(struct db *db, struct ledger_stats *b);
+
+/* One submission, as SUBMIT and the children of a FINISH have it. */
+int submission_run(struct tx *t, struct submission *s);
+
+/* A row of JOB_COLUMNS into *ret_job, texts copied into the claim. SQLITE_NOMEM when memory is out.
+ */
+int job_read(struct db *db, struct claim *c, sqlite3_stmt *s, struct job *ret_job);
+
+/* A run of consecutive seq, as `commits.runs` keeps them. */
+struct run {
+        int64_t first, n;
+};
+
+#define PAYLOAD_INLINE_MAX 1024 /* larger payloads stand in `blobs` */
+
+#endif

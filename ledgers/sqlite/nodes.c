@@ -1,0 +1,136 @@
+/*
+ * REGISTER and BEAT: who is there, and what was asked of them. A beat hands out the cancels of its
+ * holder once: a holder that claims the job later reads the wish in the row.
+ */
+#include "ledgers/sqlite/internal.h"
+
+#include <stdio.h>
+
+static int find_node(struct tx *t, uint64_t holder, bool *ret_found)
+{
+        struct binder b = bind_start(db_get(t->db, ST_NODE_SHOW));
+        bind_u64(&b, holder);
+        int rc = sqlite3_step(b.s);
+        (void)sqlite3_reset(b.s);
+        *ret_found = rc == SQLITE_ROW;
+        return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+int register_run(struct tx *t, struct ledger_register *r)
+{
+        bool found;
+        int rc = find_node(t, r->base.no.holder, &found);
+        if (!rc && found) {
+                snprintf(r->base.note, sizeof r->base.note,
+                         "this incarnation is registered already; draw a new one");
+                return TX_REFUSED;
+        }
+        rc = rc ? rc : tx_number(t, &r->base.no);
+        if (rc) {
+                return rc;
+        }
+        struct binder b = bind_start(db_get(t->db, ST_NODE_INSERT));
+        bind_u64(&b, r->base.no.holder);
+        bind_blob(&b, r->host);
+        bind_int(&b, r->pid);
+        bind_blob(&b, r->version);
+        bind_int(&b, t->now_us);
+        bind_int(&b, t->now_us);
+        return bind_run(&b);
+}
+
+static uint64_t count_rows(sqlite3_stmt *s, int *ret_rc)
+{
+        uint64_t n = 0;
+        int rc;
+        while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+                n++;
+        }
+        (void)sqlite3_reset(s);
+        *ret_rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
+        return n;
+}
+
+static int list_nodes(struct tx *t, struct ledger_beat *b)
+{
+        sqlite3_stmt *s = db_get(t->db, ST_NODE_LIST);
+        int rc;
+        uint64_t n = count_rows(s, &rc);
+        b->nodes = rc ? NULL : arena_alloc(&b->base.arena, (n + 1) * sizeof *b->nodes);
+        if (!b->nodes) {
+                return rc ? rc : SQLITE_NOMEM;
+        }
+        while ((rc = sqlite3_step(s)) == SQLITE_ROW && b->n_nodes < n) {
+                b->nodes[b->n_nodes++] = (struct node_seen){
+                    .holder = (uint64_t)sqlite3_column_int64(s, 0),
+                    .beat = (uint64_t)sqlite3_column_int64(s, 1),
+                    .dead = sqlite3_column_int(s, 2) != 0,
+                    .host = column_copy(&b->base.arena, s, 3),
+                    .pid = sqlite3_column_int(s, 4),
+                };
+        }
+        (void)sqlite3_reset(s);
+        return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+static int list_cancels(struct tx *t, struct ledger_beat *b)
+{
+        struct binder q = bind_start(db_get(t->db, ST_CANCELS_LIST));
+        bind_u64(&q, b->base.no.holder);
+        int rc;
+        uint64_t n = count_rows(q.s, &rc);
+        b->cancels = rc ? NULL : arena_alloc(&b->base.arena, (n + 1) * sizeof *b->cancels);
+        if (!b->cancels) {
+                return rc ? rc : SQLITE_NOMEM;
+        }
+        while ((rc = sqlite3_step(q.s)) == SQLITE_ROW && b->n_cancels < n) {
+                b->cancels[b->n_cancels++] = column_id(q.s, 0);
+        }
+        (void)sqlite3_reset(q.s);
+        if (rc != SQLITE_DONE) {
+                return rc;
+        }
+        struct binder d = bind_start(db_get(t->db, ST_CANCELS_FORGET));
+        bind_u64(&d, b->base.no.holder);
+        return bind_run(&d);
+}
+
+static int see_changes(struct tx *t, struct ledger_beat *b)
+{
+        sqlite3_stmt *s = db_get(t->db, ST_DATA_VERSION);
+        int rc = sqlite3_step(s);
+        if (rc == SQLITE_ROW) {
+                int64_t version = sqlite3_column_int64(s, 0);
+                b->changed = version != t->db->data_version;
+                t->db->data_version = version;
+        }
+        (void)sqlite3_reset(s);
+        return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
+static int is_alive(struct tx *t, uint64_t holder)
+{
+        struct binder q = bind_start(db_get(t->db, ST_NODE_ALIVE));
+        bind_u64(&q, holder);
+        int rc = sqlite3_step(q.s);
+        (void)sqlite3_reset(q.s);
+        return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? TX_FENCED : rc;
+}
+
+int beat_run(struct tx *t, struct ledger_beat *b)
+{
+        b->n_nodes = b->n_cancels = 0;
+        b->changed = false;
+        int rc = is_alive(t, b->base.no.holder);
+        rc = rc ? rc : tx_number(t, &b->base.no);
+        if (rc) {
+                return rc;
+        }
+        struct binder u = bind_start(db_get(t->db, ST_NODE_BEAT));
+        bind_int(&u, t->now_us);
+        bind_u64(&u, b->base.no.holder);
+        rc = bind_run(&u);
+        rc = rc ? rc : list_nodes(t, b);
+        rc = rc ? rc : list_cancels(t, b);
+        return rc ? rc : see_changes(t, b);
+}

@@ -1,0 +1,273 @@
+/*
+ * The services of a worker, as handlers see them through struct skep_services. What a job says is kept here until it
+ * ends; only the log, checkpoints and progress leave at once.
+ */
+#include "plugins/worker/worker.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "core/job.h"
+
+static const struct live *live_of(const struct skep_job *job)
+{
+        return (const struct live *)(const void *)job;
+}
+
+static struct live *live_to_change(struct skep_job *job)
+{
+        return (struct live *)(void *)job;
+}
+
+static const char *find_header(const struct skep_job *job, const char *name)
+{
+        const char *p = live_of(job)->pub.headers.p, *end = p + live_of(job)->pub.headers.n;
+        while (p < end) {
+                const char *value = p + strlen(p) + 1;
+                if (value > end) {
+                        break;
+                }
+                if (strcasecmp(p, name) == 0) {
+                        return value;
+                }
+                p = value + strlen(value) + 1;
+        }
+        return NULL;
+}
+
+static int is_cancelled(const struct skep_job *job)
+{
+        const struct live *l = live_of(job);
+        uint64_t cancel = atomic_load_explicit(&l->w->page->cancel, memory_order_acquire);
+        return cancel >> 8 == (uint64_t)l->position + 1 ? (int)(cancel & 0xff) : SKEP_RUN_ON;
+}
+
+static int get_cancel_fd(const struct skep_job *job)
+{
+        (void)job;
+        return FD_CANCEL;
+}
+
+static void note_progress(struct skep_job *job, double done, double total)
+{
+        struct timespec now;
+        (void)done;
+        (void)total;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        atomic_store_explicit(&live_of(job)->w->page->progress_ns,
+                              now.tv_sec * NS_PER_S + now.tv_nsec, memory_order_relaxed);
+}
+
+static int keep_result(struct skep_job *job, const char *content_type, const void *bytes, size_t n)
+{
+        struct live *l = live_to_change(job);
+        if (n > RESULT_MAX || (content_type && strlen(content_type) > 255)) {
+                return -E2BIG;
+        }
+        struct str copy = arena_str(&l->arena, (struct str){bytes, (uint32_t)n});
+        struct str type = arena_str(&l->arena, str_of(content_type ? content_type : ""));
+        if (!copy.p || !type.p) {
+                return -ENOMEM;
+        }
+        l->result = copy;
+        l->result_type = type;
+        l->has_result = true;
+        return 0;
+}
+
+static void write_log(struct skep_job *job, int level, const char *fmt, ...)
+{
+        struct live *l = live_to_change(job);
+        char text[LOG_TEXT_MAX];
+        uint8_t bytes[LOG_TEXT_MAX + 64];
+        struct wire_out o = {.p = bytes, .max = sizeof bytes};
+        struct wire_part head = {WIRE_LOG, l->position};
+        va_list ap;
+        va_start(ap, fmt);
+        int n = vsnprintf(text, sizeof text, fmt, ap);
+        va_end(ap);
+        if (n < 0) {
+                return;
+        }
+        wire_put(&o, &head, sizeof head);
+        wire_put_u32(&o, level < 0 || level > 7 ? 6 : (uint32_t)level);
+        wire_put_str(&o, str_of(text));
+        send_or_end(l->w, o.p, o.n, NULL, 0);
+}
+
+static int save_checkpoint(struct skep_job *job, const void *p, size_t n)
+{
+        struct live *l = live_to_change(job);
+        if (n > CHECKPOINT_MAX) {
+                return -E2BIG;
+        }
+        struct str copy = arena_str(&l->arena, (struct str){p, (uint32_t)n});
+        size_t size = sizeof(struct wire_part) + 8 + n;
+        uint8_t *message = arena_alloc(&l->arena, size);
+        if (!copy.p || !message) {
+                return -ENOMEM;
+        }
+        struct wire_out o = {.p = message, .max = size};
+        struct wire_part head = {WIRE_CHECKPOINT, l->position};
+        wire_put(&o, &head, sizeof head);
+        wire_put_str(&o, copy);
+        send_or_end(l->w, o.p, o.n, NULL, 0);
+        int r = wait_saved(l->w, l->position);
+        if (r == 0) {
+                l->checkpoint = copy;
+        }
+        return r;
+}
+
+static struct skep_str load_checkpoint(const struct skep_job *job)
+{
+        struct str s = live_of(job)->checkpoint;
+        return (struct skep_str){s.n ? s.p : NULL, s.n};
+}
+
+static void *alloc_zeroed(struct skep_job *job, size_t n)
+{
+        return arena_zalloc(&live_to_change(job)->arena, n);
+}
+
+static const char *get_option(const struct skep_job *job, const char *name)
+{
+        return loaded_option(live_of(job)->handler, name);
+}
+
+static int say_verdict(struct skep_job *job, int verdict, int64_t delay_ms, const char *fmt, ...)
+{
+        struct live *l = live_to_change(job);
+        char text[ERROR_TEXT_MAX + 1];
+        va_list ap;
+        va_start(ap, fmt);
+        int n = fmt ? vsnprintf(text, sizeof text, fmt, ap) : 0;
+        va_end(ap);
+        l->said = true;
+        l->verdict = verdict;
+        l->delay_ms = delay_ms > 0 ? delay_ms : 0;
+        l->text = n > 0 ? arena_str(&l->arena, str_of(text)) : (struct str){0};
+        if (!l->text.p) {
+                l->text.n = 0;
+        }
+        return verdict;
+}
+
+/* --- children --------------------------------------------------------------------------------------- */
+
+static bool child_sane(const struct skep_child *c)
+{
+        return c && c->size >= offsetof(struct skep_child, priority) + 1 && c->type && *c->type &&
+               (!c->has_priority || c->priority <= PRIORITY_MAX) && c->delay_ms >= 0 &&
+               (c->payload || c->payload_size == 0);
+}
+
+static uint32_t header_bytes(const struct skep_child *c)
+{
+        size_t n = 0;
+        for (uint32_t i = 0; c->headers && c->headers[i] && n <= HEADERS_MAX; i++) {
+                n += strlen(c->headers[i]) + 1;
+        }
+        return (uint32_t)(n > HEADERS_MAX ? HEADERS_MAX + 1 : n);
+}
+
+/* Length, then name NUL value NUL ..., as in a job. */
+static void put_headers(struct wire_out *o, const struct skep_child *c, uint32_t n)
+{
+        wire_put_u32(o, n);
+        for (uint32_t i = 0; c->headers && c->headers[i]; i++) {
+                wire_put(o, c->headers[i], strlen(c->headers[i]) + 1);
+        }
+        wire_put(o, "", 1);
+}
+
+static void put_child(struct wire_out *o, const struct live *l, const struct skep_child *c,
+                      bool by_fd)
+{
+        struct wire_part head = {WIRE_CHILD, l->position};
+        struct wire_child fixed = {
+            .delay_ms = c->delay_ms,
+            .timeout_ms = c->timeout_ms,
+            .payload_n = (uint32_t)c->payload_size,
+            .max_attempts = c->max_attempts,
+            .priority = c->priority,
+            .has_priority = c->has_priority != 0,
+            .has_key = c->key != NULL,
+            .by_fd = by_fd,
+        };
+        wire_put(o, &head, sizeof head);
+        wire_put(o, &fixed, sizeof fixed);
+        wire_put_str(o, str_of(c->type));
+        wire_put_str(o, str_of(c->queue ? c->queue : ""));
+        wire_put_str(o, str_of(c->key ? c->key : ""));
+        wire_put_str(o, str_of(c->content_type ? c->content_type : ""));
+        wire_put_str(o, str_of(c->tags ? c->tags : ""));
+        put_headers(o, c, header_bytes(c));
+        if (!by_fd) {
+                wire_put(o, c->payload, c->payload_size);
+        }
+}
+
+static size_t text_bytes(const char *z)
+{
+        return (z ? strlen(z) : 0) + 5;
+}
+
+static int enqueue_child(struct skep_job *job, const struct skep_child *c)
+{
+        struct live *l = live_to_change(job);
+        if (!child_sane(c) || header_bytes(c) > HEADERS_MAX) {
+                return -EINVAL;
+        }
+        if (c->payload_size > CHILD_PAYLOAD_MAX) {
+                return -E2BIG;
+        }
+        if (l->n_children >= CHILDREN_MAX ||
+            l->children_bytes + c->payload_size > CHILDREN_BYTES) {
+                return -ENOSPC;
+        }
+        bool by_fd = c->payload_size > CHILD_INLINE;
+        size_t size = sizeof(struct wire_part) + sizeof(struct wire_child) + header_bytes(c) + 8 +
+                      text_bytes(c->type) + text_bytes(c->queue) + text_bytes(c->key) +
+                      text_bytes(c->content_type) + text_bytes(c->tags) +
+                      (by_fd ? 0 : c->payload_size);
+        struct live_child *child = arena_alloc(&l->arena, sizeof *child + size);
+        if (!child || size > WIRE_MAX) {
+                return child ? -EINVAL : -ENOMEM;
+        }
+        int fd = by_fd ? memfd_of("skep-child", c->payload, c->payload_size) : -1;
+        if (by_fd && fd < 0) {
+                return fd;
+        }
+        struct wire_out o = {.p = child->message, .max = size};
+        put_child(&o, l, c, by_fd);
+        child->next = NULL;
+        child->fd = fd;
+        child->n = o.n;
+        *l->children_end = child;
+        l->children_end = &child->next;
+        l->n_children++;
+        l->children_bytes += c->payload_size;
+        return 0;
+}
+
+const struct skep_services worker_services = {
+    .size = sizeof(struct skep_services),
+    .header = find_header,
+    .cancelled = is_cancelled,
+    .cancel_fd = get_cancel_fd,
+    .progress = note_progress,
+    .result = keep_result,
+    .log = write_log,
+    .checkpoint_save = save_checkpoint,
+    .checkpoint_load = load_checkpoint,
+    .enqueue = enqueue_child,
+    .alloc = alloc_zeroed,
+    .option = get_option,
+    .verdict = say_verdict,
+};

@@ -1,0 +1,243 @@
+/*
+ * FINISH: what a verdict writes, and what the fence refuses.
+ */
+#include "tests/conformance/bed.h"
+
+static void writes_a_completion(void)
+{
+        struct bed *bed = bed_new();
+        struct job_id id = bed_add_one(bed);
+        struct claim *c = bed_claim(bed, 1);
+        struct finish_row v = bed_verdict(&c->jobs[0], STATE_COMPLETED);
+        v.result = STR("42");
+        v.result_type = STR("text/plain");
+        v.started_us = fixture->now_us(bed->store) + 10;
+        v.ended_us = v.started_us + 20;
+        CU_ASSERT(bed_finish_one(bed, v));
+        const struct job_row *j = bed_show(bed, &id);
+        CU_ASSERT(j->state == STATE_COMPLETED && j->attempt == 1 && j->claim == 1);
+        CU_ASSERT(str_eq(j->result, v.result) && str_eq(j->result_type, v.result_type));
+        CU_ASSERT(j->started_us == v.started_us && j->finished_us == v.ended_us);
+        CU_ASSERT(j->last.error == ERROR_NONE && j->n_attempts == 0);
+        claim_free(c);
+        bed_free(bed);
+}
+
+static void finds_the_row_without_its_ref(void)
+{
+        struct bed *bed = bed_new();
+        struct job_id id = bed_add_one(bed);
+        struct claim *c = bed_claim(bed, 1);
+        struct finish_row v = bed_verdict(&c->jobs[0], STATE_COMPLETED);
+        v.ref = 0;
+        CU_ASSERT(bed_finish_one(bed, v));
+        CU_ASSERT(bed_state(bed, &id) == STATE_COMPLETED);
+        claim_free(c);
+        bed_free(bed);
+}
+
+static void refuses_every_stale_fence(void)
+{
+        struct bed *bed = bed_new();
+        struct job_id a = bed_add_one(bed), b = bed_add_one(bed);
+        struct claim *c = bed_claim(bed, 2);
+        CU_ASSERT_FATAL(c->n == 2);
+        for (int to = 0; to < 2; to++) {
+                enum job_state state = to ? STATE_DEAD : STATE_COMPLETED;
+                struct finish_row token = bed_verdict(&c->jobs[0], state), claim = token,
+                                  id = token;
+                token.token ^= 1;
+                claim.claim++;
+                id.id = b;
+                struct finish_row rows[] = {token, claim, id};
+                CU_ASSERT(bed_finish(bed, rows, 3) == 3);
+        }
+        CU_ASSERT(bed_state(bed, &a) == STATE_RUNNING && bed_state(bed, &b) == STATE_RUNNING);
+        struct finish_row twice[] = {bed_verdict(&c->jobs[0], STATE_COMPLETED),
+                                     bed_verdict(&c->jobs[0], STATE_DEAD),
+                                     bed_verdict(&c->jobs[1], STATE_COMPLETED)};
+        CU_ASSERT(bed_finish(bed, twice, 3) == 1);
+        CU_ASSERT(bed_state(bed, &a) == STATE_COMPLETED && bed_state(bed, &b) == STATE_COMPLETED);
+        CU_ASSERT(bed_finish(bed, twice, 3) == 3);
+        claim_free(c);
+        bed_free(bed);
+}
+
+static void refuses_the_verdict_of_an_earlier_claim(void)
+{
+        struct bed *bed = bed_new();
+        struct job_id id = bed_add_one(bed);
+        struct claim *old = bed_claim(bed, 1);
+        struct finish_row back = bed_verdict(&old->jobs[0], STATE_PENDING);
+        back.attempt = 0;
+        CU_ASSERT(bed_finish_one(bed, back));
+        struct claim *now = bed_claim(bed, 1);
+        CU_ASSERT_FATAL(now->n == 1);
+        CU_ASSERT(now->jobs[0].claim == 2 && now->jobs[0].attempt == 1);
+        CU_ASSERT(!bed_finish_one(bed, bed_verdict(&old->jobs[0], STATE_COMPLETED)));
+        CU_ASSERT(bed_state(bed, &id) == STATE_RUNNING);
+        CU_ASSERT(bed_finish_one(bed, bed_verdict(&now->jobs[0], STATE_COMPLETED)));
+        claim_free(old);
+        claim_free(now);
+        bed_free(bed);
+}
+
+static void gives_back_to_its_own_place(void)
+{
+        struct bed *bed = bed_new();
+        struct job_id first = bed_add_one(bed), second = bed_add_one(bed);
+        struct claim *c = bed_claim(bed, 1);
+        struct finish_row back = bed_verdict(&c->jobs[0], STATE_PENDING);
+        back.attempt = 0;
+        back.reason = REASON_GIVEN_BACK;
+        CU_ASSERT(bed_finish_one(bed, back));
+        const struct job_row *j = bed_show(bed, &first);
+        CU_ASSERT(j->state == STATE_PENDING && j->band == BAND_OFFERED && j->attempt == 0);
+        CU_ASSERT(j->reason == REASON_GIVEN_BACK && j->claim == 1 && j->n_attempts == 0);
+        struct claim *again = bed_claim(bed, 2);
+        CU_ASSERT_FATAL(again->n == 2);
+        CU_ASSERT(job_id_eq(&again->jobs[0].id, &first) && job_id_eq(&again->jobs[1].id, &second));
+        CU_ASSERT(again->jobs[0].claim == 2 && again->jobs[0].attempt == 1);
+        claim_free(c);
+        claim_free(again);
+        bed_free(bed);
+}
+
+static struct finish_row failed_try(const struct job *j, enum job_state to)
+{
+        struct finish_row v = bed_verdict(j, to);
+        v.error = ERROR_FAILED;
+        v.error_text = STR("no route to host");
+        v.build = STR("abc123");
+        v.worker = 3;
+        v.worker_pid = 4242;
+        v.started_us = 1000;
+        v.ended_us = 2000;
+        return v;
+}
+
+static void keeps_the_history_of_tries(void)
+{
+        struct bed *bed = bed_new();
+        struct job_id id = bed_add_one(bed);
+        for (int i = 0; i < 3; i++) {
+                struct claim *c = bed_claim(bed, 1);
+                CU_ASSERT_FATAL(c->n == 1 && c->jobs[0].attempt == i + 1);
+                struct finish_row v = failed_try(&c->jobs[0], i < 2 ? STATE_RETRYING : STATE_DEAD);
+                v.keep_attempt = i < 2;
+                v.reason = i < 2 ? REASON_NONE : REASON_EXHAUSTED;
+                v.after_us = SECOND;
+                CU_ASSERT(bed_finish_one(bed, v));
+                claim_free(c);
+                fixture->advance(bed->store, 2 * SECOND);
+                struct ledger_due *due = NEW(due, DUE);
+                due->limit = 10;
+                bed_must(bed, &due->base);
+                CU_ASSERT(due->moved == (i < 2));
+                ledger_batch_free(&due->base);
+        }
+        const struct job_row *j = bed_show(bed, &id);
+        CU_ASSERT(j->state == STATE_DEAD && j->reason == REASON_EXHAUSTED && j->attempt == 3);
+        CU_ASSERT_FATAL(j->n_attempts == 2);
+        for (uint32_t i = 0; i < 2; i++) {
+                const struct attempt_row *a = &j->attempts[i];
+                CU_ASSERT(a->attempt == i + 1 && a->claim == i + 1 && a->generation == 0);
+                CU_ASSERT(a->error == ERROR_FAILED &&
+                          str_eq(a->error_text, STR("no route to host")));
+                CU_ASSERT(str_eq(a->build, STR("abc123")) && a->holder == bed->holder);
+                CU_ASSERT(a->worker == 3 && a->worker_pid == 4242);
+                CU_ASSERT(a->started_us == 1000 && a->ended_us == 2000);
+        }
+        CU_ASSERT(j->last.error == ERROR_FAILED && j->last.attempt == 3 && j->last.claim == 3);
+        CU_ASSERT(str_eq(j->last.error_text, STR("no route to host")));
+        bed_free(bed);
+}
+
+static void stores_the_counts_of_the_verdict(void)
+{
+        struct bed *bed = bed_new();
+        struct job_id id = bed_add_one(bed);
+        struct claim *c = bed_claim(bed, 1);
+        struct finish_row v = bed_verdict(&c->jobs[0], STATE_SCHEDULED);
+        v.reason = REASON_SNOOZED;
+        v.attempt = 0;
+        v.snoozes = 17;
+        v.strikes = 2;
+        v.after_us = 3 * SECOND;
+        CU_ASSERT(bed_finish_one(bed, v));
+        const struct job_row *j = bed_show(bed, &id);
+        CU_ASSERT(j->state == STATE_SCHEDULED && j->reason == REASON_SNOOZED && j->attempt == 0);
+        CU_ASSERT(j->snoozes == 17 && j->strikes == 2);
+        CU_ASSERT(j->due_us == fixture->now_us(bed->store) + 3 * SECOND && j->finished_us == 0);
+        claim_free(c);
+        bed_free(bed);
+}
+
+static void survives_a_poisoned_result_among_500(void)
+{
+        struct bed *bed = bed_new();
+        struct submission *s = bed_submission(bed, 500);
+        struct ledger_submit *b = bed_submit(s);
+        bed_must(bed, &b->base);
+        struct claim *c = bed_claim(bed, 500);
+        CU_ASSERT_FATAL(c->n == 500);
+        struct finish_row *rows = calloc(500, sizeof *rows);
+        char *huge = calloc(1, RESULT_MAX + 1);
+        for (uint32_t i = 0; i < c->n; i++) {
+                rows[i] = bed_verdict(&c->jobs[i], STATE_COMPLETED);
+        }
+        rows[99].result =
+            (struct str){huge, RESULT_MAX + 1}; /* no store keeps more than RESULT_MAX */
+        CU_ASSERT(bed_finish(bed, rows, 500) == 0);
+        const struct job_row *j = bed_show(bed, &c->jobs[99].id);
+        CU_ASSERT(j->state == STATE_DEAD && j->reason == REASON_UNSTORABLE && j->result.n == 0);
+        CU_ASSERT(j->last.error == ERROR_UNSTORABLE);
+        for (uint32_t i = 0; i < 500; i += 49) {
+                CU_ASSERT(i == 99 || bed_state(bed, &c->jobs[i].id) == STATE_COMPLETED);
+        }
+        CU_ASSERT(bed_state(bed, &c->jobs[98].id) == STATE_COMPLETED);
+        CU_ASSERT(bed_state(bed, &c->jobs[100].id) == STATE_COMPLETED);
+        free(huge);
+        free(rows);
+        claim_free(c);
+        ledger_batch_free(&b->base);
+        submission_free(s);
+        bed_free(bed);
+}
+
+static void children_come_with_completion_alone(void)
+{
+        struct bed *bed = bed_new();
+        static const enum job_state to[] = {STATE_COMPLETED, STATE_DEAD, STATE_COMPLETED};
+        for (int i = 0; i < 3; i++) {
+                bed_add_one(bed);
+                struct claim *c = bed_claim(bed, 1);
+                CU_ASSERT_FATAL(c->n == 1);
+                struct submission *children = bed_submission(bed, 2);
+                children->rows[0].queue = children->rows[1].queue = STR("children");
+                struct job_id ids[] = {children->rows[0].id, children->rows[1].id};
+                struct finish_row v = bed_verdict(&c->jobs[0], to[i]);
+                v.children = children; /* goes with the batch */
+                v.token ^= i == 2;     /* the third is stale */
+                struct ledger_finish *b = bed_finish_batch(&v, 1);
+                bed_must(bed, &b->base);
+                CU_ASSERT(b->stale == (i == 2));
+                CU_ASSERT(i != 0 || children->rows[0].result == SUBMIT_CREATED);
+                ledger_batch_free(&b->base);
+                enum job_state expected = i == 0 ? STATE_PENDING : STATE_NONE;
+                CU_ASSERT(bed_state(bed, &ids[0]) == expected);
+                CU_ASSERT(bed_state(bed, &ids[1]) == expected);
+                claim_free(c);
+        }
+        bed_free(bed);
+}
+
+CASES(cases_finish, {"writes a completion with its result", writes_a_completion, 0},
+      {"finds the row without its ref", finds_the_row_without_its_ref, 0},
+      {"refuses every stale fence", refuses_every_stale_fence, 0},
+      {"refuses the verdict of an earlier claim", refuses_the_verdict_of_an_earlier_claim, 0},
+      {"gives back to its own place, without an attempt", gives_back_to_its_own_place, 0},
+      {"keeps the history of tries", keeps_the_history_of_tries, 0},
+      {"stores the counts of the verdict", stores_the_counts_of_the_verdict, 0},
+      {"survives a poisoned result among 500", survives_a_poisoned_result_among_500, 0},
+      {"children come with a completion alone", children_come_with_completion_alone, 0});

@@ -1,0 +1,171 @@
+/*
+ * The auditor: decides from outside whether what must hold has held. It reads what producers wrote
+ * down (an intent before sending, the answer after), what handlers wrote down (start and end of
+ * every run), what operators were answered, what the nemesis did (which node was cut off or killed,
+ * and when), the ledger's history of changes, and a dump of the ledger at the end.
+ *
+ * It knows jobs, states and claims, and nothing of an engine, a worker or a simulator: a run
+ * against real processes fills in the same records. It is trusted only because planted bugs make it
+ * fail. Times are nanoseconds of one observer's clock; `wall_us` is the ledger's clock.
+ */
+#ifndef SKEP_AUDIT_H
+#define SKEP_AUDIT_H
+
+#include <uthash.h>
+
+#include "core/base.h"
+#include "core/state.h"
+
+enum audit_answer {
+        AUDIT_UNANSWERED, /* the producer does not know */
+        AUDIT_CREATED,
+        AUDIT_EXISTS,
+        AUDIT_CONFLICT,
+        AUDIT_REFUSED, /* nothing of it may exist */
+};
+
+struct audit_intent {
+        struct job_id id;
+        uint32_t group; /* atomic submission that it belongs to; 0: none */
+        bool keyed;
+        uint32_t queue; /* any number that tells queues apart */
+        uint8_t key[16];
+        uint64_t payload;      /* hash */
+        int64_t not_before_us; /* ledger's clock; 0: at once */
+        uint16_t max_attempts;
+        bool poison; /* its handler always takes the worker down */
+        bool child;
+        struct job_id parent;
+        uint32_t parent_claim;
+};
+
+/* RUNNING: never ended, or nobody lived to tell; CRASHED: by itself; KILLED: from outside. */
+#define AUDIT_ENDS(X)                                                                              \
+        X(RUNNING) X(DONE) X(RETRY) X(SNOOZE) X(DISCARD) X(DEAD) X(CANCELLED) X(CRASHED) X(KILLED)
+
+enum audit_end {
+#define X(name) AUDIT_##name,
+        AUDIT_ENDS(X)
+#undef X
+};
+const char *audit_end_name(enum audit_end e);
+
+struct audit_run {
+        struct job_id id;
+        uint32_t claim, generation;
+        uint64_t token, payload, holder;
+        uint16_t attempt;
+        int64_t start_ns, start_wall_us, end_ns;
+        enum audit_end end;
+        uint64_t result; /* hash of what it returned */
+};
+
+/* One change of a row in the ledger; to == PENDING from PENDING is not told. */
+struct audit_change {
+        struct job_id id;
+        int64_t at_ns, wall_us;
+        enum job_state from, to;
+        enum job_reason reason;
+        enum error_class error;
+        uint32_t generation;
+        uint32_t claim; /* after the change */
+        uint64_t token; /* after */
+        uint32_t claim_before,
+            claim_shown; /* shown: by the writer; 0 with token 0: no fence applies */
+        uint64_t token_before, token_shown;
+        uint64_t holder; /* who held the job before the change, or holds it now */
+        uint16_t attempt_before, attempt, max_attempts;
+        uint8_t strikes;
+        int64_t due_before_us;
+        bool operator_; /* an operator asked for it */
+};
+
+struct audit_row {
+        struct job_id id;
+        enum job_state state;
+        enum job_reason reason;
+        bool parked, served; /* served: some live node has a handler for its type */
+        bool keyed;
+        uint32_t queue;
+        uint8_t key[16];
+        uint64_t payload, result;
+        uint16_t attempt, max_attempts;
+        uint8_t strikes;
+        uint32_t generation, claim;
+        int64_t due_us;
+};
+
+/* From `from_ns` to `to_ns` (INT64_MAX: for ever) this holder did not hear or was not heard. holder
+ * 0: everybody. */
+struct audit_cut {
+        uint64_t holder;
+        int64_t from_ns, to_ns;
+};
+
+struct audit_job {
+        struct job_id id;
+        bool intended, accepted, refused, rowed;
+        struct audit_intent intent;
+        struct audit_row row;
+        uint32_t rows;
+        struct audit_run *runs;
+        uint32_t n_runs, runs_capacity;
+        struct audit_change *changes;
+        uint32_t n_changes, changes_capacity;
+        UT_hash_handle hh;
+};
+
+struct audit_said { /* an answer that named a job */
+        struct job_id id, existing;
+        enum audit_answer answer;
+};
+
+struct audit {
+        struct audit_job *jobs;
+        struct audit_said *said;
+        uint32_t n_said, said_capacity;
+        struct audit_cut *cuts;
+        uint32_t n_cuts, cuts_capacity;
+        uint32_t claims_left,
+            nodes_left; /* in the ledger at the end: claims kept, dead nodes kept */
+        int64_t end_wall_us;
+        int64_t lease_ns;
+};
+
+void audit_deinit(struct audit *a);
+
+void audit_intend(struct audit *a, const struct audit_intent *i);
+void audit_answer(struct audit *a, const struct job_id *id, enum audit_answer answer,
+                  const struct job_id *existing);
+/* Returns the run's number within its job, for audit_ended(). */
+uint32_t audit_started(struct audit *a, const struct audit_run *r);
+void audit_ended(struct audit *a, const struct job_id *id, uint32_t run, enum audit_end end,
+                 int64_t at_ns);
+void audit_result(struct audit *a, const struct job_id *id, uint32_t run, uint64_t result);
+void audit_changed(struct audit *a, const struct audit_change *c);
+void audit_cut_off(struct audit *a, const struct audit_cut *c);
+void audit_row(struct audit *a, const struct audit_row *r);
+
+/* Was this holder cut off, or just back, at some time between the two? */
+bool audit_was_cut(const struct audit *a, uint64_t holder, int64_t from_ns, int64_t to_ns);
+
+/* The first violation, as "I3 job 0198...: text" in ret_text; false: everything held. */
+bool audit_judge(const struct audit *a, char *ret_text, size_t size);
+
+/* --- audit_*.c among themselves ----------------------------------------------------------------
+ */
+
+struct audit_verdict {
+        char *text;
+        size_t size;
+        bool found;
+};
+void audit_blame(struct audit_verdict *v, const char *which, const struct job_id *id,
+                 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+const struct audit_run *audit_run_of(const struct audit_job *j, uint32_t claim);
+void audit_history(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
+void audit_runs(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
+void audit_books(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
+void audit_across(const struct audit *a, struct audit_verdict *v);
+
+#endif

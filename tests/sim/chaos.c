@@ -1,0 +1,196 @@
+/*
+ * Operators and the nemesis: cancels and requeues, kills, clean stops, pauses, busy windows of the
+ * ledger, clocks that jump, handlers that come and go.
+ */
+#include "tests/sim/world.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+/* --- operators
+ * ---------------------------------------------------------------------------------------- */
+
+static void read_something(struct world *w, struct sim_node *n)
+{
+        struct ledger_batch *b = ledger_batch_new(LEDGER_STATS);
+        assert(b);
+        node_step(w, n, &(struct engine_event){.kind = EV_READ, .batch = b});
+}
+
+static void operate(struct world *w)
+{
+        struct sim_node *n = node_any(w);
+        if (!n || !w->n_known) {
+                return;
+        }
+        uint32_t recent = w->n_known < 20 ? w->n_known : 20;
+        bool late = rng_chance(&w->rng_env, 700);
+        uint32_t from = late ? w->n_known - recent : 0;
+        struct engine_event ev = {0};
+        ev.operator_.id = w->known[rng_between(&w->rng_env, from, w->n_known - 1)];
+        bool cancel = rng_chance(&w->rng_env, 500);
+        if (w->swarm.reads && rng_chance(&w->rng_env, 200)) {
+                read_something(w, n);
+        } else if (cancel && w->swarm.cancel) {
+                ev.kind = EV_CANCEL;
+                node_step(w, n, &ev);
+        } else if (!cancel && w->swarm.requeue) {
+                ev.kind = EV_REQUEUE;
+                node_step(w, n, &ev);
+        }
+}
+
+void operate_answered(struct world *w, const struct ledger_batch *b)
+{
+        if (b->op == LEDGER_CANCEL) {
+                const struct ledger_cancel *c = LEDGER_AS(cancel, CANCEL, (struct ledger_batch *)b);
+                TRACE(w, "operator cancel %d %d", b->outcome, c->result);
+                w->seen.cancels++;
+        } else {
+                const struct ledger_requeue *q =
+                    LEDGER_AS(requeue, REQUEUE, (struct ledger_batch *)b);
+                TRACE(w, "operator requeue %d %d", b->outcome, q->result);
+                w->seen.requeues++;
+        }
+}
+
+/* --- the nemesis
+ * --------------------------------------------------------------------------------------- */
+
+static void restart_later(struct world *w, struct sim_node *n, int64_t delay_ns)
+{
+        struct world_event *ev = world_at(w, delay_ns, WE_RESTART);
+        ev->node = n->index;
+        ev->node_life = n->life;
+}
+
+static void pause_node(struct world *w, struct sim_node *n)
+{
+        int64_t pause = MS(rng_between(&w->rng_env, 50, 7000));
+        n->state = NODE_PAUSED;
+        n->paused_until_ns = w->now_ns + pause;
+        struct audit_cut cut = {n->holder, w->now_ns, w->now_ns + pause};
+        audit_cut_off(&w->audit, &cut);
+        struct world_event *ev = world_at(w, pause, WE_RESUME);
+        ev->node = n->index;
+        ev->node_life = n->life;
+        w->seen.pauses++;
+        TRACE(w, "n%u paused for %lld ms", n->index, (long long)(pause / NS_PER_MS));
+}
+
+static void open_window(struct world *w)
+{
+        w->server.faults.down = true;
+        world_at(w, MS(rng_between(&w->rng_env, 20, 3000)), WE_WINDOW_END);
+        TRACE(w, "the ledger is busy");
+}
+
+static void jump_clock(struct world *w, struct sim_node *n)
+{
+        int64_t jump = rng_between(&w->rng_env, -3600, 3600) * US_PER_S;
+        if (rng_chance(&w->rng_env, 300)) {
+                w->server.wall_offset_us += rng_between(&w->rng_env, -500, 500) * 1000;
+        }
+        n->wall_offset_us += jump;
+        TRACE(w, "n%u clock jumps", n->index);
+}
+
+static void strike(struct world *w)
+{
+        const struct swarm *s = &w->swarm;
+        struct sim_node *n = node_any(w);
+        int64_t what = rng_between(&w->rng_env, 0, 5);
+        if (what == 0 && s->windows && !w->server.faults.down) {
+                open_window(w);
+        }
+        if (!n) {
+                return;
+        }
+        if (what == 1 && s->kill) {
+                node_kill(w, n);
+                restart_later(w, n, MS(rng_between(&w->rng_env, 1, 5000)));
+        } else if (what == 2 && s->drain) {
+                node_drain(w, n);
+        } else if (what == 3 && s->pause) {
+                pause_node(w, n);
+        } else if (what == 4 && s->clocks) {
+                jump_clock(w, n);
+        } else if (what == 5 && s->rosters) {
+                node_roster(w, n, n->roster->generation + 1);
+        }
+}
+
+static void resume(struct world *w, struct sim_node *n)
+{
+        if (n->state == NODE_PAUSED) {
+                n->state = NODE_UP;
+                TRACE(w, "n%u resumed", n->index);
+        }
+}
+
+void chaos_event(struct world *w, const struct world_event *ev)
+{
+        struct sim_node *n = &w->nodes[ev->node];
+        switch (ev->kind) {
+        case WE_OPERATE:
+                if (w->chaos) {
+                        operate(w);
+                        world_at(w, MS(rng_between(&w->rng_env, 5, 300)), WE_OPERATE);
+                }
+                break;
+        case WE_CHAOS:
+                if (w->chaos) {
+                        strike(w);
+                        world_at(w, MS(rng_between(&w->rng_env, 50, 1500)), WE_CHAOS);
+                }
+                break;
+        case WE_RESTART:
+                if (n->life == ev->node_life && n->state == NODE_DOWN) {
+                        node_start(w, n);
+                }
+                break;
+        case WE_RESUME:
+                if (n->life == ev->node_life) {
+                        resume(w, n);
+                }
+                break;
+        case WE_WINDOW_END: w->server.faults.down = false; break;
+        default: break;
+        }
+}
+
+void chaos_begin(struct world *w)
+{
+        world_at(w, MS(20), WE_PRODUCE);
+        world_at(w, MS(100), WE_OPERATE);
+        world_at(w, MS(300), WE_CHAOS);
+}
+
+/* Faults end: everything is repaired, every handler is there, and what is left must come to an end.
+ */
+void chaos_end(struct world *w)
+{
+        TRACE(w, "chaos ends");
+        w->chaos = false;
+        struct sim_ledger_faults *f = &w->server.faults;
+        f->refuse = f->unknown = f->slow = 0;
+        f->down = false;
+        for (uint32_t i = 0; i < w->n_requests; i++) {
+                struct request *r = w->requests[i];
+                if (r->state == REQUEST_OPEN && !r->repeats) {
+                        r->state = REQUEST_DONE;
+                }
+        }
+        for (uint32_t i = 0; i < w->swarm.nodes; i++) {
+                struct sim_node *n = &w->nodes[i];
+                if (n->state == NODE_PAUSED) {
+                        n->paused_until_ns = w->now_ns;
+                        resume(w, n);
+                }
+                uint32_t generation = n->roster->generation;
+                if (generation % 2) {
+                        node_roster(w, n, generation + 1);
+                }
+        }
+        world_at(w, MS(10), WE_PRODUCE);
+}

@@ -1,0 +1,59 @@
+/*
+ * Planted bugs: each one a mistake that the machinery under test could contain. The simulator is
+ * trusted only because it catches every one of them (`sim-plants`). They live where such a bug
+ * would live: in the simulated store, in the carrier that stands for the daemon and its plug-in
+ * host, in a wrapper of the settle functions (linked into sim-plants alone), or in core behind
+ * PLANT(), which is false in every ordinary build (then `core` is its name there).
+ */
+#ifndef SKEP_SIM_PLANT_H
+#define SKEP_SIM_PLANT_H
+
+/*      name, name in core, what it does */
+#define SIM_PLANTS(X)                                                                              \
+        X(RESCUE_UNFENCED, "", "store: a rescue's finish is not fenced")                           \
+        X(FOREIGN_VERDICT, "", "store: the verdict of another claim is accepted")                  \
+        X(ATTEMPT_FLAT, "", "store: the attempt is not raised at the claim")                       \
+        X(DEAD_CLAIMS, "", "store: a node that was declared dead may go on claiming")              \
+        X(DUE_EARLY, "", "store: due moves rows before their time")                                \
+        X(DUE_TWICE, "", "store: due offers a row twice")                                          \
+        X(KEY_TWICE, "", "store: a key that is taken is inserted again")                           \
+        X(LOST_PAYLOAD, "", "store: a job given back loses the end of its payload")                \
+        X(CANCEL_FORGOTTEN, "", "store: a cancelled job stays in its lane")                        \
+        X(RETIRE_EARLY, "", "store: claims are retired though the finish was refused")             \
+        X(CLAIM_FORGOTTEN, "", "carrier: a claim of unknown fate is taken for refused")            \
+        X(FINISH_ASSUMED, "", "carrier: a finish of unknown fate is taken for committed")          \
+        X(RECALL_STARTED, "", "carrier: a recall hands back a job that has started")               \
+        X(VERDICT_LOST, "", "carrier: verdicts in a dead worker's page are not told")              \
+        X(LEASE_IGNORED, "", "carrier: workers start jobs after their lease has ended")            \
+        X(STRIKE_NEVER, "", "settle: a crash is no strike")                                        \
+        X(ATTEMPTS_ENDLESS, "", "settle: the last attempt is followed by another")                 \
+        X(SNOOZE_SPENDS, "", "settle: a snooze spends the attempt")                                \
+        X(CORE_STRIKE, "strike_bystander", "engine: the strike hits the job behind the victim")    \
+        X(CORE_GIVE_BACK, "give_back_spends", "engine: giving back unstarted spends the attempt")  \
+        X(CORE_RECALL, "recall_started", "engine: a recall takes back the job that runs")          \
+        X(CORE_FORGOTTEN, "unknown_forgotten", "engine: an unknown claim is not resolved")         \
+        X(CORE_ASSUMED, "unknown_assumed", "engine: an unknown finish is assumed committed")       \
+        X(CORE_RESCUE, "rescue_unfenced", "engine: a rescue writes without its fence")             \
+        X(CORE_VERDICT, "verdict_of_another", "engine: a verdict is written without its fence")
+
+enum sim_plant {
+        PLANT_NONE,
+#define X(name, core, text) PLANT_##name,
+        SIM_PLANTS(X)
+#undef X
+            PLANT_COUNT
+};
+
+extern enum sim_plant sim_planted; /* one process, one bug */
+
+void plant_set(enum sim_plant p);
+const char *plant_name(enum sim_plant p);
+const char *plant_core(enum sim_plant p); /* "": it is not in core */
+const char *plant_text(enum sim_plant p);
+
+static inline int planted(enum sim_plant p)
+{
+        return sim_planted == p;
+}
+
+#endif

@@ -1,0 +1,323 @@
+/*
+ * The tables themselves: indexes, rows, commits, and the one function that changes a state. Every
+ * edge is checked here against core's table, so that a wrong engine meets the same wall as with a
+ * real ledger.
+ */
+#include "tests/sim/store.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "tests/sim/plant.h"
+
+uint32_t store_index_from(const struct store_index *x, int64_t at)
+{
+        uint32_t lo = 0, hi = x->n;
+        while (lo < hi) {
+                uint32_t mid = lo + (hi - lo) / 2;
+                if (x->list[mid].at < at) {
+                        lo = mid + 1;
+                } else {
+                        hi = mid;
+                }
+        }
+        return lo;
+}
+
+static uint32_t find_entry(const struct store_index *x, int64_t at, int64_t seq)
+{
+        uint32_t i = store_index_from(x, at);
+        while (i < x->n && x->list[i].at == at && x->list[i].seq < seq) {
+                i++;
+        }
+        return i;
+}
+
+void store_index_add(struct store_index *x, int64_t at, struct store_job *j)
+{
+        if (x->n == x->capacity) {
+                x->capacity = x->capacity ? x->capacity * 2 : 64;
+                x->list = realloc(x->list, x->capacity * sizeof *x->list);
+                assert(x->list);
+        }
+        uint32_t i = find_entry(x, at, j->seq);
+        memmove(x->list + i + 1, x->list + i, (x->n - i) * sizeof *x->list);
+        x->list[i] = (struct store_entry){at, j->seq, j};
+        x->n++;
+}
+
+void store_index_remove(struct store_index *x, int64_t at, const struct store_job *j)
+{
+        uint32_t i = find_entry(x, at, j->seq);
+        if (i < x->n && x->list[i].job == j) {
+                x->n--;
+                memmove(x->list + i, x->list + i + 1, (x->n - i) * sizeof *x->list);
+        }
+}
+
+struct str store_dup(struct str s)
+{
+        char *p = malloc((size_t)s.n + 1);
+        assert(p);
+        if (s.n) {
+                memcpy(p, s.p, s.n);
+        }
+        p[s.n] = 0;
+        return (struct str){p, s.n};
+}
+
+static void free_str(struct str *s)
+{
+        free((char *)s->p);
+        *s = (struct str){0};
+}
+
+struct store_queue *store_queue_of(struct store *s, struct str name, bool create)
+{
+        struct store_queue **at = &s->queues;
+        while (*at && !str_eq((*at)->name, name)) {
+                at = &(*at)->next;
+        }
+        if (!*at && create) {
+                *at = calloc(1, sizeof **at);
+                assert(*at);
+                (*at)->name = store_dup(name);
+        }
+        return *at;
+}
+
+struct store_job *store_find(const struct store *s, const struct job_id *id)
+{
+        struct store_job *j;
+        HASH_FIND(hh, s->jobs, id->b, sizeof id->b, j);
+        return j;
+}
+
+static void tell(struct store *s, const struct store_change *c)
+{
+        if (s->on_change) {
+                s->on_change(s->watcher, c);
+        }
+}
+
+static struct store_change change_of(const struct store *s, const struct store_job *j)
+{
+        return (struct store_change){
+            .job = j,
+            .op = s->op,
+            .from = j->row.state,
+            .claim_before = j->row.claim,
+            .token_before = j->token,
+            .holder_before = j->row.holder,
+            .attempt_before = j->row.attempt,
+            .due_before = j->row.due_us,
+        };
+}
+
+void store_entered(struct store *s, struct store_job *j)
+{
+        struct store_change c = change_of(s, j);
+        c.from = STATE_NONE;
+        tell(s, &c);
+}
+
+void store_detach(struct store *s, struct store_job *j)
+{
+        if (j->row.state == STATE_PENDING) {
+                store_index_remove(&j->queue->lanes, j->lane, j);
+        } else if (j->row.state == STATE_SCHEDULED || j->row.state == STATE_RETRYING) {
+                store_index_remove(&s->due, j->row.due_us, j);
+        }
+}
+
+static void attach(struct store *s, struct store_job *j)
+{
+        if (j->row.state == STATE_PENDING) {
+                j->lane = j->row.band == BAND_PARKED
+                              ? lane_parked(j->row.type, j->seq)
+                              : lane_value(j->row.band, j->row.priority, j->seq);
+                store_index_add(&j->queue->lanes, j->lane, j);
+        } else if (j->row.state == STATE_SCHEDULED || j->row.state == STATE_RETRYING) {
+                store_index_add(&s->due, j->row.due_us, j);
+        }
+}
+
+bool store_allows(enum job_state from, enum job_state to, bool generation_raised)
+{
+        return state_edge(from, to) && (!state_edge_by_operator(from, to) || generation_raised);
+}
+
+/* A parked row that is offered again stays pending: that is no edge. */
+void store_set_state(struct store *s, struct store_job *j, const struct store_move *m)
+{
+        struct store_change c = change_of(s, j);
+        bool same = j->row.state == STATE_PENDING && m->to == STATE_PENDING;
+        assert(same || state_edge(j->row.state, m->to) || planted(PLANT_DUE_TWICE) ||
+               planted(PLANT_CANCEL_FORGOTTEN) || planted(PLANT_FOREIGN_VERDICT) ||
+               planted(PLANT_RESCUE_UNFENCED));
+        c.claim_shown = m->claim_shown;
+        c.token_shown = m->token_shown;
+        c.error = m->error;
+        store_detach(s, j);
+        j->row.state = m->to;
+        j->row.reason = m->reason;
+        j->row.band = m->band;
+        j->row.due_us = m->to == STATE_SCHEDULED || m->to == STATE_RETRYING ? m->due_us : 0;
+        j->row.attempt = m->attempt;
+        if (state_terminal(m->to)) {
+                j->row.finished_us = s->now_us;
+        }
+        if (m->to != STATE_RUNNING) {
+                j->row.holder = 0;
+        }
+        attach(s, j);
+        if (!same) {
+                tell(s, &c);
+        }
+}
+
+void store_delete(struct store *s, struct store_job *j)
+{
+        store_detach(s, j);
+        HASH_DELETE(hh, s->jobs, j);
+        if (j->keyed) {
+                HASH_DELETE(hh_key, s->keys, j);
+        }
+        struct str *texts[] = {&j->row.type,    &j->row.key_text,   &j->row.content_type,
+                               &j->row.headers, &j->row.payload,    &j->row.tags,
+                               &j->row.result,  &j->row.result_type};
+        for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+                free_str(texts[i]);
+        }
+        for (uint32_t i = 0; i < j->row.n_attempts; i++) {
+                free_str(&j->row.attempts[i].error_text);
+                free_str(&j->row.attempts[i].build);
+        }
+        free_str(&j->row.last.error_text);
+        free_str(&j->row.last.build);
+        free(j->row.attempts);
+        free(j);
+}
+
+static struct commit_no packed(const struct commit_no *no)
+{
+        struct commit_no key;
+        memset(&key, 0, sizeof key); /* the hash reads its padding too */
+        key.holder = no->holder;
+        key.writer = no->writer;
+        key.n = no->n;
+        return key;
+}
+
+struct store_commit *store_commit_find(const struct store *s, const struct commit_no *no)
+{
+        struct commit_no key = packed(no);
+        struct store_commit *c;
+        HASH_FIND(hh, s->commits, &key, sizeof key, c);
+        return c;
+}
+
+bool store_has_commit(const struct store *s, const struct commit_no *no)
+{
+        return store_commit_find(s, no) != NULL;
+}
+
+struct store_commit *store_commit_add(struct store *s, const struct commit_no *no)
+{
+        struct store_commit *c = calloc(1, sizeof *c);
+        assert(c);
+        c->no = packed(no);
+        HASH_ADD(hh, s->commits, no, sizeof c->no, c);
+        return c;
+}
+
+void store_commit_delete(struct store *s, struct store_commit *c)
+{
+        HASH_DELETE(hh, s->commits, c);
+        free(c->jobs);
+        free(c);
+}
+
+static void apply_op(struct store *s, struct ledger_batch *b)
+{
+        switch (b->op) {
+        case LEDGER_REGISTER: store_apply_register(s, LEDGER_AS(register, REGISTER, b)); break;
+        case LEDGER_BEAT: store_apply_beat(s, LEDGER_AS(beat, BEAT, b)); break;
+        case LEDGER_BURY: store_apply_bury(s, LEDGER_AS(bury, BURY, b)); break;
+        case LEDGER_SUBMIT: store_submit(s, LEDGER_AS(submit, SUBMIT, b)->list); break;
+        case LEDGER_CLAIM: store_apply_claim(s, LEDGER_AS(claim, CLAIM, b)); break;
+        case LEDGER_FINISH: store_apply_finish(s, LEDGER_AS(finish, FINISH, b)); break;
+        case LEDGER_CANCEL: store_apply_cancel(s, LEDGER_AS(cancel, CANCEL, b)); break;
+        case LEDGER_REQUEUE: store_apply_requeue(s, LEDGER_AS(requeue, REQUEUE, b)); break;
+        case LEDGER_DUE: store_apply_due(s, LEDGER_AS(due, DUE, b)); break;
+        case LEDGER_UNPARK: store_apply_unpark(s, LEDGER_AS(unpark, UNPARK, b)); break;
+        case LEDGER_FOLD: break; /* counters are counted when they are asked for */
+        case LEDGER_RESOLVE: store_apply_resolve(s, LEDGER_AS(resolve, RESOLVE, b)); break;
+        case LEDGER_RECALL: store_apply_recall(s, LEDGER_AS(recall, RECALL, b)); break;
+        case LEDGER_HELD: store_apply_held(s, LEDGER_AS(held, HELD, b)); break;
+        case LEDGER_SHOW: store_apply_show(s, LEDGER_AS(show, SHOW, b)); break;
+        case LEDGER_LIST: store_apply_list(s, LEDGER_AS(list, LIST, b)); break;
+        case LEDGER_STATS: store_apply_stats(s, LEDGER_AS(stats, STATS, b)); break;
+        }
+}
+
+void store_apply(struct store *s, struct ledger_batch *b)
+{
+        bool numbered = ledger_op_numbered(b->op) && b->no.n != 0;
+        b->outcome = LEDGER_COMMITTED;
+        b->note[0] = 0;
+        if (numbered && store_has_commit(s, &b->no)) {
+                b->outcome = LEDGER_REFUSED;
+                snprintf(b->note, sizeof b->note, "transaction number %llu is taken",
+                         (unsigned long long)b->no.n);
+                return;
+        }
+        s->op = b->op;
+        apply_op(s, b);
+        if (b->outcome != LEDGER_COMMITTED) {
+                return;
+        }
+        if (numbered && !store_has_commit(s, &b->no)) {
+                store_commit_add(s, &b->no);
+        }
+        s->writes += ledger_op_numbered(b->op) && b->op != LEDGER_BEAT;
+}
+
+static void free_nodes(struct store *s)
+{
+        struct store_node *n, *next;
+        HASH_ITER (hh, s->nodes, n, next) {
+                HASH_DELETE(hh, s->nodes, n);
+                free_str(&n->host);
+                free(n);
+        }
+}
+
+void store_deinit(struct store *s)
+{
+        struct store_job *j, *next_job;
+        HASH_ITER (hh, s->jobs, j, next_job) {
+                store_delete(s, j);
+        }
+        struct store_commit *c, *next_commit;
+        HASH_ITER (hh, s->commits, c, next_commit) {
+                store_commit_delete(s, c);
+        }
+        struct store_request *r, *next_request;
+        HASH_ITER (hh, s->requests, r, next_request) {
+                HASH_DELETE(hh, s->requests, r);
+                free(r->ids);
+                free(r);
+        }
+        free_nodes(s);
+        while (s->queues) {
+                struct store_queue *q = s->queues;
+                s->queues = q->next;
+                free_str(&q->name);
+                free(q->lanes.list);
+                free(q);
+        }
+        free(s->due.list);
+        *s = (struct store){0};
+}

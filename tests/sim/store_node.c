@@ -1,0 +1,142 @@
+/*
+ * Nodes: their rows, their beats, their burial; and the fate of numbered transactions.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "tests/sim/plant.h"
+#include "tests/sim/store.h"
+
+struct store_node *store_node_of(const struct store *s, uint64_t holder)
+{
+        struct store_node *n;
+        HASH_FIND(hh, s->nodes, &holder, sizeof holder, n);
+        return n;
+}
+
+bool store_fenced(const struct store *s, uint64_t holder)
+{
+        const struct store_node *n = store_node_of(s, holder);
+        return !n || n->dead;
+}
+
+void store_apply_register(struct store *s, struct ledger_register *b)
+{
+        if (store_node_of(s, b->base.no.holder)) {
+                return;
+        }
+        struct store_node *n = calloc(1, sizeof *n);
+        assert(n);
+        n->holder = b->base.no.holder;
+        n->beat = 1;
+        n->host = store_dup(b->host);
+        n->pid = b->pid;
+        HASH_ADD(hh, s->nodes, holder, sizeof n->holder, n);
+}
+
+static void list_nodes(const struct store *s, struct ledger_beat *b)
+{
+        b->n_nodes = 0;
+        b->nodes = arena_zalloc(&b->base.arena, (HASH_COUNT(s->nodes) + 1) * sizeof *b->nodes);
+        assert(b->nodes);
+        struct store_node *n, *next;
+        HASH_ITER (hh, s->nodes, n, next) {
+                b->nodes[b->n_nodes++] = (struct node_seen){
+                    .holder = n->holder,
+                    .beat = n->beat,
+                    .dead = n->dead,
+                    .host = arena_str(&b->base.arena, n->host),
+                    .pid = n->pid,
+                };
+        }
+}
+
+/* Cancels asked of this holder's running jobs. Found through its claims, as a real ledger would. */
+static void list_cancels(struct store *s, struct ledger_beat *b)
+{
+        uint32_t capacity = 16;
+        b->cancels = arena_alloc(&b->base.arena, capacity * sizeof *b->cancels);
+        b->n_cancels = 0;
+        assert(b->cancels);
+        struct store_commit *c, *next;
+        HASH_ITER (hh, s->commits, c, next) {
+                for (uint32_t i = 0; c->no.holder == b->base.no.holder && i < c->n; i++) {
+                        struct store_job *j = c->jobs[i];
+                        bool asked = j->row.state == STATE_RUNNING && j->row.cancel_asked &&
+                                     j->row.holder == b->base.no.holder && !j->cancel_told;
+                        if (!asked || b->n_cancels == capacity) {
+                                continue;
+                        }
+                        j->cancel_told = true;
+                        b->cancels[b->n_cancels++] = j->row.id;
+                }
+        }
+}
+
+void store_apply_beat(struct store *s, struct ledger_beat *b)
+{
+        struct store_node *n = store_node_of(s, b->base.no.holder);
+        if (!n || n->dead) {
+                b->base.outcome = LEDGER_FENCED;
+                return;
+        }
+        n->beat++;
+        b->changed = true;
+        list_nodes(s, b);
+        list_cancels(s, b);
+}
+
+static bool holds_jobs(const struct store *s, uint64_t victim)
+{
+        struct store_job *j, *next;
+        HASH_ITER (hh, s->jobs, j, next) {
+                if (j->row.state == STATE_RUNNING && j->row.holder == victim) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+static void forget(struct store *s, struct store_node *n, uint64_t victim)
+{
+        struct store_commit *c, *next;
+        HASH_ITER (hh, s->commits, c, next) {
+                if (c->no.holder == victim) {
+                        store_commit_delete(s, c);
+                }
+        }
+        if (n) {
+                HASH_DELETE(hh, s->nodes, n);
+                free((char *)n->host.p);
+                free(n);
+        }
+}
+
+/* A victim without a row is as dead as can be: nothing of it can commit. */
+void store_apply_bury(struct store *s, struct ledger_bury *b)
+{
+        struct store_node *n = store_node_of(s, b->victim);
+        if (b->forget) {
+                b->done = (!n || n->dead) && !holds_jobs(s, b->victim);
+                if (b->done) {
+                        forget(s, n, b->victim);
+                }
+                return;
+        }
+        b->done = !n || n->dead || b->any_beat || n->beat == b->seen_beat;
+        if (b->done && n) {
+                n->dead = true;
+        }
+}
+
+/* A resolved number is remembered as void, so that a RESOLVE whose own answer was lost may be asked
+ * again. */
+void store_apply_resolve(struct store *s, struct ledger_resolve *b)
+{
+        struct store_commit *c = store_commit_find(s, &b->of);
+        if (!c) {
+                c = store_commit_add(s, &b->of);
+                c->voided = true;
+        }
+        b->happened = !c->voided;
+}

@@ -1,0 +1,219 @@
+/*
+ * Jobs come in: rows, keys, request keys, atomic arrays. Within a submission rows are inserted one
+ * after the other, so that a key repeated within a batch meets its first bearer; an atomic
+ * submission that fails deletes what it inserted before anyone is told of it.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "core/pattern.h"
+#include "tests/sim/plant.h"
+#include "tests/sim/store.h"
+
+/* What a real ledger would refuse by a CHECK or a type: stands for any data error. */
+static bool is_storable(const struct submit_row *r)
+{
+        bool texts = r->type.n > 0 && r->type.n <= TYPE_MAX && r->queue.n > 0 &&
+                     !memchr(r->type.p, 0, r->type.n);
+        return texts && r->priority <= PRIORITY_MAX && r->max_attempts >= 1 &&
+               state_edge(STATE_NONE, r->state);
+}
+
+static struct store_job *find_key(const struct store *s, const struct store_key *key)
+{
+        struct store_job *j;
+        HASH_FIND(hh_key, s->keys, key, sizeof *key, j);
+        return j;
+}
+
+static struct store_job *insert_row(struct store *s, const struct submit_row *r,
+                                    const struct store_key *key, bool keyed)
+{
+        struct store_job *j = calloc(1, sizeof *j);
+        assert(j);
+        j->seq = ++s->seq;
+        j->queue = store_queue_of(s, r->queue, true);
+        j->keyed = keyed;
+        j->key = *key;
+        j->row = (struct job_row){
+            .id = r->id,
+            .queue = j->queue->name,
+            .type = store_dup(r->type),
+            .key_text = store_dup(r->key_text),
+            .content_type = store_dup(r->content_type),
+            .headers = store_dup(r->headers),
+            .payload = store_dup(r->payload),
+            .tags = store_dup(r->tags),
+            .state = r->state,
+            .reason = r->reason,
+            .band = r->band,
+            .priority = r->priority,
+            .max_attempts = r->max_attempts,
+            .timeout_ms = r->timeout_ms,
+            .created_us = s->now_us,
+            .deadline_us = r->deadline_us,
+        };
+        HASH_ADD(hh, s->jobs, row.id, sizeof j->row.id, j);
+        if (keyed) {
+                HASH_ADD(hh_key, s->keys, key, sizeof j->key, j);
+        }
+        if (r->state == STATE_PENDING) {
+                j->lane = r->band == BAND_PARKED ? lane_parked(j->row.type, j->seq)
+                                                 : lane_value(r->band, r->priority, j->seq);
+                store_index_add(&j->queue->lanes, j->lane, j);
+        } else if (r->state == STATE_SCHEDULED) {
+                j->row.due_us = r->after_us ? s->now_us + r->after_us : r->at_us;
+                store_index_add(&s->due, j->row.due_us, j);
+        } else {
+                j->row.finished_us = s->now_us;
+        }
+        return j;
+}
+
+static void insert_unstorable(struct store *s, const struct submit_row *r)
+{
+        struct submit_row bare = {
+            .id = r->id,
+            .queue = r->queue.n ? r->queue : STR("default"),
+            .type = STR("unstorable"),
+            .state = STATE_DEAD,
+            .reason = REASON_UNSTORABLE,
+            .max_attempts = 1,
+        };
+        struct store_key none = {0};
+        insert_row(s, &bare, &none, false);
+}
+
+static void answer(struct submit_row *r, enum submit_result result, const struct store_job *other)
+{
+        r->result = result;
+        r->existing = other ? other->row.id : r->id;
+        r->existing_state = other ? other->row.state : r->state;
+}
+
+static void submit_row(struct store *s, struct submit_row *r, bool atomic)
+{
+        const struct store_job *there = store_find(s, &r->id);
+        if (there) {
+                answer(r, SUBMIT_EXISTS, there);
+                return;
+        }
+        if (!is_storable(r)) {
+                answer(r, SUBMIT_UNSTORABLE, NULL);
+                if (!atomic) {
+                        insert_unstorable(s, r);
+                }
+                return;
+        }
+        struct store_key key;
+        memset(&key, 0, sizeof key);
+        bool keyed = r->key.set;
+        if (keyed) {
+                key.queue = store_queue_of(s, r->queue, true);
+                memcpy(key.b, r->key.b, sizeof key.b);
+                const struct store_job *other = find_key(s, &key);
+                if (other && !planted(PLANT_KEY_TWICE)) {
+                        bool same = str_eq(other->row.payload, r->payload);
+                        answer(r, same ? SUBMIT_EXISTS : SUBMIT_CONFLICT, other);
+                        return;
+                }
+                keyed = !other;
+        }
+        insert_row(s, r, &key, keyed);
+        answer(r, SUBMIT_CREATED, NULL);
+}
+
+static bool is_failure(const struct submit_row *r)
+{
+        return r->result == SUBMIT_CONFLICT || r->result == SUBMIT_UNSTORABLE;
+}
+
+static void undo(struct store *s, struct submission *sub)
+{
+        for (uint32_t i = 0; i < sub->n; i++) {
+                struct submit_row *r = &sub->rows[i];
+                if (r->result == SUBMIT_CREATED) {
+                        store_delete(s, store_find(s, &r->id));
+                }
+                if (!is_failure(r)) {
+                        r->result = SUBMIT_UNDONE;
+                }
+        }
+}
+
+static void remember_request(struct store *s, const struct submission *sub)
+{
+        struct store_request *q = calloc(1, sizeof *q);
+        assert(q);
+        memcpy(q->key, sub->request_key.b, sizeof q->key);
+        memcpy(q->hash, sub->request_hash, sizeof q->hash);
+        q->n = sub->n;
+        q->ids = calloc(sub->n ? sub->n : 1, sizeof *q->ids);
+        assert(q->ids);
+        for (uint32_t i = 0; i < sub->n; i++) {
+                q->ids[i] = sub->rows[i].existing;
+        }
+        HASH_ADD(hh, s->requests, key, sizeof q->key, q);
+}
+
+/* True when the request key was seen before: answered from memory, or refused. */
+static bool repeat_request(struct store *s, struct submission *sub)
+{
+        struct store_request *q;
+        HASH_FIND(hh, s->requests, sub->request_key.b, sizeof sub->request_key.b, q);
+        if (!q) {
+                return false;
+        }
+        sub->request_conflict = memcmp(q->hash, sub->request_hash, sizeof q->hash) != 0;
+        for (uint32_t i = 0; i < sub->n; i++) {
+                struct submit_row *r = &sub->rows[i];
+                const struct store_job *first = i < q->n ? store_find(s, &q->ids[i]) : NULL;
+                if (sub->request_conflict || !first) {
+                        r->result = SUBMIT_UNDONE;
+                } else {
+                        answer(r, SUBMIT_EXISTS, first);
+                }
+        }
+        return true;
+}
+
+static void tell_created(struct store *s, const struct submission *sub)
+{
+        for (uint32_t i = 0; i < sub->n; i++) {
+                const struct submit_row *r = &sub->rows[i];
+                bool written =
+                    r->result == SUBMIT_CREATED || (r->result == SUBMIT_UNSTORABLE && !sub->atomic);
+                if (written) {
+                        store_entered(s, store_find(s, &r->id));
+                }
+        }
+}
+
+static void submit_one(struct store *s, struct submission *sub)
+{
+        sub->refused = false;
+        sub->request_conflict = false;
+        if (sub->request_key.set && repeat_request(s, sub)) {
+                return;
+        }
+        bool failed = false;
+        for (uint32_t i = 0; i < sub->n; i++) {
+                submit_row(s, &sub->rows[i], sub->atomic);
+                failed |= is_failure(&sub->rows[i]);
+        }
+        if (sub->atomic && failed) {
+                undo(s, sub);
+                return;
+        }
+        tell_created(s, sub);
+        if (sub->request_key.set) {
+                remember_request(s, sub);
+        }
+}
+
+void store_submit(struct store *s, struct submission *list)
+{
+        for (struct submission *sub = list; sub; sub = sub->next) {
+                submit_one(s, sub);
+        }
+}

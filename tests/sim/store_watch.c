@@ -1,0 +1,170 @@
+/*
+ * The server's view: its history and its last page for the auditor, and whether everything has
+ * settled.
+ */
+#include "tests/sim/world.h"
+
+#include <stdio.h>
+
+static void on_change(void *watcher, const struct store_change *c)
+{
+        struct world *w = watcher;
+        const struct job_row *r = &c->job->row;
+        struct audit_change a = {
+            .id = r->id,
+            .at_ns = w->server.store.now_ns,
+            .wall_us = w->server.store.now_us,
+            .from = c->from,
+            .to = r->state,
+            .reason = r->reason,
+            .error = c->error,
+            .generation = r->generation,
+            .claim = r->claim,
+            .token = c->job->token,
+            .claim_before = c->claim_before,
+            .claim_shown = c->claim_shown,
+            .token_before = c->token_before,
+            .token_shown = c->token_shown,
+            .holder = r->state == STATE_RUNNING ? r->holder : c->holder_before,
+            .attempt_before = c->attempt_before,
+            .attempt = r->attempt,
+            .max_attempts = r->max_attempts,
+            .strikes = r->strikes,
+            .due_before_us = c->due_before,
+            .operator_ = c->op == LEDGER_CANCEL || c->op == LEDGER_REQUEUE,
+        };
+        audit_changed(&w->audit, &a);
+        w->seen.claims += r->state == STATE_RUNNING;
+        w->seen.rescues += c->error == ERROR_LOST;
+        TRACE(w, "  job %lld %s -> %s%s%s claim %u attempt %u strikes %u%s%s",
+              (long long)c->job->seq, c->from == STATE_NONE ? "none" : state_name(c->from),
+              state_name(r->state), r->reason ? " " : "", reason_name(r->reason), r->claim,
+              r->attempt, r->strikes, c->error ? " " : "", error_class_name(c->error));
+}
+
+static void on_apply(void *watcher, const struct ledger_batch *b, const char *how)
+{
+        TRACE((struct world *)watcher, "server %s %016llx %u/%llu %s: %d", ledger_op_name(b->op),
+              (unsigned long long)b->no.holder, b->no.writer, (unsigned long long)b->no.n, how,
+              b->outcome);
+}
+
+void watch_server(struct world *w)
+{
+        w->server.store.on_change = on_change;
+        w->server.store.watcher = w;
+        w->server.on_apply = on_apply;
+        w->server.watcher = w;
+}
+
+static bool is_served(const struct store_job *j)
+{
+        return !str_eq(j->row.type, STR("never.type"));
+}
+
+static uint32_t count_claims(const struct store *s)
+{
+        uint32_t n = 0;
+        struct store_commit *c, *next;
+        HASH_ITER (hh, s->commits, c, next) {
+                n += c->jobs != NULL;
+        }
+        return n;
+}
+
+static bool is_alive(const struct world *w, uint64_t holder)
+{
+        for (uint32_t i = 0; i < w->swarm.nodes; i++) {
+                if (w->nodes[i].state != NODE_DOWN && w->nodes[i].holder == holder) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+static uint32_t count_dead_nodes(const struct world *w)
+{
+        uint32_t n = 0;
+        struct store_node *x, *next;
+        HASH_ITER (hh, w->server.store.nodes, x, next) {
+                n += !is_alive(w, x->holder);
+        }
+        return n;
+}
+
+static bool rows_settled(const struct world *w)
+{
+        struct store_job *j, *next;
+        HASH_ITER (hh, w->server.store.jobs, j, next) {
+                bool parked = j->row.state == STATE_PENDING && !is_served(j);
+                if (!state_terminal(j->row.state) && !parked) {
+                        return false;
+                }
+        }
+        return true;
+}
+
+static void check_drains(const struct world *w)
+{
+        for (uint32_t i = 0; i < w->swarm.nodes; i++) {
+                const struct sim_node *n = &w->nodes[i];
+                int64_t most = ((int64_t)w->config.shutdown_grace_ms + 2000) * NS_PER_MS;
+                if (n->draining && n->state == NODE_UP && w->now_ns - n->drain_since_ns > most) {
+                        world_violate((struct world *)w,
+                                      "I17: node %u drains for longer than its "
+                                      "grace and two seconds",
+                                      i);
+                }
+        }
+}
+
+bool world_settled(const struct world *w)
+{
+        check_drains(w);
+        for (uint32_t i = 0; i < w->swarm.nodes; i++) {
+                if (w->nodes[i].state != NODE_UP || w->nodes[i].draining) {
+                        return false;
+                }
+        }
+        return produce_done(w) && rows_settled(w) && count_claims(&w->server.store) == 0 &&
+               count_dead_nodes(w) == 0;
+}
+
+static void audit_one(struct world *w, const struct store_job *j)
+{
+        const struct job_row *r = &j->row;
+        struct audit_row a = {
+            .id = r->id,
+            .state = r->state,
+            .reason = r->reason,
+            .parked = r->band == BAND_PARKED,
+            .served = is_served(j),
+            .keyed = j->keyed,
+            .queue = (uint32_t)hash_bytes(r->queue.p, r->queue.n),
+            .payload = hash_bytes(r->payload.p, r->payload.n),
+            .result = hash_bytes(r->result.p, r->result.n),
+            .attempt = r->attempt,
+            .max_attempts = r->max_attempts,
+            .strikes = r->strikes,
+            .generation = r->generation,
+            .claim = r->claim,
+            .due_us = r->due_us,
+        };
+        memcpy(a.key, j->key.b, sizeof a.key);
+        audit_row(&w->audit, &a);
+}
+
+void world_audit(struct world *w)
+{
+        struct store_job *j, *next;
+        HASH_ITER (hh, w->server.store.jobs, j, next) {
+                audit_one(w, j);
+        }
+        w->audit.claims_left = count_claims(&w->server.store);
+        w->audit.nodes_left = count_dead_nodes(w);
+        w->audit.end_wall_us = world_wall_us(w);
+        char text[300];
+        if (audit_judge(&w->audit, text, sizeof text)) {
+                world_violate(w, "%s", text);
+        }
+}

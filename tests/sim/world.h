@@ -1,0 +1,216 @@
+/*
+ * A world: some nodes with the real engine, one simulated ledger server, simulated workers,
+ * producers and operators, and whoever breaks things, all in virtual time and all from one seed.
+ *
+ * Nothing here may read a clock, the environment or an address: the trace of a seed is the same
+ * everywhere. Each seed first draws which faults exist at all (swarm testing), because a world in
+ * which everything breaks all the time never reaches the rare states.
+ */
+#ifndef SKEP_SIM_WORLD_H
+#define SKEP_SIM_WORLD_H
+
+#include "core/engine.h"
+#include "core/id.h"
+#include "tests/sim/audit.h"
+#include "tests/sim/sim_ledger.h"
+
+#define SIM_NODES       3
+#define SIM_QUEUES      3
+#define SIM_WORKERS     16 /* slots of one node; the engine uses few */
+#define SIM_WALL_US     INT64_C(1800000000000000)
+#define MS(n)           ((int64_t)(n)*NS_PER_MS)
+#define SIM_STEPS_STILL 2000 /* steps of one node without time passing: it spins */
+
+struct swarm {
+        uint32_t nodes, workers, queues;
+        int64_t chaos_ns;   /* how long things happen */
+        int64_t produce_ns; /* mean time between submissions */
+        uint32_t speed;     /* of handlers: 0 quick, 1 mixed, 2 slow */
+        struct sim_ledger_faults faults;
+        /* permille of runs, submissions, ...; 0: this fault does not exist in this world */
+        uint32_t crash, between, hang, fail, deaf, spawn_fail, poison, children;
+        uint32_t keyed, array, atomic, scheduled, requested, deadline, late_type, never_type;
+        bool windows, kill, pages, former, drain, pause, rosters, cancel, requeue, clocks, reads;
+};
+
+enum sim_type { TYPE_WORK, TYPE_POISON, TYPE_LATE, TYPE_NEVER };
+
+struct worker_slot {
+        struct job_id id;
+        uint32_t claim, generation;
+        uint64_t token, payload;
+        uint16_t attempt;
+        bool poison, started, ended, crashes;
+        bool more; /* its verdict has what a page does not hold: a result, children */
+        char result[24];
+        uint32_t run; /* the auditor's number of it */
+        int64_t since_ns;
+        struct verdict verdict;
+};
+
+enum sim_worker_state { SIM_ABSENT, SIM_STARTING, SIM_UP, SIM_DYING };
+
+struct sim_worker {
+        enum sim_worker_state state;
+        uint32_t life;
+        struct roster *roster;     /* what it was started with */
+        uint32_t told, next, tail; /* told <= next <= tail: ended and told, to be run next, given */
+        bool running, retiring;
+        bool died_running; /* SIM_DYING: of what the page says */
+        enum error_class how;
+        struct worker_slot ring[ENGINE_RING];
+};
+
+enum node_state { NODE_DOWN, NODE_UP, NODE_PAUSED };
+
+struct sim_node {
+        uint32_t index, life;
+        enum node_state state;
+        bool draining, stopped;
+        int64_t drain_since_ns, paused_until_ns;
+        int64_t mono_offset_ns, wall_offset_us, lease_until_ns /* of the node's clock */;
+        struct engine *engine;
+        struct ledger *ledger;
+        struct roster *roster;
+        struct engine_actions actions;
+        struct sim_worker workers[SIM_WORKERS];
+        uint64_t holder; /* of this life, or of the last one */
+        struct former_job *former;
+        uint32_t n_former;
+        bool has_former;
+        int64_t still_ns; /* the instant of the last step */
+        uint32_t still;   /* steps at that instant */
+        uint64_t steps;
+};
+
+/* What a producer wants, until it is answered. */
+struct request {
+        uint32_t number;
+        enum { REQUEST_OPEN, REQUEST_SENT, REQUEST_DONE } state;
+        bool repeats; /* has a key: may be sent until it is answered */
+        bool keyed, named, other_payload, atomic;
+        uint32_t key, rows;
+        int64_t retry_ns;
+        struct submission *sent; /* while SENT; identifies the answer */
+        uint32_t node;
+};
+
+enum world_event_kind {
+        WE_UP,    /* worker started */
+        WE_FIRST, /* worker looks for a job */
+        WE_END,   /* a run ends */
+        WE_TELL,  /* ended runs reach the node */
+        WE_REAP,  /* a dead worker reaches the node */
+        WE_PRODUCE,
+        WE_OPERATE,
+        WE_CHAOS,
+        WE_ROSTER,
+        WE_RESTART,
+        WE_RESUME,
+        WE_WINDOW_END,
+};
+
+struct world_event {
+        int64_t at_ns;
+        uint64_t seq;
+        enum world_event_kind kind;
+        uint32_t node, node_life, worker, worker_life, position;
+        uint64_t value;
+};
+
+struct world {
+        uint64_t seed;
+        struct swarm swarm;
+        struct rng rng, rng_work, rng_env;
+        int64_t now_ns;
+        bool chaos; /* faults may still be drawn */
+        struct sim_ledger_server server;
+        struct sim_node nodes[SIM_NODES];
+        struct config config;
+        struct audit audit;
+        struct id_mint mint;
+
+        struct world_event *heap;
+        uint32_t n_heap, heap_capacity;
+        uint64_t event_seq;
+
+        struct ledger **orphans; /* connections of nodes that died */
+        uint32_t n_orphans;
+
+        struct request **requests;
+        uint32_t n_requests, requests_capacity, groups, payloads, keys;
+        struct job_id *known; /* ids that operators may pick */
+        uint32_t n_known, known_capacity;
+
+        bool tracing;
+        uint64_t hash;
+        char violation[320];
+        uint64_t events;
+        struct { /* what this world went through */
+                uint64_t runs, crashes, kills, drains, pauses, recalls, rescues, cancels, requeues;
+                uint64_t asked, claims, fenced;
+        } seen;
+};
+
+/* world.c */
+struct world *world_new(uint64_t seed, int64_t chaos_ns, bool tracing);
+struct world *world_free(struct world *w);
+bool world_run(struct world *w); /* true: nothing was violated */
+void world_violate(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+struct world_event *world_at(struct world *w, int64_t delay_ns, enum world_event_kind kind);
+void world_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+#define TRACE(w, ...) world_trace((w), __VA_ARGS__)
+int64_t world_wall_us(const struct world *w); /* the ledger's clock */
+uint64_t hash_bytes(const void *p, size_t n);
+
+/* swarm.c */
+void swarm_draw(struct world *w, int64_t chaos_ns);
+void swarm_print(const struct swarm *s);
+
+/* store_watch.c: what the server tells the auditor */
+void watch_server(struct world *w);
+bool world_settled(const struct world *w);
+void world_audit(struct world *w);
+
+/* node.c: stands for the daemon */
+void node_start(struct world *w, struct sim_node *n);
+void node_kill(struct world *w, struct sim_node *n);
+void node_drain(struct world *w, struct sim_node *n);
+void node_step(struct world *w, struct sim_node *n, const struct engine_event *ev);
+void node_turn(struct world *w, struct sim_node *n); /* answers and timers that are due */
+int64_t node_next(struct world *w, const struct sim_node *n);
+void node_roster(struct world *w, struct sim_node *n, uint32_t generation);
+struct instant node_instant(const struct world *w, const struct sim_node *n);
+struct sim_node *node_any(struct world *w); /* one that is up, or NULL */
+
+/* give.c: the plug-in host's part of the actions */
+void carry_give(struct world *w, struct sim_node *n, const struct engine_action *a);
+void carry_recall(struct world *w, struct sim_node *n, const struct engine_action *a);
+void carry_ask(struct world *w, struct sim_node *n, const struct engine_action *a);
+
+/* worker.c: stands for the plug-in host and its workers */
+void worker_spawn(struct world *w, struct sim_node *n, uint32_t at);
+void worker_event(struct world *w, struct sim_node *n, const struct world_event *ev);
+void worker_look(struct world *w, struct sim_node *n, uint32_t at);
+void worker_end(struct world *w, struct sim_node *n, uint32_t at, enum audit_end end,
+                int64_t delay_ns);
+void worker_die(struct world *w, struct sim_node *n, uint32_t at, enum error_class how);
+void worker_clear(struct world *w, struct sim_node *n, uint32_t at); /* with its node */
+void worker_seen_all(struct world *w, struct sim_node *n);
+struct world_event *worker_at(struct world *w, struct sim_node *n, uint32_t at, int64_t delay_ns,
+                              enum world_event_kind kind);
+
+/* produce.c */
+void produce_event(struct world *w);
+void produce_answered(struct world *w, struct submission *s);
+void produce_lost(struct world *w, uint32_t node); /* the node that was asked is gone */
+bool produce_done(const struct world *w);
+struct submission *produce_children(struct world *w, const struct worker_slot *slot);
+
+/* chaos.c */
+void chaos_begin(struct world *w);
+void chaos_event(struct world *w, const struct world_event *ev);
+void chaos_end(struct world *w);
+void operate_answered(struct world *w, const struct ledger_batch *b);
+
+#endif
