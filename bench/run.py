@@ -110,7 +110,7 @@ def drain_skep(jobs):
                 return rows(where, "select count(*) from jobs where lane is not null")[0][0]
             while left():
                 time.sleep(0.1)
-            while rows(where, "select count(*) from commits where ids is not null")[0][0]:
+            while rows(where, "select count(*) from commits where runs is not null")[0][0]:
                 time.sleep(0.05)
             cpu = tree_cpu(process.pid)
             memory = status_kib(process.pid, "VmHWM")

@@ -51,8 +51,7 @@ void url_add(struct buf *out, const char *text, size_t n)
         }
 }
 
-/* --- where
- * ------------------------------------------------------------------------------------------ */
+/* --- where ------------------------------------------------------------------------------------ */
 
 char *client_default_url(const char *url)
 {
@@ -206,8 +205,7 @@ const char *client_failure(const struct client *c)
         return c->failure;
 }
 
-/* --- an answer
- * ---------------------------------------------------------------------------------------- */
+/* --- an answer -------------------------------------------------------------------------------- */
 
 void response_deinit(struct response *r)
 {
@@ -289,8 +287,7 @@ static size_t keep_header(char *p, size_t size, size_t n, void *ctx)
         return size * n;
 }
 
-/* --- a call
- * --------------------------------------------------------------------------------------------- */
+/* --- a call ----------------------------------------------------------------------------------- */
 
 static struct curl_slist *make_headers(const struct client *c, const struct request *rq)
 {

@@ -12,8 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- messages ------------------------------------------------------------------------------------
- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 static void say_formatted(const char *fmt, va_list args)
 {
@@ -51,8 +50,7 @@ int say_usage(const struct invocation *in, const char *fmt, ...)
         return EXIT_USAGE;
 }
 
-/* --- the command
- * ---------------------------------------------------------------------------------- */
+/* --- the command ------------------------------------------------------------------------------ */
 
 static bool noun_exists(const char *noun)
 {
@@ -117,8 +115,7 @@ static int refuse_noun(const char *noun)
                          near ? near : "", near ? "`?" : "");
 }
 
-/* --- flags
- * ----------------------------------------------------------------------------------------- */
+/* --- flags ------------------------------------------------------------------------------------ */
 
 static const struct flag *find_in(const struct flag *flags, const char *name, size_t n, char letter)
 {
@@ -211,8 +208,7 @@ static int take_letters(struct invocation *in, char **argv, int argc, int *at)
         return 0;
 }
 
-/* --- an invocation
- * ---------------------------------------------------------------------------------- */
+/* --- an invocation ---------------------------------------------------------------------------- */
 
 void invocation_deinit(struct invocation *in)
 {

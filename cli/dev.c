@@ -45,9 +45,7 @@ static void dev_deinit(struct dev *d)
         *d = (struct dev){0};
 }
 
-/* --- places
- * -------------------------------------------------------------------------------------------------
- */
+/* --- places ----------------------------------------------------------------------------------- */
 
 /* mkdir -p, private to the user. */
 static int make_folders(const char *path)
@@ -124,8 +122,7 @@ static int choose_programs(struct invocation *in, struct dev *d)
         return 0;
 }
 
-/* --- the process
- * --------------------------------------------------------------------------------------------- */
+/* --- the process ------------------------------------------------------------------------------ */
 
 static void add_setting(char **argv, size_t *n, char *setting /* takes setting */)
 {
@@ -281,9 +278,7 @@ static int await_ready(struct dev *d)
         return -1;
 }
 
-/* --- the verb
- * --------------------------------------------------------------------------------------------------
- */
+/* --- the verb --------------------------------------------------------------------------------- */
 
 static void print_welcome(const struct dev *d)
 {
@@ -300,37 +295,45 @@ static void print_welcome(const struct dev *d)
         fflush(stdout);
 }
 
-static int run_skepd(struct invocation *in, struct dev *d)
+static void watch_until_end(struct dev *d)
 {
-        bool demo = invocation_has(in, "demo"), once = invocation_has(in, "once");
+        while (dev_watch(d, -1) == 0) {}
+}
+
+static int run_ready(struct invocation *in, struct dev *d)
+{
+        bool once = invocation_has(in, "once");
         int code = 0;
-        int r = await_ready(d);
-        if (r == DEV_ENDED) {
-                say_ended(d, "before it was ready");
-                return WIFEXITED(d->status) && WEXITSTATUS(d->status) ? WEXITSTATUS(d->status)
-                                                                      : EXIT_UNREACHABLE;
-        }
-        if (r == 0 && !once) {
+        if (!once) {
                 print_welcome(d);
         }
-        if (r == 0 && demo) {
+        if (invocation_has(in, "demo")) {
                 code = demo_run(in, d);
         }
-        if (r == 0 && !once && code == 0) {
-                r = dev_watch(d, -1);
-                while (r == 0) {
-                        r = dev_watch(d, -1);
-                }
+        if (!once && code == 0) {
+                watch_until_end(d);
         }
-        if (r == DEV_ENDED || d->pid == 0) {
+        if (d->pid == 0) {
                 say_ended(d, "by itself");
                 return EXIT_UNREACHABLE;
         }
-        if (r < 0) {
-                code = EXIT_UNREACHABLE;
-        }
         int stopped = stop_skepd(d);
         return code ? code : stopped;
+}
+
+static int run_skepd(struct invocation *in, struct dev *d)
+{
+        int r = await_ready(d);
+        if (r == 0) {
+                return run_ready(in, d);
+        }
+        if (r == DEV_ENDED) {
+                bool says = WIFEXITED(d->status) && WEXITSTATUS(d->status) != 0;
+                say_ended(d, "before it was ready");
+                return says ? WEXITSTATUS(d->status) : EXIT_UNREACHABLE;
+        }
+        int stopped = stop_skepd(d);
+        return r == DEV_SIGNAL ? stopped : EXIT_UNREACHABLE;
 }
 
 int dev_run(struct invocation *in)

@@ -187,8 +187,7 @@ int job_object(struct invocation *in, const char *key, struct buf *json)
         return r;
 }
 
-/* --- sending
- * ---------------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* The patience with an unknown answer; given by hand, it covers a server that is not there yet as
  * well. */
@@ -241,9 +240,7 @@ static int print_created(struct invocation *in, const struct response *r, const 
         return 0;
 }
 
-/* --- waiting
- * -----------------------------------------------------------------------------------------------
- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 /* A pipe gets the bytes as they are, a terminal never does. */
 static void print_bytes(const char *p, size_t n)
@@ -330,9 +327,7 @@ static int wait_for(struct invocation *in, struct client *c, const char *id)
         return judge_end(job, id);
 }
 
-/* --- the verb
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the verb --------------------------------------------------------------------------------- */
 
 static int enqueue_one(struct invocation *in)
 {

@@ -46,9 +46,7 @@ struct feed {
         struct buf later; /* why lines have to be sent again */
 };
 
-/* --- lines
- * -----------------------------------------------------------------------------------------------
- */
+/* --- lines ------------------------------------------------------------------------------------ */
 
 int line_prepare(struct buf *page, struct str line, const char *key, bool *ret_minted,
                  struct buf *ret_reason)
@@ -187,9 +185,7 @@ static void fill_page(struct feed *f, struct buf *line)
         }
 }
 
-/* --- answers
- * -----------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static bool take_answer(struct feed *f, const struct page_line *l, struct str answer)
 {
@@ -241,9 +237,7 @@ static size_t take_answers(struct feed *f, const struct page_line *lines, size_t
         return taken;
 }
 
-/* --- pages
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- pages ------------------------------------------------------------------------------------ */
 
 static void say_stopped(struct feed *f, const struct page_line *first, bool unknown)
 {

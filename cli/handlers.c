@@ -63,9 +63,7 @@ int handlers_ls_run(struct invocation *in)
         return print_list(in, &answer, list, people, pipe_columns);
 }
 
-/* --- show
- * -------------------------------------------------------------------------------------------------
- */
+/* --- show ------------------------------------------------------------------------------------- */
 
 static bool text_is(const json_t *v, const char *wanted)
 {

@@ -84,9 +84,10 @@ void help_all(void)
         print_flags("flags of every verb", global_flags);
         puts(
             "\n`skep help VERB` tells more of one verb. The server is found through --url, "
-            "SKEP_URL,\n"
-            "or its socket: /run/skep/skep.sock for root, $XDG_RUNTIME_DIR/skep/skep.sock, or\n"
-            "/tmp/skep-<uid>/skep.sock. Exit codes: 0 done, 1 refused or not completed, 64 usage,\n"
+            "SKEP_URL, or\n"
+            "its socket: /run/skep/skep.sock for root, else $XDG_RUNTIME_DIR/skep/skep.sock, else\n"
+            "~/.local/state/skep/skep.sock. Exit codes: 0 done, 1 refused or not completed, 64 "
+            "usage,\n"
             "66 no input, 69 server unreachable, 75 try again later, 77 not allowed.");
 }
 

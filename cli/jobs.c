@@ -52,9 +52,7 @@ const struct column job_columns_pipe[] = {
     {NULL},
 };
 
-/* --- ls
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- ls --------------------------------------------------------------------------------------- */
 
 static void add_query(struct buf *path, const char *name, const char *value)
 {
@@ -194,42 +192,52 @@ static int list_page(struct listing *l, struct client *c, struct buf *path, bool
         return 0;
 }
 
+static int list_pages(struct listing *l, struct client *c, struct buf *path)
+{
+        int r = list_page(l, c, path, true);
+        bool begun = r == 0;
+        while (r == 0 && path->n > 0 && l->left > 0) {
+                r = list_page(l, c, path, false);
+        }
+        if (begun && l->in->output == OUTPUT_JSON) {
+                puts(l->wrapped ? "]}" : "]");
+        }
+        l->table = table_free(l->table);
+        free_text(&l->member);
+        return r;
+}
+
+/* LONG_MAX: all. */
+static int read_limit(struct invocation *in, long *ret_limit)
+{
+        if (!invocation_has(in, "all")) {
+                return invocation_number(in, "limit", 1, 1000000000, 50, ret_limit);
+        }
+        if (invocation_has(in, "limit")) {
+                return say_usage(in, "--all and --limit exclude each other");
+        }
+        *ret_limit = LONG_MAX;
+        return 0;
+}
+
 int jobs_ls_run(struct invocation *in)
 {
         CLEANUP(client_cleanup)
         struct client *c = NULL;
         CLEANUP(buf_deinit)
         struct buf path = {0};
-        long limit;
-        int r = invocation_number(in, "limit", 1, 1000000000, 50, &limit);
-        bool all = invocation_has(in, "all");
-        if (r == 0 && all && invocation_has(in, "limit")) {
-                r = say_usage(in, "--all and --limit exclude each other");
-        }
-        r = r ? r : list_path(in, all || limit > PAGE_JOBS ? PAGE_JOBS : limit, &path);
+        struct listing l = {.in = in};
+        int r = read_limit(in, &l.left);
+        r = r ? r : list_path(in, l.left > PAGE_JOBS ? PAGE_JOBS : l.left, &path);
         r = r ? r : client_open(in, &c);
-        if (r) {
-                return r;
-        }
-        struct listing l = {.in = in, .left = all ? LONG_MAX : limit};
-        r = list_page(&l, c, &path, true);
-        bool begun = r == 0;
-        while (r == 0 && path.n > 0 && l.left > 0) {
-                r = list_page(&l, c, &path, false);
-        }
-        if (begun && in->output == OUTPUT_JSON) {
-                puts(l.wrapped ? "]}" : "]");
-        }
-        table_free(l.table);
-        free(l.member);
+        r = r ? r : list_pages(&l, c, &path);
         if (r == 0 && path.n > 0 && table_for_people(in->output)) {
                 say("there are more: --all, or --limit N");
         }
         return r;
 }
 
-/* --- retry, cancel
- * ------------------------------------------------------------------------------------------- */
+/* --- retry, cancel ---------------------------------------------------------------------------- */
 
 struct change {
         struct invocation *in;

@@ -60,6 +60,12 @@ static char *accept_path(char *path /* takes path */, bool directory)
         struct stat st;
         if (stat(path, &st) == 0 &&
             (directory ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode) && access(path, X_OK) == 0)) {
+                char *plain =
+                    directory ? realpath(path, NULL) : NULL; /* without x/../y: it is shown */
+                if (plain) {
+                        free(path);
+                        path = plain;
+                }
                 return path;
         }
         free(path);

@@ -40,8 +40,7 @@ const char *state_colour(const char *state)
         return NULL;
 }
 
-/* --- cells
- * --------------------------------------------------------------------------------------------- */
+/* --- cells ------------------------------------------------------------------------------------ */
 
 /* Follows one path "a.b". */
 static const json_t *follow(const json_t *o, const char *path, size_t n)
@@ -153,8 +152,7 @@ char *cell_text(const struct column *c, const json_t *object, bool people)
         return buf_take(&out);
 }
 
-/* --- pipes
- * --------------------------------------------------------------------------------------------- */
+/* --- pipes ------------------------------------------------------------------------------------ */
 
 static void print_header(const struct table *t)
 {
@@ -177,8 +175,7 @@ static void print_row(const struct table *t, const json_t *object)
         puts(buf_z(&line));
 }
 
-/* --- terminals
- * ------------------------------------------------------------------------------------------- */
+/* --- terminals -------------------------------------------------------------------------------- */
 
 static struct libscols_table *new_scols(const struct table *t)
 {
@@ -222,8 +219,7 @@ static void add_line(struct table *t, const json_t *object)
         t->waiting++;
 }
 
-/* --- the table
- * ---------------------------------------------------------------------------------------------- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 struct table *table_new(const struct column *columns, bool people)
 {

@@ -45,8 +45,7 @@ void free_text(char **p)
         *p = NULL;
 }
 
-/* --- buf ----------------------------------------------------------------------------------------
- */
+/* --- buf -------------------------------------------------------------------------------------- */
 
 void buf_deinit(struct buf *b)
 {
@@ -136,8 +135,7 @@ const char *buf_z(const struct buf *b)
         return b->p ? b->p : "";
 }
 
-/* --- UTF-8 ---------------------------------------------------------------------------------------
- */
+/* --- UTF-8 ------------------------------------------------------------------------------------ */
 
 /* Length of the character at p and its number; 0: not UTF-8. */
 static size_t read_rune(const char *p, size_t n, uint32_t *ret_rune)
@@ -168,8 +166,7 @@ bool text_plain(const char *p, size_t n)
         return (n == 0 || !memchr(p, 0, n)) && utf8_valid(p, n);
 }
 
-/* --- escaping
- * ------------------------------------------------------------------------------------- */
+/* --- escaping --------------------------------------------------------------------------------- */
 
 /* Does it move the cursor, break the line or turn the direction of what follows? */
 static bool is_hostile(uint32_t rune)
@@ -231,8 +228,7 @@ void json_quote(struct buf *out, const char *p, size_t n)
         buf_text(out, "\"");
 }
 
-/* --- base64 --------------------------------------------------------------------------------------
- */
+/* --- base64 ----------------------------------------------------------------------------------- */
 
 void add_base64(struct buf *out, struct str bytes)
 {
@@ -243,8 +239,7 @@ void add_base64(struct buf *out, struct str bytes)
         out->p[out->n] = 0;
 }
 
-/* --- did you mean
- * ---------------------------------------------------------------------------------- */
+/* --- did you mean ----------------------------------------------------------------------------- */
 
 #define WORD_MAX 40
 

@@ -36,7 +36,7 @@ static void refuse(struct node *n, struct api_request *r, const char *note)
 static void post_read(struct node *n, struct ledger_batch *b, void *cookie)
 {
         b->cookie = cookie;
-        node_step(n, &(struct engine_event){.kind = EV_READ, .batch = b});
+        node_read(n, b);
 }
 
 /* --- waiters

@@ -1,7 +1,7 @@
 /*
  * Carries the engine's actions out. Nothing is decided here: each action has one meaning, in order.
  */
-#include <inttypes.h>
+#include <assert.h>
 #include <time.h>
 
 #include "daemon/node.h"
@@ -91,22 +91,51 @@ static void carry_action(struct node *n, const struct engine_action *a)
         }
 }
 
-void node_step(struct node *n, const struct engine_event *ev)
+static void step_once(struct node *n, const struct engine_event *ev)
 {
-        if (n->broken) {
-                return;
-        }
         n->actions.n = 0;
         engine_step(n->engine, ev, node_now(), &n->actions);
         remember_holder(n);
         for (uint32_t i = 0; i < n->actions.n && !n->broken; i++) {
-                struct engine_action a =
-                    n->actions.list[i]; /* a copy: the list may grow under an inner step */
-                carry_action(n, &a);
+                carry_action(n, &n->actions.list[i]);
         }
         if (n->actions.out_of_memory) {
                 LOG(n->log, LOG_ERR_,
                     "out of memory: stopping as if killed; the next start rescues what is left");
                 n->broken = true;
+        }
+}
+
+/* Carrying an action out may ask for a read (somebody waits for the job that just ended): its turn
+ * comes after the step. */
+static void step_reads(struct node *n)
+{
+        while (n->reads && !n->broken) {
+                struct ledger_batch *b = n->reads;
+                n->reads = b->next;
+                step_once(n, &(struct engine_event){.kind = EV_READ, .batch = b});
+        }
+}
+
+void node_step(struct node *n, const struct engine_event *ev)
+{
+        assert(!n->stepping);
+        if (n->broken) {
+                return;
+        }
+        n->stepping = true;
+        step_once(n, ev);
+        step_reads(n);
+        n->stepping = false;
+}
+
+void node_read(struct node *n, struct ledger_batch *b)
+{
+        b->next = n->reads;
+        n->reads = b;
+        if (!n->stepping && !n->broken) {
+                n->stepping = true;
+                step_reads(n);
+                n->stepping = false;
         }
 }

@@ -30,10 +30,11 @@ struct node {
 
         struct engine_actions actions;
         uint64_t holder; /* as last written to the state directory */
-        bool stopping, stopped, broken;
-        struct waiter *waiters; /* uthash by request */
-        int64_t waiters_ns;     /* when they are looked at again */
-        uint32_t generation;    /* of the roster */
+        bool stopping, stopped, broken, stepping;
+        struct ledger_batch *reads; /* wait for the end of the step */
+        struct waiter *waiters;     /* uthash by request */
+        int64_t waiters_ns;         /* when they are looked at again */
+        uint32_t generation;        /* of the roster */
 
         /* SIGHUP: loads the configuration anew, tells the node by node_configure(). */
         void (*reload)(struct node *n, void *ctx);
@@ -46,7 +47,8 @@ int node_run(struct node *n, const struct former *former);
 void node_configure(struct node *n, const struct config *fresh);
 
 /* daemon/carry.c: what an engine's action means here */
-void node_step(struct node *n, const struct engine_event *ev);
+void node_step(struct node *n, const struct engine_event *ev);        /* never from within a step */
+void node_read(struct node *n, struct ledger_batch *b /* takes b */); /* from anywhere */
 struct instant node_now(void);
 
 /* daemon/api.c: requests of the HTTP thread */

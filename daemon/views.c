@@ -39,10 +39,13 @@ static json_t *show_plugin(const struct plugin_row *p)
 {
         json_t *o = json_object();
         json_object_set_new(o, "plugin", text_of(p->file));
-        json_object_set_new(o, "state", json_string(p->serving ? "serving" : "refused"));
+        json_object_set_new(o, "state",
+                            json_string(p->serving    ? "serving"
+                                        : p->reason.n ? "refused"
+                                                      : "probing"));
         json_object_set_new(o, "types", text_of(p->types));
         json_object_set_new(o, "summary", text_of(p->summary));
-        if (!p->serving) {
+        if (!p->serving && p->reason.n) {
                 json_object_set_new(o, "reason", text_of(p->reason));
         }
         json_object_set_new(o, "build", json_string(p->build));

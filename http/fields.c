@@ -40,6 +40,12 @@ const char *nearest_name(const char *const *names, size_t n, struct str written)
                         }
                 }
         }
+        for (size_t i = 0; i < n; i++) { /* "prio" */
+                if (written.n >= 3 && strlen(names[i]) > written.n &&
+                    memcmp(names[i], written.p, written.n) == 0) {
+                        return names[i];
+                }
+        }
         uint32_t best = 3 + written.n / 8;
         const char *name = NULL;
         for (size_t i = 0; i < n; i++) {
@@ -224,7 +230,7 @@ int fields_parse(const struct settings *s, struct arena *a, struct str body, str
         struct json_item item;
         struct json_fault fault;
         int r = json_walk_begin(&walk, text, &fault);
-        if (r == 0 && !walk.object) {
+        if (r == JSON_BAD ? fault.at < text.n : !walk.object) {
                 return refuse_place(&t, text.p,
                                     "a job is an object, as in {\"type\":\"echo\",\"payload\":{}}");
         }

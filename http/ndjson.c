@@ -337,8 +337,7 @@ size_t stream_feed(struct call *call, const char *data, size_t n)
         return call->failed ? n : at;
 }
 
-/* --- the answer
- * ------------------------------------------------------------------------------------ */
+/* --- the answer -------------------------------------------------------------------------- */
 
 static void render_outcome(struct out *o, const struct outcomes *all, const struct outcome *x)
 {

@@ -63,8 +63,7 @@ bool percent_decode(struct arena *a, struct str s, struct str *ret);
 /* Appends s with everything but unreserved characters as %XX. */
 void percent_encode(struct out *o, struct str s);
 
-/* --- queries
- * --------------------------------------------------------------------------------------- */
+/* --- queries ----------------------------------------------------------------------------- */
 
 struct query {
         int state; /* -1: any */
@@ -81,8 +80,7 @@ struct query {
 int query_take(struct query *q, struct arena *a, enum route route, struct str name,
                struct str value, struct problem *ret_problem);
 
-/* --- cursors
- * --------------------------------------------------------------------------------------- */
+/* --- cursors ----------------------------------------------------------------------------- */
 
 /* Opaque to callers: version, the last id, a hash of the filters, in URL-safe base64. */
 #define CURSOR_TEXT 29

@@ -103,8 +103,7 @@ static void wake(struct http *h)
         while (write(h->wake_fd, &one, sizeof one) < 0 && errno == EINTR) {}
 }
 
-/* --- across threads
- * -------------------------------------------------------------------------------- */
+/* --- across threads ---------------------------------------------------------------------- */
 
 void http_answer(struct http *h, struct api_request *r)
 {
@@ -163,8 +162,7 @@ uint16_t http_port(const struct http *h)
         return h->port;
 }
 
-/* --- the thread
- * ------------------------------------------------------------------------------------ */
+/* --- the thread -------------------------------------------------------------------------- */
 
 /* Takes what other threads left. Returns whether to stop. */
 static bool take_mail(struct http *h)
@@ -310,8 +308,7 @@ struct http *http_stop(struct http *h)
         return NULL;
 }
 
-/* --- the start
- * ------------------------------------------------------------------------------------- */
+/* --- the start --------------------------------------------------------------------------- */
 
 /* Paths and arguments are decoded by http/route.c, which knows where the pieces are. */
 static size_t keep_escapes(void *cls, struct MHD_Connection *c, char *s)

@@ -1,6 +1,6 @@
 /*
- * Workers as skepd drives them: spawn, give, recall, ask, kill. Nothing waits for a worker; what its socket does not
- * take now is kept in order and sent when it does.
+ * Workers as skepd drives them: spawn, give, recall, ask, kill. Nothing waits for a worker; what
+ * its socket does not take now is kept in order and sent when it does.
  */
 #include "plugins/inner.h"
 
@@ -19,7 +19,7 @@
 #define SOCKET_BUFFER (512 << 10) /* two frames in flight; the kernel may grant less */
 #define ASK_AGAIN_NS  (20 * NS_PER_MS)
 
-/* --- the queue towards a worker -------------------------------------------------------------------------- */
+/* --- the queue towards a worker ------------------------------------------------------------ */
 
 void crew_interest(struct host *h, struct crew *w)
 {
@@ -36,7 +36,8 @@ static void outgoing_free(struct outgoing *o)
 }
 
 /* Keeps its own duplicates of the descriptors. */
-static int keep_outgoing(struct crew *w, const void *bytes, size_t n, const int *fds, uint32_t n_fds)
+static int keep_outgoing(struct crew *w, const void *bytes, size_t n, const int *fds,
+                         uint32_t n_fds)
 {
         struct outgoing *o = malloc(sizeof *o + n);
         if (!o) {
@@ -83,7 +84,7 @@ void crew_flush(struct host *h, struct crew *w)
         while (w->out) {
                 struct outgoing *o = w->out;
                 int r = wire_send(w->sock, o->bytes, o->n, o->fds, o->n_fds, MSG_DONTWAIT);
-                if (r == -EAGAIN || r == -ENOBUFS) {
+                if (r == -EAGAIN || r == -ENOBUFS || r == -ETOOMANYREFS) {
                         return;
                 }
                 w->out = o->next;
@@ -96,7 +97,7 @@ void crew_flush(struct host *h, struct crew *w)
         crew_interest(h, w);
 }
 
-/* --- birth ------------------------------------------------------------------------------------------------- */
+/* --- birth ------------------------------------------------------------ */
 
 static int make_page(struct host *h, struct crew *w)
 {
@@ -107,7 +108,8 @@ static int make_page(struct host *h, struct crew *w)
         if (w->page_fd < 0) {
                 return -errno;
         }
-        int r = posix_fallocate(w->page_fd, 0, sizeof *w->page); /* no SIGBUS on a full disk later */
+        int r =
+            posix_fallocate(w->page_fd, 0, sizeof *w->page); /* no SIGBUS on a full disk later */
         if (r != 0) {
                 return -r;
         }
@@ -246,7 +248,8 @@ void crew_spawned(struct host *h, uint32_t number, int32_t pid)
         if (w->killed) {
                 crew_kill(w);
         }
-        struct host_event *e = host_tell(h, HOST_WORKER_UP, NULL, "worker %u has pid %d", number, pid);
+        struct host_event *e =
+            host_tell(h, HOST_WORKER_UP, NULL, "worker %u has pid %d", number, pid);
         e->worker = number;
         e->pid = pid;
         e->generation = w->lineup ? w->lineup->roster->generation : 0;
@@ -261,221 +264,7 @@ void crew_lost_zygote(struct host *h)
         }
 }
 
-/* --- jobs -------------------------------------------------------------------------------------------------- */
-
-/* Where a frame is being built. */
-struct building {
-        struct host *h;
-        struct crew *w;
-        size_t n;
-        struct wire_frame head;
-        int fds[WIRE_FDS];
-        uint32_t n_fds;
-};
-
-static int send_frame(struct building *b)
-{
-        int r = 0;
-        if (b->head.n) {
-                memcpy(b->h->frame, &b->head, sizeof b->head);
-                r = crew_send(b->h, b->w, b->h->frame, b->n, b->fds, b->n_fds);
-        }
-        close_fds(b->fds, b->n_fds);
-        b->n_fds = 0;
-        b->head.first += b->head.n;
-        b->head.n = 0;
-        b->n = sizeof b->head;
-        return r;
-}
-
-static size_t texts_size(const struct job *j)
-{
-        return (size_t)j->queue.n + j->type.n + j->content_type.n + j->headers.n + j->checkpoint.n + 5;
-}
-
-static size_t job_size(const struct job *j)
-{
-        size_t inlined = j->payload.n > PAYLOAD_INLINE ? 0 : j->payload.n;
-        return sizeof(struct wire_job) + texts_size(j) + 16 + inlined + 16;
-}
-
-static uint8_t *put_text(uint8_t *at, struct str s)
-{
-        if (s.n) {
-                memcpy(at, s.p, s.n);
-        }
-        at[s.n] = 0;
-        return at + s.n + 1;
-}
-
-static void put_job(struct building *b, const struct job *j, const struct handler_desc *d, int fd)
-{
-        struct wire_job head = {
-            .token = j->token,
-            .created_us = j->created_us,
-            .deadline_us = j->deadline_us,
-            .claim = j->claim,
-            .generation = j->generation,
-            .timeout_ms = j->timeout_ms ? j->timeout_ms : d->timeout_ms,
-            .payload_n = j->payload.n,
-            .headers_n = j->headers.n,
-            .checkpoint_n = j->checkpoint.n,
-            .plugin = (uint16_t)d->plugin_index,
-            .handler = (uint16_t)d->handler_index,
-            .attempt = j->attempt,
-            .max_attempts = j->max_attempts,
-            .queue_n = (uint16_t)j->queue.n,
-            .type_n = (uint16_t)j->type.n,
-            .content_type_n = (uint16_t)j->content_type.n,
-            .priority = j->priority,
-            .by_fd = fd >= 0,
-        };
-        uint8_t *frame = b->h->frame, *at = frame + b->n;
-        memcpy(head.id, j->id.b, sizeof head.id);
-        memcpy(at, &head, sizeof head);
-        at = put_text(at + sizeof head, j->queue);
-        at = put_text(at, j->type);
-        at = put_text(at, j->content_type);
-        at = put_text(at, j->headers);
-        at = put_text(at, j->checkpoint);
-        size_t n = ((size_t)(at - frame) + 15) & ~(size_t)15;
-        if (fd >= 0) {
-                b->fds[b->n_fds++] = fd;
-        } else {
-                n = ((size_t)(put_text(frame + n, j->payload) - frame) + 7) & ~(size_t)7;
-        }
-        b->n = n;
-        b->head.n++;
-}
-
-static void give_slot(struct crew *w, const struct job *j)
-{
-        uint32_t position = w->next++;
-        struct slot *s = page_slot(w->page, position);
-        struct given *g = &w->given[position % RING_SLOTS];
-        g->id = j->id;
-        g->epoch = w->epoch;
-        g->parts = 0;
-        memcpy(s->id, j->id.b, sizeof s->id);
-        s->token = j->token;
-        s->claim = j->claim;
-        atomic_store_explicit(&s->word, SLOT_WORD(w->epoch, SLOT_GIVEN), memory_order_release);
-}
-
-/* In the worker's own generation, which may differ from the one that the job was claimed with: the job's index is only
- * a hint, good when it names the exact type. */
-static const struct handler_desc *handler_of(const struct crew *w, const struct job *j)
-{
-        const struct roster *r = w->lineup ? w->lineup->roster : NULL;
-        if (!r) {
-                return NULL;
-        }
-        if (j->handler >= 0 && (uint32_t)j->handler < r->n &&
-            str_eq(r->handlers[j->handler].pattern, j->type)) {
-                return &r->handlers[j->handler];
-        }
-        int found = roster_find(r, j->type);
-        return found < 0 ? NULL : &r->handlers[found];
-}
-
-/* All that can go wrong with the jobs themselves, before the first of them is given. */
-static int check_jobs(const struct crew *w, struct job *const *jobs, uint32_t n)
-{
-        if (n > RING_SLOTS - (w->next - w->told)) {
-                return -ENOSPC;
-        }
-        for (uint32_t i = 0; i < n; i++) {
-                const struct job *j = jobs[i];
-                if (!handler_of(w, j)) {
-                        return -ENOENT;
-                }
-                if (job_size(j) > FRAME_BYTES - sizeof(struct wire_frame) || j->queue.n > UINT16_MAX ||
-                    j->type.n > UINT16_MAX || j->content_type.n > UINT16_MAX) {
-                        return -E2BIG;
-                }
-        }
-        return 0;
-}
-
-/* Payloads that do not go inline, one memfd each, made before anything is given. */
-static int make_payloads(struct job *const *jobs, uint32_t n, int *fds)
-{
-        for (uint32_t i = 0; i < n; i++) {
-                fds[i] = -1;
-        }
-        for (uint32_t i = 0; i < n; i++) {
-                if (jobs[i]->payload.n > PAYLOAD_INLINE) {
-                        fds[i] = memfd_of("skep-payload", jobs[i]->payload.p, jobs[i]->payload.n);
-                        if (fds[i] < 0) {
-                                int r = fds[i];
-                                close_fds(fds, n);
-                                return r;
-                        }
-                }
-        }
-        return 0;
-}
-
-static bool frame_full(const struct building *b, const struct job *next)
-{
-        return b->head.n >= FRAME_JOBS || b->n_fds >= WIRE_FDS ||
-               b->n + job_size(next) > FRAME_BYTES;
-}
-
-int host_worker_give(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n)
-{
-        struct crew *w = worker < WORKERS_MAX ? h->crew[worker] : NULL;
-        int fds[RING_SLOTS];
-        if (!w || w->state == CREW_ENDED || w->retiring) {
-                return -ESRCH;
-        }
-        int r = check_jobs(w, jobs, n);
-        r = r < 0 ? r : make_payloads(jobs, n, fds);
-        if (r < 0) {
-                return r;
-        }
-        struct building b = {.h = h, .w = w, .n = sizeof b.head};
-        b.head = (struct wire_frame){WIRE_FRAME, w->next, 0, w->epoch};
-        for (uint32_t i = 0; i < n; i++) {
-                if (frame_full(&b, jobs[i])) {
-                        send_frame(&b);
-                }
-                put_job(&b, jobs[i], handler_of(w, jobs[i]), fds[i]);
-                give_slot(w, jobs[i]);
-        }
-        send_frame(&b); /* what fails from here on is the worker's death, told as such */
-        if (w->next - w->told > 1) {
-                w->peek_ns = h->now_ns + PEEK_NS;
-        }
-        return 0;
-}
-
-uint32_t host_worker_recall(struct host *h, uint32_t worker, uint32_t position)
-{
-        struct crew *w = worker < WORKERS_MAX ? h->crew[worker] : NULL;
-        if (!w) {
-                return position;
-        }
-        uint32_t first = w->next;
-        while (first != w->told && first != position) {
-                uint32_t at = first - 1;
-                uint32_t given = SLOT_WORD(w->given[at % RING_SLOTS].epoch, SLOT_GIVEN);
-                uint32_t back = SLOT_WORD(w->given[at % RING_SLOTS].epoch, SLOT_RECALLED);
-                if (!atomic_compare_exchange_strong_explicit(&page_slot(w->page, at)->word, &given,
-                                                             back, memory_order_acq_rel,
-                                                             memory_order_acquire)) {
-                        break; /* it started first */
-                }
-                first = at;
-        }
-        if (first != w->next) {
-                w->next = first;
-                w->epoch = (w->epoch + 1) & EPOCH_MASK;
-        }
-        return first;
-}
-
-/* --- questions and orders ------------------------------------------------------------------------------------ */
+/* --- questions and orders ------------------------------------------------------------ */
 
 bool host_worker_running(struct host *h, uint32_t worker, uint32_t *ret_position,
                          int64_t *ret_since_ns, int64_t *ret_progress_ns)
@@ -534,14 +323,17 @@ void host_lease(struct host *h, int64_t until_ns)
         h->lease_ns = until_ns;
         for (uint32_t i = 0; i < WORKERS_MAX; i++) {
                 if (h->crew[i] && h->crew[i]->page) {
-                        atomic_store_explicit(&h->crew[i]->page->lease_ns, until_ns, memory_order_relaxed);
+                        atomic_store_explicit(&h->crew[i]->page->lease_ns, until_ns,
+                                              memory_order_relaxed);
                 }
         }
 }
 
 int32_t host_worker_pid(const struct host *h, uint32_t worker)
 {
-        return worker < WORKERS_MAX && h->crew[worker] && h->crew[worker]->pid > 0 ? h->crew[worker]->pid : 0;
+        return worker < WORKERS_MAX && h->crew[worker] && h->crew[worker]->pid > 0
+                   ? h->crew[worker]->pid
+                   : 0;
 }
 
 void host_worker_kill(struct host *h, uint32_t worker)
@@ -571,7 +363,7 @@ void host_checkpoint_saved(struct host *h, uint32_t worker, uint32_t position, b
         }
 }
 
-/* --- time and end ------------------------------------------------------------------------------------------- */
+/* --- time and end ------------------------------------------------------------ */
 
 void crew_step(struct host *h)
 {
@@ -587,6 +379,7 @@ void crew_step(struct host *h)
                         w->muted = false;
                         crew_interest(h, w);
                 }
+                crew_tell_dropped(h, w);
                 if (w->retiring && !w->retire_ns && w->told == w->next) {
                         w->retire_ns = h->now_ns + RETIRE_NS;
                 }
@@ -608,6 +401,7 @@ int64_t crew_deadline_ns(const struct host *h)
                 int64_t mine[] = {
                     w->state == CREW_WAITS ? h->now_ns + ASK_AGAIN_NS : INT64_MAX,
                     w->muted ? w->unmute_ns : INT64_MAX,
+                    w->log_dropped ? w->log_since_ns + NS_PER_S : INT64_MAX,
                     w->peek_ns ? w->peek_ns : INT64_MAX,
                     w->retire_ns ? w->retire_ns : INT64_MAX,
                 };

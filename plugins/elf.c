@@ -1,6 +1,7 @@
 /*
- * The ELF header of a plug-in's sealed copy. The loader trusts these numbers and dies of SIGBUS on most truncated files;
- * here every range they name must lie within the bytes. What passes still goes through the probe.
+ * The ELF header of a plug-in's sealed copy. The loader trusts these numbers and dies of SIGBUS on
+ * most truncated files; here every range they name must lie within the bytes. What passes still
+ * goes through the probe.
  */
 #include "plugins/trust.h"
 
@@ -49,11 +50,13 @@ static bool head_fits(const Elf64_Ehdr *e, uint64_t n, char *note, size_t size)
         }
         if (e->e_phentsize != sizeof(Elf64_Phdr) || e->e_phnum == 0 ||
             !within(e->e_phoff, (uint64_t)e->e_phnum * sizeof(Elf64_Phdr), n)) {
-                return say(note, size, "it is truncated or damaged: program headers outside the file");
+                return say(note, size,
+                           "it is truncated or damaged: program headers outside the file");
         }
         if (e->e_shentsize != sizeof(Elf64_Shdr) || e->e_shnum == 0 ||
             !within(e->e_shoff, (uint64_t)e->e_shnum * sizeof(Elf64_Shdr), n)) {
-                return say(note, size, "it is truncated or damaged: section headers outside the file");
+                return say(note, size,
+                           "it is truncated or damaged: section headers outside the file");
         }
         return true;
 }
@@ -75,14 +78,16 @@ bool elf_check(const uint8_t *bytes, uint64_t n, char *note, size_t note_size)
                 Elf64_Phdr p;
                 memcpy(&p, bytes + e.e_phoff + i * sizeof p, sizeof p);
                 if (!within(p.p_offset, p.p_filesz, n)) {
-                        return say(note, note_size, "it is truncated: a segment lies outside the file");
+                        return say(note, note_size,
+                                   "it is truncated: a segment lies outside the file");
                 }
         }
         for (uint32_t i = 0; i < e.e_shnum; i++) {
                 Elf64_Shdr s;
                 memcpy(&s, bytes + e.e_shoff + i * sizeof s, sizeof s);
                 if (s.sh_type != SHT_NOBITS && !within(s.sh_offset, s.sh_size, n)) {
-                        return say(note, note_size, "it is truncated: a section lies outside the file");
+                        return say(note, note_size,
+                                   "it is truncated: a section lies outside the file");
                 }
         }
         return true;
@@ -126,7 +131,8 @@ void elf_build_id(const uint8_t *bytes, uint64_t n, char ret_build[static BUILD_
         for (uint32_t i = 0; i < e.e_phnum; i++) {
                 Elf64_Phdr p;
                 memcpy(&p, bytes + e.e_phoff + i * sizeof p, sizeof p);
-                if (p.p_type == PT_NOTE && find_build_id(bytes + p.p_offset, p.p_filesz, ret_build)) {
+                if (p.p_type == PT_NOTE &&
+                    find_build_id(bytes + p.p_offset, p.p_filesz, ret_build)) {
                         return;
                 }
         }

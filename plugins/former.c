@@ -1,10 +1,11 @@
 /*
- * What a skepd that died left in its state directory: the pids of its workers in `workers`, which only skepd writes, and
- * their pages. Workers that still live are ended first, recognised by pid and start time, so that nothing starts any
- * more while their pages are read. After a reboot nothing of it means anything.
+ * What a skepd that died left in its state directory: the pids of its workers in `workers`, which
+ * only skepd writes, and their pages. Workers that still live are ended first, recognised by pid
+ * and start time, so that nothing starts any more while their pages are read. After a reboot
+ * nothing of it means anything.
  *
- * `workers`: records of 64 bytes, text, padded with blanks, ended by a newline. The first says the boot, the following
- * "pid start-time" of worker 0, 1, ...; "0 0": none.
+ * `workers`: records of 64 bytes, text, padded with blanks, ended by a newline. The first says the
+ * boot, the following "pid start-time" of worker 0, 1, ...; "0 0": none.
  */
 #include "plugins/inner.h"
 
@@ -32,7 +33,8 @@ static bool read_boot_id(char ret_id[static BOOT_ID_N + 1])
         return n == BOOT_ID_N;
 }
 
-/* Field 22 of /proc/PID/stat, behind the name in parentheses, which may hold anything. 0: no such process. */
+/* Field 22 of /proc/PID/stat, behind the name in parentheses, which may hold anything. 0: no such
+ * process. */
 static unsigned long long start_time(pid_t pid)
 {
         char path[64], text[1024];
@@ -59,8 +61,9 @@ static int write_record(int fd, uint32_t index, const char *text)
         memset(record, ' ', sizeof record);
         memcpy(record, text, strlen(text));
         record[sizeof record - 1] = '\n';
-        return pwrite(fd, record, sizeof record, (off_t)index * RECORD_BYTES) == sizeof record ? 0
-                                                                                            : -EIO;
+        return pwrite(fd, record, sizeof record, (off_t)index * RECORD_BYTES) == sizeof record
+                   ? 0
+                   : -EIO;
 }
 
 int record_open(const char *state_dir)
@@ -89,7 +92,7 @@ void record_worker(int fd, uint32_t number, pid_t pid)
         write_record(fd, number + 1, text);
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------ */
 
 static void end_worker(pid_t pid, unsigned long long started, struct former *f)
 {
@@ -101,8 +104,7 @@ static void end_worker(pid_t pid, unsigned long long started, struct former *f)
                 struct pollfd p = {.fd = pidfd, .events = POLLIN};
                 kill(-pid, SIGKILL);
                 syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
-                while (poll(&p, 1, 5000) < 0 && errno == EINTR) {
-                }
+                while (poll(&p, 1, 5000) < 0 && errno == EINTR) {}
                 f->ended_workers++;
         }
         close(pidfd);
@@ -118,7 +120,8 @@ static bool end_workers(const char *state_dir, struct former *f)
                 return false;
         }
         bool same_boot = false;
-        for (uint32_t i = 0; i <= WORKERS_MAX && read(fd, record, RECORD_BYTES) == RECORD_BYTES; i++) {
+        for (uint32_t i = 0; i <= WORKERS_MAX && read(fd, record, RECORD_BYTES) == RECORD_BYTES;
+             i++) {
                 int pid;
                 unsigned long long started;
                 record[RECORD_BYTES] = 0;
@@ -238,8 +241,8 @@ static void merge_slots(struct former *f)
         }
         for (uint32_t i = 0; i < f->n; i++) {
                 const struct former_slot *last = kept ? &f->slots[kept - 1] : NULL;
-                if (last && job_id_eq(&last->id, &f->slots[i].id) && last->claim == f->slots[i].claim &&
-                    last->token == f->slots[i].token) {
+                if (last && job_id_eq(&last->id, &f->slots[i].id) &&
+                    last->claim == f->slots[i].claim && last->token == f->slots[i].token) {
                         continue;
                 }
                 f->slots[kept++] = f->slots[i];

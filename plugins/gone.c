@@ -1,6 +1,7 @@
 /*
- * The death of a worker: reaped, its socket emptied, its page read to the end, and only then told. What ran is put down
- * to the job that the page shows as running; what had ended has been told before; the rest never started.
+ * The death of a worker: reaped, its socket emptied, its page read to the end, and only then told.
+ * What ran is put down to the job that the page shows as running; what had ended has been told
+ * before; the rest never started.
  */
 #include "plugins/inner.h"
 
@@ -13,7 +14,8 @@
 
 #define EXIT_NO_SOCKET 70 /* as in worker/worker.h */
 
-/* How often the kernel's out-of-memory killer struck on this machine, memory cgroups included; 0 when it does not say. */
+/* How often the kernel's out-of-memory killer struck on this machine, memory cgroups included; 0
+ * when it does not say. */
 uint64_t read_oom_kills(void)
 {
         char text[16384];
@@ -47,8 +49,8 @@ static bool was_running(const struct crew *w)
         if (w->doomed) {
                 return true; /* in order, so it is the first that was not told */
         }
-        uint32_t state =
-            SLOT_STATE(atomic_load_explicit(&page_slot(w->page, w->told)->word, memory_order_acquire));
+        uint32_t state = SLOT_STATE(
+            atomic_load_explicit(&page_slot(w->page, w->told)->word, memory_order_acquire));
         return state == SLOT_RUNNING || state == SLOT_ENDED;
 }
 
@@ -77,16 +79,15 @@ static char *describe_end(const struct crew *w, bool running, enum error_class h
                 }
         }
         return text_of("exit(%d) called %s", w->exit_code,
-                       running ? "by the handler" : "between jobs, by a thread or library of a handler");
+                       running ? "by the handler"
+                               : "between jobs, by a thread or library of a handler");
 }
 
 static void tell_gone(struct host *h, struct crew *w)
 {
         bool running = was_running(w);
         bool fine = w->retiring && !w->doomed && !running && w->signal == 0 && w->exit_code == 0;
-        enum error_class how = fine                  ? ERROR_NONE
-                               : killed_by_oom(h, w) ? ERROR_OOM
-                                                     : ERROR_CRASHED;
+        enum error_class how = fine ? ERROR_NONE : killed_by_oom(h, w) ? ERROR_OOM : ERROR_CRASHED;
         char *text = fine ? NULL : describe_end(w, running, how);
         int64_t started = running ? page_slot(w->page, w->told)->started_wall_us : 0;
         struct host_event *e = host_tell(h, HOST_WORKER_GONE, NULL, "%s", text ? text : "");
@@ -121,14 +122,19 @@ void crew_failed(struct host *h, struct crew *w, const char *why)
         forget(h, w);
 }
 
-/* The group first, while the unreaped leader still keeps its number: nothing that a handler forked lives on. */
+/* The group first, while the unreaped leader still keeps its number: nothing that a handler forked
+ * lives on. */
 static bool reap(struct crew *w)
 {
         siginfo_t info = {0};
         kill(-w->pid, SIGKILL);
-        if (waitid((idtype_t)P_PIDFD, (id_t)w->pidfd, &info, WEXITED | WNOHANG) < 0 ||
-            info.si_pid == 0) {
+        int r = waitid((idtype_t)P_PIDFD, (id_t)w->pidfd, &info, WEXITED | WNOHANG);
+        if (r == 0 && info.si_pid == 0) {
                 return false;
+        }
+        if (r < 0) { /* somebody else in this process reaped it: how it ended is not known */
+                info.si_code = CLD_KILLED;
+                info.si_status = SIGKILL;
         }
         w->reaped = true;
         w->state = CREW_ENDED;
@@ -137,7 +143,8 @@ static bool reap(struct crew *w)
         return true;
 }
 
-/* Called again and again while the pidfd is readable: first each message that is left, then the rest of the page. */
+/* Called again and again while the pidfd is readable: first each message that is left, then the
+ * rest of the page. */
 bool crew_died(struct host *h, struct crew *w, struct host_event *ret)
 {
         if (!w->reaped && !reap(w)) {
@@ -155,6 +162,8 @@ bool crew_died(struct host *h, struct crew *w, struct host_event *ret)
         if (crew_tell(h, w, ret)) {
                 return true;
         }
+        w->log_since_ns = INT64_MIN / 2; /* what was dropped is told now */
+        crew_tell_dropped(h, w);
         tell_gone(h, w);
         forget(h, w);
         return false;

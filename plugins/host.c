@@ -1,16 +1,19 @@
 /*
- * Start, stop and the loop behind host_next(). One epoll set holds every descriptor of the host, so the engine polls
- * one. Nothing here waits: host_next() does what is ready, then what is due, one event at a time.
+ * Start, stop and the loop behind host_next(). One epoll set holds every descriptor of the host, so
+ * the engine polls one. Nothing here waits: host_next() does what is ready, then what is due, one
+ * event at a time.
  */
 #include "plugins/inner.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,7 +38,7 @@ char *text_of(const char *fmt, ...)
         return n < 0 ? NULL : text;
 }
 
-/* --- descriptors and events ------------------------------------------------------------------------------ */
+/* --- descriptors and events ------------------------------------------------------------ */
 
 static void set_fd(struct host *h, int op, int fd, enum source_kind kind, uint32_t index,
                    uint32_t events)
@@ -54,7 +57,8 @@ void host_change_fd(struct host *h, int fd, enum source_kind kind, uint32_t inde
         set_fd(h, EPOLL_CTL_MOD, fd, kind, index, events);
 }
 
-/* An event for later. Without memory it is lost; then what is returned is a scratch one of kind HOST_NONE. */
+/* An event for later. Without memory it is lost; then what is returned is a scratch one of kind
+ * HOST_NONE. */
 struct host_event *host_tell(struct host *h, enum host_event_kind kind, const char *plugin,
                              const char *fmt, ...)
 {
@@ -96,7 +100,6 @@ static struct told *told_free(struct told *t)
 static void forget_last(struct host *h)
 {
         h->current = told_free(h->current);
-        h->spent = extra_free(h->spent);
         if (h->scratch.head) {
                 arena_reset(&h->scratch);
         }
@@ -118,7 +121,7 @@ static bool take_told(struct host *h, struct host_event *ret)
         return true;
 }
 
-/* --- start ------------------------------------------------------------------------------------------------- */
+/* --- start ------------------------------------------------------------ */
 
 static const char *keep_text(struct host *h, const char *z)
 {
@@ -192,9 +195,27 @@ static struct host *new_host(void)
         return h;
 }
 
+/* Whoever started skepd may have ignored SIGCHLD, which hides how children end, or left a small
+ * limit of descriptors; large payloads take one each. Workers get the usual limit back
+ * (worker/child.c). */
+static void prepare_process(void)
+{
+        struct sigaction now;
+        struct rlimit files;
+        if (sigaction(SIGCHLD, NULL, &now) == 0 && now.sa_handler == SIG_IGN) {
+                signal(SIGCHLD, SIG_DFL);
+        }
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+                files.rlim_cur = files.rlim_max;
+                setrlimit(RLIMIT_NOFILE, &files);
+        }
+}
+
 int host_start(const struct host_options *o, struct host **ret, char *note, size_t note_size)
 {
-        CLEANUP(stop_host) struct host *h = new_host();
+        prepare_process();
+        CLEANUP(stop_host)
+        struct host *h = new_host();
         if (!h || !h->in || !h->frame || h->ep < 0 || !keep_options(h, o)) {
                 snprintf(note, note_size, "no memory or descriptor left for the plug-in host");
                 return -ENOMEM;
@@ -251,7 +272,7 @@ struct host *host_stop(struct host *h)
         return NULL;
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------------ */
+/* --- the loop ------------------------------------------------------------ */
 
 uint32_t host_pollfds(struct host *h, struct pollfd *fds, uint32_t max)
 {
@@ -289,7 +310,11 @@ static bool serve_worker(struct host *h, enum source_kind kind, uint32_t events,
         if (events & EPOLLOUT) {
                 crew_flush(h, w);
         }
-        return events & ~(uint32_t)EPOLLOUT ? crew_hear(h, w, ret) == HEARD_EVENT : false;
+        enum heard heard = events & ~(uint32_t)EPOLLOUT ? HEARD_SOMETHING : HEARD_NOTHING;
+        for (int i = 0; i < HEAR_MAX && heard == HEARD_SOMETHING; i++) {
+                heard = crew_hear(h, w, ret);
+        }
+        return heard == HEARD_EVENT;
 }
 
 static bool serve(struct host *h, const struct epoll_event *e, struct host_event *ret)
@@ -308,7 +333,8 @@ static bool serve(struct host *h, const struct epoll_event *e, struct host_event
         return false;
 }
 
-/* Ends that jobs left in the page without a word yet; armed when a slow job may hide the ends of quick ones. */
+/* Ends that jobs left in the page without a word yet; armed when a slow job may hide the ends of
+ * quick ones. */
 static bool peek(struct host *h, struct host_event *ret)
 {
         for (uint32_t i = 0; i < h->crew_end; i++) {

@@ -123,17 +123,17 @@ void host_worker_kill(struct host *h, uint32_t worker); /* SIGKILL to its proces
 void host_worker_retire(struct host *h,
                         uint32_t worker); /* ends by itself after its last given job */
 
-/* No worker starts a job after this instant (CLOCK_MONOTONIC) unless a later call says so: kept in every page, so that it holds
- * even while this process is stopped. A worker whose lease is over waits with its next job until it is extended or the
- * job is recalled. Before the first call: no limit. */
+/* No worker starts a job after this instant (CLOCK_MONOTONIC) unless a later call says so: kept in
+ * every page, so that it holds even while this process is stopped. A worker whose lease is over
+ * waits with its next job until it is extended or the job is recalled. Before the first call: no
+ * limit. */
 void host_lease(struct host *h, int64_t until_ns);
 
 int32_t host_worker_pid(const struct host *h, uint32_t worker); /* 0: none */
 
 void host_checkpoint_saved(struct host *h, uint32_t worker, uint32_t position, bool ok);
 
-/* --- for people
- * ----------------------------------------------------------------------------------- */
+/* --- for people ------------------------------------------------------------ */
 
 /* Every plug-in file that was looked at, refused ones included. Rows are valid until the next
  * host_next(). */
@@ -152,8 +152,7 @@ uint32_t host_plugins(struct host *h, const struct plugin_row **ret_rows);
 /* Asks for a new look at the directory now (SIGHUP). */
 void host_rescan(struct host *h);
 
-/* --- after a restart
- * -------------------------------------------------------------------------------- */
+/* --- after a restart ------------------------------------------------------------ */
 
 /* Before host_start(): reads what a former skepd with this state directory left behind: its pages,
  * and ends (SIGKILL, and waits for) those of its workers that still live, recognised by pid and

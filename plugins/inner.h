@@ -1,13 +1,14 @@
 /*
- * The plug-in host from inside. One struct, one thread, one epoll set; each file below owns one part of it:
+ * The plug-in host from inside. One struct, one thread, one epoll set; each file below owns one
+ * part of it:
  *
  *   host.c     start, stop, the loop behind host_next(), the queue of events
  *   nursery.c  the zygote: start, restart, orders, answers
  *   watch.c    the directory: what changed and when it has settled
  *   probe.c    from a file to a checked, sealed plug-in, without ever waiting
  *   shelf.c    the files looked at, who serves, ties, the roster of a generation
- *   crew.c     workers: spawn, give, recall, ask, kill;  tell.c: what they say;  gone.c: their death
- *   former.c   what a dead skepd left behind
+ *   crew.c     workers: spawn, ask, kill;  give.c: jobs, given and taken back;  tell.c: what they
+ * say;  gone.c: their death former.c   what a dead skepd left behind
  */
 #ifndef SKEP_PLUGINS_INNER_H
 #define SKEP_PLUGINS_INNER_H
@@ -21,10 +22,13 @@
 #include "plugins/page.h"
 #include "plugins/wire.h"
 
-#define PROBES_MAX    4 /* at a time */
-#define READY_MAX     64
-#define CHATTER_MAX   256 /* messages of no consequence per worker in CHATTER_NS, then it has to wait */
+#define PROBES_MAX 4 /* at a time */
+#define READY_MAX  64
+#define CHATTER_MAX                                                                                \
+        256 /* messages of no consequence per worker in CHATTER_NS, then it has to wait */
 #define CHATTER_NS    (20 * NS_PER_MS)
+#define HEAR_MAX      16  /* messages of one worker before the others get their turn */
+#define LOG_LINES_MAX 500 /* per worker and second; the rest is counted */
 #define PEEK_NS       (5 * NS_PER_MS)
 #define RETIRE_NS     (10 * NS_PER_S) /* for fini() of a worker that was retired */
 
@@ -65,7 +69,7 @@ struct lineup {
 };
 struct lineup *lineup_unref(struct lineup *l); /* NULL-safe, returns NULL */
 
-/* --- the directory and the files in it ----------------------------------------------------------------- */
+/* --- the directory and the files in it ----------------------------------------------------- */
 
 struct signature {
         uint64_t dev, ino, size;
@@ -76,12 +80,13 @@ struct signature {
 struct shelf_file {
         struct shelf_file *next;
         char *name;
-        struct signature seen;  /* of the version that was probed last, or is */
-        uint64_t order;         /* when its first version was accepted: of two in a tie the later is refused */
-        struct plugin *plugin;  /* passed its probe; NULL: none yet */
+        struct signature seen; /* of the version that was probed last, or is */
+        uint64_t
+            order; /* when its first version was accepted: of two in a tie the later is refused */
+        struct plugin *plugin; /* passed its probe; NULL: none yet */
         bool serving;
-        char *reason;           /* why it, or its newest version, is refused */
-        uint64_t bytes;         /* of the version looked at last */
+        char *reason;   /* why it, or its newest version, is refused */
+        uint64_t bytes; /* of the version looked at last */
         int64_t probed_wall_us;
         bool probe_wanted;
 };
@@ -106,7 +111,7 @@ struct dirty_name {
 };
 
 struct watch {
-        int inotify, wd; /* wd < 0: the directory is not there */
+        int inotify, wd;  /* wd < 0: the directory is not there */
         int64_t again_ns; /* when to look for the directory */
         struct dirty_name *dirty;
 };
@@ -120,11 +125,13 @@ struct probe {
         pid_t pid;
         uint64_t copied;
         int64_t deadline_ns;
+        uint32_t ticket; /* names the order to the zygote, so that a late answer is not taken for
+                            another's */
         bool timed_out;
         struct plugin *plugin; /* as far as it is known */
         char *manifest;        /* bytes of WIRE_MANIFEST */
         size_t manifest_n;
-        char *no, *crash;      /* texts of WIRE_NO, WIRE_CRASH */
+        char *no, *crash; /* texts of WIRE_NO, WIRE_CRASH */
 };
 
 struct nursery {
@@ -134,7 +141,7 @@ struct nursery {
         uint32_t failures;
 };
 
-/* --- workers ------------------------------------------------------------------------------------------- */
+/* --- workers ------------------------------------------------------------ */
 
 /* What travelled ahead of a verdict by message. */
 struct extra {
@@ -179,7 +186,10 @@ struct crew {
         int signal, exit_code;
         int64_t up_ns, peek_ns, unmute_ns, retire_ns; /* 0: not set */
         int64_t chatter_since_ns;
-        uint32_t chatter, dropped;
+        uint32_t chatter;
+        int64_t log_since_ns; /* the second that log lines are counted in */
+        uint32_t log_lines, log_dropped;
+        uint32_t notices_due; /* for ends that were seen in the page already */
 };
 
 struct host {
@@ -191,15 +201,14 @@ struct host {
         uint32_t n_ready, ready_at;
         struct told *first, **end, *current;
         struct arena scratch; /* texts of the event that was handed out last */
-        struct extra *spent;  /* its results */
-        struct submission *orphans; /* children that the engine did not take */
         struct verdict verdicts[RING_SLOTS];
         struct nursery nursery;
         struct watch watch;
         struct shelf shelf;
         struct probe probes[PROBES_MAX];
+        uint32_t tickets;
         struct crew *crew[WORKERS_MAX];
-        int64_t lease_ns; /* in every page; 0: no limit */
+        int64_t lease_ns;  /* in every page; 0: no limit */
         uint32_t crew_end; /* one above the highest number in use */
         uint64_t oom_kills;
         uint8_t *in, *frame; /* WIRE_MAX each */
@@ -211,7 +220,8 @@ void host_change_fd(struct host *h, int fd, enum source_kind kind, uint32_t inde
 struct host_event *host_tell(struct host *h, enum host_event_kind kind, const char *plugin,
                              const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 int64_t wall_us(void);
-char *text_of(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* NULL when memory is out */
+char *text_of(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2))); /* NULL when memory is out */
 
 /* --- nursery.c */
 int nursery_start(struct host *h, char *note, size_t note_size);
@@ -220,7 +230,8 @@ void nursery_readable(struct host *h);
 void nursery_died(struct host *h);
 void nursery_step(struct host *h);
 /* > 0: not now, try again later. */
-int nursery_order(struct host *h, enum spawn_mode mode, uint32_t number, const int *fds, uint32_t n);
+int nursery_order(struct host *h, enum spawn_mode mode, uint32_t number, const int *fds,
+                  uint32_t n);
 
 /* --- watch.c */
 int watch_start(struct host *h);
@@ -242,7 +253,7 @@ struct signature signature_of(const struct stat *st);
 bool probe_begin(struct host *h, struct shelf_file *f); /* false: all places are taken, ask again */
 void probe_cancel(struct host *h, struct shelf_file *f);
 bool probe_any(const struct host *h);
-void probe_spawned(struct host *h, uint32_t index, int32_t pid);
+void probe_spawned(struct host *h, uint32_t ticket, int32_t pid);
 void probe_lost_zygote(struct host *h);
 void probe_readable(struct host *h, uint32_t index);
 void probe_died(struct host *h, uint32_t index);
@@ -266,6 +277,7 @@ bool crew_tell(struct host *h, struct crew *w, struct host_event *ret);
 enum heard { HEARD_NOTHING, HEARD_SOMETHING, HEARD_EVENT };
 enum heard crew_hear(struct host *h, struct crew *w, struct host_event *ret);
 void crew_doom(struct crew *w, const char *why);
+void crew_tell_dropped(struct host *h, struct crew *w); /* log lines, once their second is over */
 struct extra *extra_free(struct extra *x);
 
 /* --- gone.c */

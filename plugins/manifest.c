@@ -143,7 +143,8 @@ static int read_options(struct reader *r, struct manifest_handler *h)
 {
         h->n_options = wire_get_u32(&r->in);
         if (r->in.bad || h->n_options > OPTIONS_MAX) {
-                return refuse(r, "a handler has more than 64 options, or its description is cut short",
+                return refuse(r,
+                              "a handler has more than 64 options, or its description is cut short",
                               h->type);
         }
         h->options = arena_zalloc(&r->m->arena, (h->n_options + 1) * sizeof *h->options);
@@ -272,7 +273,7 @@ void manifest_deinit(struct manifest *m)
         *m = (struct manifest){0};
 }
 
-/* --- options from the configuration ------------------------------------------------------------------ */
+/* --- options from the configuration -------------------------------------------------------- */
 
 static const struct handler_option *find_set(const struct handler_option *set, struct str type,
                                              struct str name)
@@ -311,8 +312,9 @@ static bool handler_options_fit(const struct manifest_handler *h, const struct h
                 const struct manifest_option *o = &h->options[i];
                 const struct handler_option *s = find_set(set, h->type, o->name);
                 if (!s && !o->has_value) {
-                        snprintf(note, note_size, "option \"%s\" of %s must be set in the configuration",
-                                 o->name.p, h->type.p);
+                        snprintf(note, note_size,
+                                 "option \"%s\" of %s must be set in the configuration", o->name.p,
+                                 h->type.p);
                         return false;
                 }
                 if (s && !value_fits(o->kind, s->value)) {
@@ -337,7 +339,7 @@ bool manifest_options_fit(const struct manifest *m, const struct handler_option 
         return true;
 }
 
-/* --- JSON ---------------------------------------------------------------------------------------------- */
+/* --- JSON ------------------------------------------------------------ */
 
 static json_t *text_json(struct str s)
 {

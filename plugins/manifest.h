@@ -1,7 +1,7 @@
 /*
- * What a plug-in says it offers, as its probe reported it. The report comes from a process that ran the plug-in's
- * constructors, so every byte of it may be forged: bounds, text encoding, patterns and option names are checked here,
- * once, and nowhere later.
+ * What a plug-in says it offers, as its probe reported it. The report comes from a process that ran
+ * the plug-in's constructors, so every byte of it may be forged: bounds, text encoding, patterns
+ * and option names are checked here, once, and nowhere later.
  */
 #ifndef SKEP_PLUGINS_MANIFEST_H
 #define SKEP_PLUGINS_MANIFEST_H
@@ -32,8 +32,8 @@ struct manifest {
 int manifest_read(const void *bytes, size_t n, struct manifest *ret, char *note, size_t note_size);
 void manifest_deinit(struct manifest *m);
 
-/* Do the configured options (NULL-terminated array, or NULL) fit? Each must exist in its handler and be of its kind, each
- * without a default must be set. */
+/* Do the configured options (NULL-terminated array, or NULL) fit? Each must exist in its handler
+ * and be of its kind, each without a default must be set. */
 bool manifest_options_fit(const struct manifest *m, const struct handler_option *set, char *note,
                           size_t note_size);
 

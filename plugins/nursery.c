@@ -1,6 +1,7 @@
 /*
- * The zygote as skepd sees it: started once before skepd grows, started anew with patience if it dies, given orders and
- * asked for pids. Orders never wait: what its socket does not take is asked for again by whoever wants it.
+ * The zygote as skepd sees it: started once before skepd grows, started anew with patience if it
+ * dies, given orders and asked for pids. Orders never wait: what its socket does not take is asked
+ * for again by whoever wants it.
  */
 #include "plugins/inner.h"
 
@@ -21,8 +22,9 @@
 #define KEEP_STDERR 0
 #endif
 
-/* In the forked child, of a process that may have threads: system calls only. Descriptors of the new program: 0 to 2 on
- * /dev/null, 3 the socket; 4 tells skepd why exec failed and closes when it does not. */
+/* In the forked child, of a process that may have threads: system calls only. Descriptors of the
+ * new program: 0 to 2 on /dev/null, 3 the socket; 4 tells skepd why exec failed and closes when it
+ * does not. */
 static _Noreturn void become_zygote(const char *program, pid_t parent, int sock, int report)
 {
         const char *argv[] = {"skep-worker", "--zygote", NULL};
@@ -148,8 +150,8 @@ static int64_t patience_ns(uint32_t failures)
         return (INT64_C(100) << doublings) * NS_PER_MS;
 }
 
-/* Workers that run do not need it. Those just ordered may or may not have been forked: their sockets are closed, so that
- * a child nobody knows of ends by itself. */
+/* Workers that run do not need it. Those just ordered may or may not have been forked: their
+ * sockets are closed, so that a child nobody knows of ends by itself. */
 void nursery_died(struct host *h)
 {
         struct nursery *z = &h->nursery;

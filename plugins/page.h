@@ -1,15 +1,16 @@
 /*
- * The shared page of a worker: a ring of slots that says of each job given to it whether it started and how it ended.
- * The host fills a slot and marks it GIVEN; the worker takes it (GIVEN → RUNNING) or the host takes it back
- * (GIVEN → RECALLED), whoever swaps first. The verdict stands here before any message speaks of it, so that it
- * survives the crash of either side.
+ * The shared page of a worker: a ring of slots that says of each job given to it whether it started
+ * and how it ended. The host fills a slot and marks it GIVEN; the worker takes it (GIVEN → RUNNING)
+ * or the host takes it back (GIVEN → RECALLED), whoever swaps first. The verdict stands here before
+ * any message speaks of it, so that it survives the crash of either side.
  *
- * A worker can write anything into its page. The host therefore keeps its own record of what it gave, reads from here
- * only states, verdicts and short texts, and checks every number; nonsense ends the worker. A position that was taken
- * back is given again under a new epoch, which is part of the state word, so that an old frame cannot start it.
+ * A worker can write anything into its page. The host therefore keeps its own record of what it
+ * gave, reads from here only states, verdicts and short texts, and checks every number; nonsense
+ * ends the worker. A position that was taken back is given again under a new epoch, which is part
+ * of the state word, so that an old frame cannot start it.
  *
- * Discarded: verdicts by message only (lost with the worker), a ring for the payloads as well (measured: 0.13 µs a job
- * less than the socket, not worth its code).
+ * Discarded: verdicts by message only (lost with the worker), a ring for the payloads as well
+ * (measured: 0.13 µs a job less than the socket, not worth its code).
  */
 #ifndef SKEP_PLUGINS_PAGE_H
 #define SKEP_PLUGINS_PAGE_H
@@ -49,7 +50,8 @@ struct slot {
         int64_t delay_ms;
         uint8_t verdict;
         uint8_t pad;
-        uint16_t parts; /* messages that were sent ahead: text, result, children. 0: all of it is here */
+        uint16_t
+            parts; /* messages that were sent ahead: text, result, children. 0: all of it is here */
         uint16_t text_n, type_n, result_n; /* in `text`, one after the other */
         uint16_t pad2;
         char text[SLOT_TEXT];
@@ -60,12 +62,14 @@ _Static_assert(sizeof(struct slot) == 256, "a slot is 256 bytes");
 struct page {
         uint64_t magic;
         uint32_t version, n_slots, slot_size, worker;
-        _Atomic uint64_t cancel;         /* (position + 1) << 8 | enum skep_why; 0: none */
-        _Atomic uint32_t cancels;        /* how many were raised: the worker empties cancel_fd when it changed */
+        _Atomic uint64_t cancel; /* (position + 1) << 8 | enum skep_why; 0: none */
+        _Atomic uint32_t
+            cancels; /* how many were raised: the worker empties cancel_fd when it changed */
         uint32_t unused;
-        _Atomic int64_t progress_ns;     /* last sign of life from the handler */
-        _Atomic uint32_t crash_n;        /* bytes in crash_text, written last */
-        _Atomic int64_t lease_ns;        /* no job starts at or after this instant (CLOCK_MONOTONIC); 0: no limit */
+        _Atomic int64_t progress_ns; /* last sign of life from the handler */
+        _Atomic uint32_t crash_n;    /* bytes in crash_text, written last */
+        _Atomic int64_t
+            lease_ns; /* no job starts at or after this instant (CLOCK_MONOTONIC); 0: no limit */
         char pad[4096 - 64 - CRASH_TEXT];
         char crash_text[CRASH_TEXT];
         struct slot slots[RING_SLOTS];

@@ -1,8 +1,8 @@
 /*
- * From a file to a plug-in that may be loaded: opened and checked, copied into a sealed memfd a megabyte at a time,
- * its ELF header read there, then loaded once by a throw-away child that reports what it offers. What the child does
- * besides (crash, hang, exit, start processes) is the reason for which the file is refused. Workers later load the very
- * same sealed copy.
+ * From a file to a plug-in that may be loaded: opened and checked, copied into a sealed memfd a
+ * megabyte at a time, its ELF header read there, then loaded once by a throw-away child that
+ * reports what it offers. What the child does besides (crash, hang, exit, start processes) is the
+ * reason for which the file is refused. Workers later load the very same sealed copy.
  */
 #include "plugins/inner.h"
 
@@ -94,7 +94,8 @@ static int open_source(struct host *h, struct shelf_file *f, char *note, size_t 
         struct stat st;
         int dir = trust_open_directory(h->o.handlers_dir, note, note_size);
         if (dir < 0) {
-                f->seen = (struct signature){0}; /* the directory is at fault: look again when it changed */
+                f->seen = (struct signature){
+                    0}; /* the directory is at fault: look again when it changed */
                 return dir;
         }
         int fd = trust_open_file(dir, f->name, &st, note, note_size);
@@ -132,7 +133,7 @@ bool probe_begin(struct host *h, struct shelf_file *f)
         return true;
 }
 
-/* --- the copy --------------------------------------------------------------------------------------------- */
+/* --- the copy ------------------------------------------------------------ */
 
 static bool copy_checks_out(struct probe *p, char *note, size_t note_size)
 {
@@ -168,8 +169,8 @@ static void end_copy(struct host *h, struct probe *p)
                 return;
         }
         close_fds(&p->source, 1);
-        if (fcntl(p->memfd, F_ADD_SEALS,
-                  F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0) {
+        if (fcntl(p->memfd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) <
+            0) {
                 refuse(h, p, "its copy cannot be sealed");
         } else if (!copy_checks_out(p, note, sizeof note)) {
                 refuse(h, p, note);
@@ -196,18 +197,18 @@ static void copy_some(struct host *h, struct probe *p)
         }
 }
 
-/* --- the child -------------------------------------------------------------------------------------------- */
+/* --- the child ------------------------------------------------------------ */
 
 static void order_child(struct host *h, struct probe *p)
 {
         int pair[2];
-        uint32_t index = (uint32_t)(p - h->probes);
+        uint32_t index = (uint32_t)(p - h->probes), ticket = ++h->tickets;
         if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
                 refuse(h, p, "no descriptor left to probe it");
                 return;
         }
         int fds[2] = {pair[1], p->memfd};
-        int r = nursery_order(h, SPAWN_PROBE, index, fds, 2);
+        int r = nursery_order(h, SPAWN_PROBE, ticket, fds, 2);
         close(pair[1]);
         if (r != 0) {
                 close(pair[0]);
@@ -215,21 +216,28 @@ static void order_child(struct host *h, struct probe *p)
                 return;
         }
         p->sock = pair[0];
+        p->ticket = ticket;
         p->stage = PROBE_ORDERED;
         host_watch_fd(h, p->sock, SOURCE_PROBE_SOCKET, index, EPOLLIN);
 }
 
-void probe_spawned(struct host *h, uint32_t index, int32_t pid)
+void probe_spawned(struct host *h, uint32_t ticket, int32_t pid)
 {
-        struct probe *p = index < PROBES_MAX ? &h->probes[index] : NULL;
-        if (!p || p->stage != PROBE_ORDERED) {
-                /* cancelled meanwhile: its socket is closed, it ends by itself; it still has to be reaped */
+        uint32_t index = 0;
+        while (index < PROBES_MAX &&
+               (h->probes[index].stage != PROBE_ORDERED || h->probes[index].ticket != ticket)) {
+                index++;
+        }
+        if (index == PROBES_MAX) {
+                /* cancelled meanwhile: its socket is closed, it ends by itself; it still has to be
+                 * reaped */
                 if (pid > 0) {
                         kill(pid, SIGKILL);
                         waitpid(pid, NULL, 0);
                 }
                 return;
         }
+        struct probe *p = &h->probes[index];
         p->pid = pid;
         p->pidfd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
         if (p->pidfd < 0) {
@@ -296,7 +304,7 @@ void probe_readable(struct host *h, uint32_t index)
         }
 }
 
-/* --- the judgement ---------------------------------------------------------------------------------------- */
+/* --- the judgement ------------------------------------------------------------ */
 
 static char *types_of(const struct manifest *m)
 {
@@ -343,11 +351,13 @@ static void judge_signal(struct host *h, struct probe *p, int signo)
         const char *name = sigabbrev_np(signo);
         if (p->timed_out) {
                 snprintf(note, sizeof note,
-                         "it did not finish loading within %u ms: does a constructor wait for something?",
+                         "it did not finish loading within %u ms: does a constructor wait for "
+                         "something?",
                          h->o.probe_timeout_ms);
         } else if (signo == SIGSYS) {
-                snprintf(note, sizeof note,
-                         "it tried to start a process while it was loaded, which a plug-in must not do");
+                snprintf(
+                    note, sizeof note,
+                    "it tried to start a process while it was loaded, which a plug-in must not do");
         } else if (p->crash) {
                 snprintf(note, sizeof note, "it crashed while it was loaded: %s", p->crash);
         } else {
@@ -383,16 +393,19 @@ void probe_died(struct host *h, uint32_t index)
                 return;
         }
         kill(-p->pid, SIGKILL); /* while the unreaped leader keeps the group's number */
-        if (waitid((idtype_t)P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOHANG) < 0 ||
-            info.si_pid == 0) {
+        int r = waitid((idtype_t)P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOHANG);
+        if (r == 0 && info.si_pid == 0) {
                 return;
         }
-        while (hear(h, p)) {
+        if (r < 0) {
+                refuse(h, p, "how its probe ended is not known: somebody else reaped it");
+                return;
         }
+        while (hear(h, p)) {}
         judge(h, p, &info);
 }
 
-/* --- time ------------------------------------------------------------------------------------------------- */
+/* --- time ------------------------------------------------------------ */
 
 void probe_step(struct host *h)
 {
@@ -417,7 +430,7 @@ int64_t probe_deadline_ns(const struct host *h)
         int64_t at = INT64_MAX;
         for (uint32_t i = 0; i < PROBES_MAX; i++) {
                 const struct probe *p = &h->probes[i];
-                int64_t mine = p->stage == PROBE_COPY ? 0
+                int64_t mine = p->stage == PROBE_COPY                            ? 0
                                : p->stage == PROBE_WAIT || p->stage == PROBE_RUN ? p->deadline_ns
                                                                                  : INT64_MAX;
                 at = mine < at ? mine : at;

@@ -1,7 +1,8 @@
 /*
- * The files that were looked at, which of them serve, and the roster of each generation. A file that is replaced goes on
- * serving as its former version until the new one passed its probe; when the new one is refused the former stays, and
- * the reason says so. Of two plug-ins in a tie the one that came later is refused; it gets its turn when the other goes.
+ * The files that were looked at, which of them serve, and the roster of each generation. A file
+ * that is replaced goes on serving as its former version until the new one passed its probe; when
+ * the new one is refused the former stays, and the reason says so. Of two plug-ins in a tie the one
+ * that came later is refused; it gets its turn when the other goes.
  */
 #include "plugins/inner.h"
 
@@ -54,7 +55,7 @@ struct signature signature_of(const struct stat *st)
         };
 }
 
-/* --- files ----------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------ */
 
 static struct shelf_file *file_free(struct shelf_file *f)
 {
@@ -163,7 +164,7 @@ void shelf_refuse(struct host *h, struct shelf_file *f, const char *reason)
         host_tell(h, HOST_REFUSED, f->name, "%s", f->reason ? f->reason : reason);
 }
 
-/* --- who serves ------------------------------------------------------------------------------------------- */
+/* --- who serves ------------------------------------------------------------ */
 
 static const struct shelf_file *tie_with(const struct plugin *p, struct shelf_file *const *taken,
                                          uint32_t n, struct str *ret_a, struct str *ret_b)
@@ -193,9 +194,10 @@ static int by_order(const void *a, const void *b)
 static void say_tie(struct host *h, struct shelf_file *f, const struct shelf_file *other,
                     struct str a, struct str b)
 {
-        char *why = text_of("%s serves \"%s\" and %s serves \"%s\": both match the same types equally "
-                            "well; remove one of them or make one type more exact",
-                            f->name, a.p, other->name, b.p);
+        char *why =
+            text_of("%s serves \"%s\" and %s serves \"%s\": both match the same types equally "
+                    "well; remove one of them or make one type more exact",
+                    f->name, a.p, other->name, b.p);
         if (why && (!f->reason || strcmp(f->reason, why) != 0)) {
                 host_tell(h, HOST_REFUSED, f->name, "%s", why);
         }
@@ -274,8 +276,10 @@ static void drop_text(void *p)
 
 static struct lineup *new_lineup(uint32_t generation, struct shelf_file *const *taken, uint32_t n)
 {
-        CLEANUP(drop_lineup) struct lineup *l = calloc(1, sizeof *l);
-        CLEANUP(drop_text) struct handler_desc *all = NULL;
+        CLEANUP(drop_lineup)
+        struct lineup *l = calloc(1, sizeof *l);
+        CLEANUP(drop_text)
+        struct handler_desc *all = NULL;
         uint32_t handlers = 0, at = 0;
         for (uint32_t i = 0; i < n; i++) {
                 handlers += taken[i]->plugin->manifest.n;
@@ -303,7 +307,8 @@ static void renew_roster(struct host *h)
         for (struct shelf_file *f = h->shelf.files; f; f = f->next) {
                 n_files++;
         }
-        CLEANUP(drop_text) struct shelf_file **taken = calloc(n_files + 1, sizeof *taken);
+        CLEANUP(drop_text)
+        struct shelf_file **taken = calloc(n_files + 1, sizeof *taken);
         if (!taken) {
                 return;
         }
@@ -357,7 +362,7 @@ void shelf_stop(struct host *h)
         free(h->shelf.rows);
 }
 
-/* --- for people ------------------------------------------------------------------------------------------- */
+/* --- for people ------------------------------------------------------------ */
 
 static void show(const struct shelf_file *f, struct plugin_row *r)
 {

@@ -1,6 +1,6 @@
 /*
- * What a worker says: ends in its page, everything else by message. All of it may be forged by a handler, so a number
- * that cannot be ends the worker, and a flood makes it wait.
+ * What a worker says: ends in its page, everything else by message. All of it may be forged by a
+ * handler, so a number that cannot be ends the worker, and a flood makes it wait.
  */
 #include "plugins/inner.h"
 
@@ -16,7 +16,6 @@
 #include "core/ledger.h"
 #include "core/pattern.h"
 
-#define DELAY_MAX_MS (INT64_C(10) * 366 * 86400 * 1000)
 #define PRIORITY_UNSET UINT8_MAX
 
 struct extra *extra_free(struct extra *x)
@@ -37,7 +36,7 @@ void crew_doom(struct crew *w, const char *why)
         crew_kill(w);
 }
 
-/* --- ends ---------------------------------------------------------------------------------------------------- */
+/* --- ends ------------------------------------------------------------ */
 
 static bool slot_sane(const struct slot *s)
 {
@@ -84,8 +83,8 @@ static void read_verdict(struct host *h, struct given *g, const struct slot *s, 
         g->extra = extra_free(x);
 }
 
-/* Is a further peek of use? Not while a job runs whose end will be told by itself: it started more than 2 ms after, or
- * is, the first that was not told. */
+/* Is a further peek of use? Not while a job runs whose end will be told by itself: it started more
+ * than 2 ms after, or is, the first that was not told. */
 static void rearm_peek(struct host *h, struct crew *w)
 {
         w->peek_ns = 0;
@@ -94,7 +93,8 @@ static void rearm_peek(struct host *h, struct crew *w)
         }
         const struct slot *s = page_slot(w->page, w->told);
         uint32_t word = atomic_load_explicit(&s->word, memory_order_acquire);
-        bool slow = SLOT_STATE(word) == SLOT_RUNNING && h->now_ns - s->started_mono_ns > 2 * NS_PER_MS;
+        bool slow =
+            SLOT_STATE(word) == SLOT_RUNNING && h->now_ns - s->started_mono_ns > 2 * NS_PER_MS;
         if (!slow && w->next - w->told > 1) {
                 w->peek_ns = h->now_ns + PEEK_NS;
         }
@@ -137,6 +137,7 @@ bool crew_tell(struct host *h, struct crew *w, struct host_event *ret)
         if (n == 0) {
                 return false;
         }
+        w->notices_due = w->notices_due + n < RING_SLOTS ? w->notices_due + n : RING_SLOTS;
         *ret = (struct host_event){
             .kind = HOST_VERDICTS,
             .worker = w->number,
@@ -149,7 +150,7 @@ bool crew_tell(struct host *h, struct crew *w, struct host_event *ret)
         return true;
 }
 
-/* --- parts of a verdict --------------------------------------------------------------------------------------- */
+/* --- parts of a verdict ------------------------------------------------------------ */
 
 static struct extra *extra_of(struct given *g)
 {
@@ -182,7 +183,8 @@ static bool keep_result(struct given *g, struct wire_in *in)
         return x->result_type.p && x->result.p;
 }
 
-/* A payload that came as descriptor: only a memfd, of exactly this size, is read; anything else might block. */
+/* A payload that came as descriptor: only a memfd, of exactly this size, is read; anything else
+ * might block. */
 static bool read_payload(struct arena *a, int fd, uint32_t n, struct str *ret)
 {
         struct stat st;
@@ -205,6 +207,22 @@ struct child_texts {
         struct str type, queue, key, content_type, tags, headers;
 };
 
+static bool child_texts_sane(const struct child_texts *c)
+{
+        bool ended = c->headers.n == 0 || c->headers.p[c->headers.n - 1] == 0;
+        bool keyed = !c->fixed.has_key || (c->key.n > 0 && c->key.n <= KEY_TEXT_MAX);
+        return ended && keyed && type_valid(c->type) && c->headers.n <= HEADERS_MAX &&
+               c->queue.n <= CHILD_TEXT_MAX && c->content_type.n <= CHILD_TEXT_MAX &&
+               c->tags.n <= CHILD_TAGS_MAX;
+}
+
+static bool child_numbers_sane(const struct wire_child *c)
+{
+        return c->delay_ms >= 0 && c->delay_ms <= DELAY_MAX_MS &&
+               c->payload_n <= CHILD_PAYLOAD_MAX &&
+               (!c->has_priority || c->priority <= PRIORITY_MAX);
+}
+
 static bool read_child(struct wire_in *in, struct child_texts *c)
 {
         wire_get(in, &c->fixed, sizeof c->fixed);
@@ -214,12 +232,7 @@ static bool read_child(struct wire_in *in, struct child_texts *c)
         c->content_type = wire_get_str(in);
         c->tags = wire_get_str(in);
         c->headers = wire_get_str(in);
-        bool ended = c->headers.n == 0 || c->headers.p[c->headers.n - 1] == 0;
-        return !in->bad && ended && c->headers.n <= HEADERS_MAX && c->queue.n <= 255 &&
-               c->content_type.n <= 255 && c->tags.n <= 1024 && c->fixed.delay_ms >= 0 &&
-               c->fixed.delay_ms <= DELAY_MAX_MS &&
-               (!c->fixed.has_priority || c->fixed.priority <= PRIORITY_MAX) &&
-               c->fixed.payload_n <= CHILD_PAYLOAD_MAX;
+        return !in->bad && child_texts_sane(c) && child_numbers_sane(&c->fixed);
 }
 
 /* Room for one more row; the array doubles. Old arrays stay in the arena until all of it goes. */
@@ -267,13 +280,25 @@ static bool fill_row(struct submission *s, const struct child_texts *c, struct s
         return row->type.p && row->queue.p && row->headers.p && row->tags.p && row->content_type.p;
 }
 
+static bool child_payload(struct arena *a, const struct wire_child *c, struct wire_in *in, int fd,
+                          struct str *ret)
+{
+        if (c->by_fd) {
+                return fd >= 0 && read_payload(a, fd, c->payload_n, ret);
+        }
+        if (in->n - in->at != c->payload_n) {
+                return false;
+        }
+        *ret = arena_str(a, (struct str){(const char *)in->p + in->at, c->payload_n});
+        return ret->p;
+}
+
 static bool keep_child(struct given *g, struct wire_in *in, int fd)
 {
         struct extra *x = extra_of(g);
         struct child_texts c;
         struct str payload = {0};
-        if (!x || !read_child(in, &c) || !type_valid(c.type) ||
-            (c.fixed.has_key && (c.key.n == 0 || c.key.n > KEY_TEXT_MAX))) {
+        if (!x || !read_child(in, &c)) {
                 return false;
         }
         if (!x->children) {
@@ -284,24 +309,14 @@ static bool keep_child(struct given *g, struct wire_in *in, int fd)
                 return false;
         }
         x->children->atomic = true;
-        struct arena *a = &x->children->arena;
-        if (c.fixed.by_fd) {
-                if (fd < 0 || !read_payload(a, fd, c.fixed.payload_n, &payload)) {
-                        return false;
-                }
-        } else {
-                if (in->n - in->at != c.fixed.payload_n) {
-                        return false;
-                }
-                payload = arena_str(a, (struct str){(const char *)in->p + in->at, c.fixed.payload_n});
-        }
-        return payload.p && fill_row(x->children, &c, payload);
+        return child_payload(&x->children->arena, &c.fixed, in, fd, &payload) &&
+               fill_row(x->children, &c, payload);
 }
 
-/* --- messages -------------------------------------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
-/* Messages that bring no work forward are counted; too many in a moment and the worker is not heard for a while. Its
- * sends then block, which slows nobody but the handler that floods. */
+/* Messages that bring no work forward are counted; too many in a moment and the worker is not heard
+ * for a while. Its sends then block, which slows nobody but the handler that floods. */
 static bool chatters(struct host *h, struct crew *w)
 {
         if (h->now_ns - w->chatter_since_ns > CHATTER_NS) {
@@ -321,23 +336,64 @@ static bool hear_notice(struct host *h, struct crew *w, uint32_t position, struc
 {
         uint32_t open = w->next - w->told;
         if (position - w->told >= open) {
-                chatters(h, w); /* was seen in the page before its notice came */
+                /* seen in the page before its notice came: once per job that is no chatter */
+                if (w->notices_due) {
+                        w->notices_due--;
+                } else {
+                        chatters(h, w);
+                }
                 return false;
         }
         bool told = crew_tell(h, w, ret);
         if (position - w->told < w->next - w->told && !w->doomed) {
-                crew_doom(w, "it says that a job ended whose verdict is not there: a handler wrote into "
-                             "its page or its socket");
+                crew_doom(
+                    w, "it says that a job ended whose verdict is not there: a handler wrote into "
+                       "its page or its socket");
         }
         return told;
 }
 
-static bool hear_log(struct crew *w, struct given *g, struct wire_in *in, struct host_event *ret)
+void crew_tell_dropped(struct host *h, struct crew *w)
+{
+        if (w->log_dropped && h->now_ns - w->log_since_ns >= NS_PER_S) {
+                struct host_event *e =
+                    host_tell(h, HOST_LOG, NULL,
+                              "%u lines of this worker's handlers were dropped: more "
+                              "than %u in a second",
+                              w->log_dropped, LOG_LINES_MAX);
+                e->worker = w->number;
+                e->pid = w->pid;
+                e->level = 4;
+                w->log_dropped = 0;
+        }
+}
+
+/* False: the line has no place any more in this second. */
+static bool log_has_room(struct host *h, struct crew *w)
+{
+        if (h->now_ns - w->log_since_ns >= NS_PER_S) {
+                crew_tell_dropped(h, w);
+                w->log_since_ns = h->now_ns;
+                w->log_lines = 0;
+        }
+        if (w->log_lines >= LOG_LINES_MAX) {
+                w->log_dropped++;
+                return false;
+        }
+        w->log_lines++;
+        return true;
+}
+
+static bool hear_log(struct host *h, struct crew *w, struct given *g, struct wire_in *in,
+                     struct host_event *ret)
 {
         uint32_t level = wire_get_u32(in);
         struct str text = wire_get_str(in);
         if (in->bad || level > 7 || text.n > LOG_TEXT_MAX) {
                 return false;
+        }
+        if (!log_has_room(h, w)) {
+                return true;
         }
         *ret = (struct host_event){
             .kind = HOST_LOG,
@@ -396,10 +452,8 @@ static bool understand(struct host *h, struct crew *w, struct wire_in *in, int f
         case WIRE_TEXT:
         case WIRE_RESULT:
         case WIRE_CHILD: return keep_part(g, head.kind, in, fd);
-        case WIRE_LOG: chatters(h, w); return hear_log(w, g, in, ret);
-        case WIRE_CHECKPOINT:
-                chatters(h, w);
-                return hear_checkpoint(w, g, head.position, in, ret);
+        case WIRE_LOG: chatters(h, w); return hear_log(h, w, g, in, ret);
+        case WIRE_CHECKPOINT: chatters(h, w); return hear_checkpoint(w, g, head.position, in, ret);
         default: return false;
         }
 }
@@ -416,14 +470,16 @@ enum heard crew_hear(struct host *h, struct crew *w, struct host_event *ret)
                 return HEARD_NOTHING;
         }
         if (n <= 0 && n != -EMSGSIZE) {
-                /* closed: by a handler, or by death, which the pidfd tells; do not spin until then */
+                /* closed: by a handler, or by death, which the pidfd tells; do not spin until then
+                 */
                 epoll_ctl(h->ep, EPOLL_CTL_DEL, w->sock, NULL);
                 return HEARD_NOTHING;
         }
         struct wire_in in = {h->in, n > 0 ? (size_t)n : 0, 0, false};
         ret->kind = HOST_NONE;
         if (!understand(h, w, &in, n_fds ? fds[0] : -1, ret)) {
-                crew_doom(w, "it sent a message that makes no sense: a handler wrote to its socket");
+                crew_doom(w,
+                          "it sent a message that makes no sense: a handler wrote to its socket");
         }
         close_fds(fds, n_fds);
         return ret->kind != HOST_NONE ? HEARD_EVENT : HEARD_SOMETHING;

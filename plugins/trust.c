@@ -1,5 +1,6 @@
 /*
- * Who could have written this file? A directory that strangers may write to is as good as a file they may write to.
+ * Who could have written this file? A directory that strangers may write to is as good as a file
+ * they may write to.
  */
 #include "plugins/trust.h"
 
@@ -20,21 +21,24 @@ static bool directory_trusted(int fd, bool itself, const char *what, char *note,
 {
         struct stat st;
         if (fstat(fd, &st) < 0) {
-                snprintf(note, note_size, "%s cannot be examined: %s", what, strerrordesc_np(errno));
+                snprintf(note, note_size, "%s cannot be examined: %s", what,
+                         strerrordesc_np(errno));
                 return false;
         }
         if (!owner_trusted(st.st_uid)) {
-                snprintf(note, note_size,
-                         "%s belongs to user %u, who could replace plug-ins: it must belong to root or "
-                         "to the user of skepd (%u)",
-                         what, (unsigned)st.st_uid, (unsigned)geteuid());
+                snprintf(
+                    note, note_size,
+                    "%s belongs to user %u, who could replace plug-ins: it must belong to root or "
+                    "to the user of skepd (%u)",
+                    what, (unsigned)st.st_uid, (unsigned)geteuid());
                 return false;
         }
         if (st.st_mode & (S_IWGRP | S_IWOTH) && (itself || !(st.st_mode & S_ISVTX))) {
-                snprintf(note, note_size,
-                         "%s may be written by others (mode %03o): chmod go-w it, since whoever writes "
-                         "there runs code here",
-                         what, (unsigned)st.st_mode & 0777);
+                snprintf(
+                    note, note_size,
+                    "%s may be written by others (mode %03o): chmod go-w it, since whoever writes "
+                    "there runs code here",
+                    what, (unsigned)st.st_mode & 0777);
                 return false;
         }
         return true;
@@ -117,9 +121,10 @@ static bool file_trusted(const struct stat *st, char *note, size_t note_size)
         if (!S_ISREG(st->st_mode)) {
                 snprintf(note, note_size, "it is %s, not a regular file", file_type(st->st_mode));
         } else if (!owner_trusted(st->st_uid)) {
-                snprintf(note, note_size,
-                         "it belongs to user %u: it must belong to root or to the user of skepd (%u)",
-                         (unsigned)st->st_uid, (unsigned)geteuid());
+                snprintf(
+                    note, note_size,
+                    "it belongs to user %u: it must belong to root or to the user of skepd (%u)",
+                    (unsigned)st->st_uid, (unsigned)geteuid());
         } else if (st->st_mode & (S_IWGRP | S_IWOTH)) {
                 snprintf(note, note_size, "it may be written by others (mode %03o): chmod go-w it",
                          (unsigned)st->st_mode & 0777);

@@ -1,6 +1,7 @@
 /*
- * The handlers directory: which names changed, told once they have been quiet for two looks with the same size. A
- * directory that is not there is looked for twice a second; one that is moved or removed takes its plug-ins with it.
+ * The handlers directory: which names changed, told once they have been quiet for two looks with
+ * the same size. A directory that is not there is looked for twice a second; one that is moved or
+ * removed takes its plug-ins with it.
  */
 #include "plugins/inner.h"
 
@@ -51,7 +52,8 @@ static int by_name(const struct dirent **a, const struct dirent **b)
         return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-/* All that lies there now, and all that was known before: a name that is gone is a change as well. */
+/* All that lies there now, and all that was known before: a name that is gone is a change as well.
+ */
 void host_rescan(struct host *h)
 {
         struct dirent **names = NULL;

@@ -1,6 +1,6 @@
 /*
- * Datagrams and their variable parts. Linked into skepd and into the worker program; must not log, must not exit, and
- * must survive anything that the other side sends.
+ * Datagrams and their variable parts. Linked into skepd and into the worker program; must not log,
+ * must not exit, and must survive anything that the other side sends.
  */
 #include "plugins/wire.h"
 

@@ -1,7 +1,8 @@
 /*
- * What travels between skepd, the worker program and its workers: one datagram per message on SEQPACKET sockets, same
- * machine, same build, so plain structs in native order. What comes from a worker or a probe may be forged by a
- * handler: it is read through struct wire_in, which never reads past its end, and every number is checked by its reader.
+ * What travels between skepd, the worker program and its workers: one datagram per message on
+ * SEQPACKET sockets, same machine, same build, so plain structs in native order. What comes from a
+ * worker or a probe may be forged by a handler: it is read through struct wire_in, which never
+ * reads past its end, and every number is checked by its reader.
  */
 #ifndef SKEP_PLUGINS_WIRE_H
 #define SKEP_PLUGINS_WIRE_H
@@ -10,14 +11,17 @@
 
 #include "core/base.h"
 
-#define WIRE_MAX      (200u << 10) /* the largest datagram; default send buffers hold 208 KiB */
-#define WIRE_FDS      32           /* descriptors that may travel with one */
-#define LOG_TEXT_MAX  2048
-#define CHILDREN_MAX  1000
-#define CHILD_INLINE  (32u << 10)
+#define WIRE_MAX          (200u << 10) /* the largest datagram; default send buffers hold 208 KiB */
+#define WIRE_FDS          32           /* descriptors that may travel with one */
+#define LOG_TEXT_MAX      2048
+#define CHILDREN_MAX      1000
+#define CHILD_INLINE      (32u << 10)
 #define CHILD_PAYLOAD_MAX (1u << 20)
-#define CHILDREN_BYTES (8u << 20) /* payloads of all children of a job */
-#define PARTS_MAX     (CHILDREN_MAX + 2)
+#define CHILD_TEXT_MAX    255 /* queue, content type */
+#define CHILD_TAGS_MAX    1024
+#define DELAY_MAX_MS      (INT64_C(10) * 366 * 86400 * 1000) /* of verdicts and children */
+#define CHILDREN_BYTES    (8u << 20)                         /* payloads of all children of a job */
+#define PARTS_MAX         (CHILDREN_MAX + 2)
 
 /* Descriptors of a worker or probe when it starts. */
 #define FD_SOCKET 3 /* to skepd; the zygote's own is 3 as well */
@@ -25,17 +29,18 @@
 #define FD_CANCEL 5 /* worker: eventfd */
 
 enum wire_kind {
-        WIRE_SPAWN = 1,  /* to the zygote: struct wire_spawn and three descriptors (probe: two) */
-        WIRE_SPAWNED,    /* from it: struct wire_spawned */
-        WIRE_PLUGIN,     /* to a worker: index, file name, options; its sealed copy as descriptor */
-        WIRE_FRAME,      /* struct wire_frame, then jobs */
-        WIRE_SAVED,      /* struct wire_saved */
-        WIRE_RETIRE,     /* end after what was given */
-        WIRE_NOTICE,     /* from a worker: struct wire_part; everything up to and with the position has ended */
-        WIRE_RESULT,     /* struct wire_part, type, bytes */
-        WIRE_TEXT,       /* struct wire_part, text */
-        WIRE_CHILD,      /* struct wire_part, struct wire_child, texts; a large payload as descriptor */
-        WIRE_LOG,        /* struct wire_part, level, text */
+        WIRE_SPAWN = 1, /* to the zygote: struct wire_spawn and three descriptors (probe: two) */
+        WIRE_SPAWNED,   /* from it: struct wire_spawned */
+        WIRE_PLUGIN,    /* to a worker: index, file name, options; its sealed copy as descriptor */
+        WIRE_FRAME,     /* struct wire_frame, then jobs */
+        WIRE_SAVED,     /* struct wire_saved */
+        WIRE_RETIRE,    /* end after what was given */
+        WIRE_NOTICE, /* from a worker: struct wire_part; everything up to and with the position has
+                        ended */
+        WIRE_RESULT, /* struct wire_part, type, bytes */
+        WIRE_TEXT,   /* struct wire_part, text */
+        WIRE_CHILD,  /* struct wire_part, struct wire_child, texts; a large payload as descriptor */
+        WIRE_LOG,    /* struct wire_part, level, text */
         WIRE_CHECKPOINT, /* struct wire_part, bytes */
         WIRE_MANIFEST,   /* from a probe: see manifest.h */
         WIRE_NO,         /* from a probe: text, why the plug-in is refused */
@@ -63,8 +68,8 @@ struct wire_frame {
         uint32_t kind, first, n, epoch;
 };
 
-/* Its texts follow, each with a NUL behind it: queue, type, content type, headers, checkpoint; then, at the next
- * multiple of 16 from the frame's start, the payload, NUL, and padding to 8. */
+/* Its texts follow, each with a NUL behind it: queue, type, content type, headers, checkpoint;
+ * then, at the next multiple of 16 from the frame's start, the payload, NUL, and padding to 8. */
 struct wire_job {
         uint8_t id[16];
         uint64_t token;
@@ -72,11 +77,13 @@ struct wire_job {
         uint32_t claim, generation;
         uint32_t timeout_ms;
         uint32_t payload_n, headers_n, checkpoint_n;
-        uint16_t plugin, handler; /* index in the roster generation's plug-ins; within the plug-in */
+        uint16_t plugin,
+            handler; /* index in the roster generation's plug-ins; within the plug-in */
         uint16_t attempt, max_attempts;
         uint16_t queue_n, type_n, content_type_n;
         uint8_t priority;
-        uint8_t by_fd; /* the payload is the frame's next descriptor: a sealed memfd of payload_n + 1 bytes */
+        uint8_t by_fd; /* the payload is the frame's next descriptor: a sealed memfd of payload_n +
+                          1 bytes */
 };
 
 struct wire_part {
@@ -91,7 +98,7 @@ struct wire_child {
         uint16_t pad;
 };
 
-/* --- writing and reading of variable parts ------------------------------------------------------- */
+/* --- writing and reading of variable parts ------------------------------------------------- */
 
 struct wire_out {
         uint8_t *p;
@@ -113,13 +120,15 @@ bool wire_get(struct wire_in *in, void *ret, size_t n);
 uint32_t wire_get_u32(struct wire_in *in);   /* 0 when bad */
 struct str wire_get_str(struct wire_in *in); /* borrowed, NUL behind it; empty when bad */
 
-/* --- datagrams ------------------------------------------------------------------------------------- */
+/* --- datagrams ------------------------------------------------------------ */
 
-/* Sends one datagram with up to WIRE_FDS descriptors; repeats on EINTR. `flags`: MSG_DONTWAIT or 0. 0 or -errno. */
+/* Sends one datagram with up to WIRE_FDS descriptors; repeats on EINTR. `flags`: MSG_DONTWAIT or 0.
+ * 0 or -errno. */
 int wire_send(int sock, const void *bytes, size_t n, const int *fds, uint32_t n_fds, int flags);
 
-/* Receives one datagram. 0 bytes: the other side is gone. < 0: -errno; -EMSGSIZE when it was longer than max.
- * Descriptors are close-on-exec; *ret_n_fds says how many; surplus ones are closed by the kernel. */
+/* Receives one datagram. 0 bytes: the other side is gone. < 0: -errno; -EMSGSIZE when it was longer
+ * than max. Descriptors are close-on-exec; *ret_n_fds says how many; surplus ones are closed by the
+ * kernel. */
 ssize_t wire_recv(int sock, void *bytes, size_t max, int *ret_fds, uint32_t max_fds,
                   uint32_t *ret_n_fds, int flags);
 

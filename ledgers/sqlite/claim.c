@@ -12,16 +12,27 @@
 #define LOOK_AT_MOST                                                                               \
         4096 /* rows that a claim moves out of the way before it answers with what it has */
 
+/* One cursor for all payloads of a claim: it steps from one to the next, and copies once. */
 static int read_payload(struct db *db, struct arena *a, struct job *j)
 {
-        struct binder b = bind_start(db_get(db, ST_BLOB_SHOW));
-        bind_int(&b, j->ref);
-        int rc = sqlite3_step(b.s);
-        if (rc == SQLITE_ROW) {
-                j->payload = column_copy(a, b.s, 0);
+        int rc = db->blob
+                     ? sqlite3_blob_reopen(db->blob, j->ref)
+                     : sqlite3_blob_open(db->sql, "main", "blobs", "payload", j->ref, 0, &db->blob);
+        if (rc) {
+                return rc;
         }
-        (void)sqlite3_reset(b.s);
-        return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
+        int n = sqlite3_blob_bytes(db->blob);
+        char *p = arena_alloc(a, (size_t)n + 1);
+        if (!p) {
+                return SQLITE_NOMEM;
+        }
+        j->payload = (struct str){p, (uint32_t)n};
+        return sqlite3_blob_read(db->blob, p, n, 0);
+}
+
+void job_read_end(struct db *db)
+{
+        (void)sqlite3_blob_close(STEAL(db->blob)); /* NULL-safe */
 }
 
 /* Jobs of one claim mostly share their queue and type: one copy serves the next as well. */
@@ -156,6 +167,7 @@ static int select_offered(struct taking *k)
                 rc = look_at(k, b.s, &end);
         }
         (void)sqlite3_reset(b.s);
+        job_read_end(k->t->db);
         return rc || step == SQLITE_ROW || step == SQLITE_DONE ? rc : step;
 }
 

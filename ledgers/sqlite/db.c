@@ -145,14 +145,15 @@ static int read_int(void *ret, int n, char **values, char **names)
         return 0;
 }
 
-/* A database of some other program is not ours to fill with tables. */
+/* A database of some other program is not ours to fill with tables. The tables are counted before
+ * the mark is read: another process may just be making them, and it makes both in one transaction.
+ */
 static int check_owner(sqlite3 *sql, const char *path, char *note, size_t size)
 {
         int64_t id = 0, tables = 0;
-        int rc = sqlite3_exec(sql, "pragma application_id", read_int, &id, NULL);
+        int rc = sqlite3_exec(sql, "select count(*) from sqlite_schema", read_int, &tables, NULL);
         if (!rc) {
-                rc = sqlite3_exec(sql, "select count(*) from sqlite_schema", read_int, &tables,
-                                  NULL);
+                rc = sqlite3_exec(sql, "pragma application_id", read_int, &id, NULL);
         }
         if (rc) {
                 return db_note(rc, sql, path, note, size);

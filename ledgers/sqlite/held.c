@@ -80,6 +80,7 @@ int recall_run(struct db *db, struct ledger_recall *b)
                 rc = c->jobs ? walk_runs(&w, ST_RUN_JOBS, &k, recall_row) : SQLITE_NOMEM;
         }
         (void)sqlite3_reset(q.s);
+        job_read_end(db);
         c->open = c->n;
         return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }

@@ -35,6 +35,7 @@ struct db {
         sqlite3 *sql;
         sqlite3_stmt *st[STATEMENTS_N];
         int wal_pages;        /* in the log after the last commit */
+        sqlite3_blob *blob;   /* open on some payload while a claim is read */
         int64_t data_version; /* at the last beat: changes when another connection commits */
 };
 
@@ -124,7 +125,7 @@ int tx_flush(struct tx *t); /* writes the deltas; at the end of each batch */
 /* --- operations ----------------------------------------------------------------------------------
  */
 
-int register_run(struct tx *t, struct ledger_register *b);
+int register_run(struct tx *t, struct ledger_register *r);
 int beat_run(struct tx *t, struct ledger_beat *b);
 int bury_run(struct tx *t, struct ledger_bury *b);
 int submit_run(struct tx *t, struct ledger_submit *b);
@@ -146,15 +147,20 @@ int stats_run(struct db *db, struct ledger_stats *b);
 /* One submission, as SUBMIT and the children of a FINISH have it. */
 int submission_run(struct tx *t, struct submission *s);
 
-/* A row of JOB_COLUMNS into *ret_job, texts copied into the claim. SQLITE_NOMEM when memory is out.
+/* A row of JOB_COLUMNS into *j, texts copied into the claim. SQLITE_NOMEM when memory is out.
  */
-int job_read(struct db *db, struct claim *c, sqlite3_stmt *s, struct job *ret_job);
+int job_read(struct db *db, struct claim *c, sqlite3_stmt *s, struct job *j);
+
+/* After the last job_read: gives the payloads' cursor back. */
+void job_read_end(struct db *db);
 
 /* A run of consecutive seq, as `commits.runs` keeps them. */
 struct run {
         int64_t first, n;
 };
 
-#define PAYLOAD_INLINE_MAX 1024 /* larger payloads stand in `blobs` */
+/* Larger payloads stand in `blobs`. Measured, claim and finish: at 256 bytes apart is 4 % faster,
+ * at 512 a fifth, at 2000 three times; a submission of 256 bytes is 5 % slower. */
+#define PAYLOAD_INLINE_MAX 200
 
 #endif

@@ -123,10 +123,11 @@ enum {
         X(HELD_COMMITS, "select n, token, runs from commits where holder = ? and writer = ? "      \
                         "and n > ? and runs is not null order by n limit ?")                       \
                                                                                                    \
-        X(FINISH_DONE, "update or fail jobs set state = 4, reason = ?, attempt = ?, snoozes = ?, " \
-                       "strikes = ?, started = coalesce(nullif(?, 0), started), finished = ?, "    \
-                       "result = ?, result_type = ? where seq = ? and id = ? and claim = ? "       \
-                       "and token = ? and state = 2 and queue = ?")                                \
+        X(FINISH_DONE,                                                                             \
+          "update or fail jobs set state = 4, reason = ?, attempt = ?, snoozes = ?, "              \
+          "strikes = ?, started = case ?5 when 0 then started else ?5 end, finished = ?, "         \
+          "result = ?, result_type = ? where seq = ? and id = ? and claim = ? "                    \
+          "and token = ? and state = 2 and queue = ?")                                             \
         X(FINISH,                                                                                  \
           "update or fail jobs set state = ?, reason = ?, lane = ?, due = ?, parked_at = ?, "      \
           "attempt = ?, snoozes = ?, strikes = ?, "                                                \

@@ -6,7 +6,7 @@
  */
 #include "ledgers/sqlite/internal.h"
 
-#define KEY_LIFE_US (7 * 24 * 3600 * US_PER_S)
+#define KEY_LIFE_US (INT64_C(7) * 24 * 3600 * US_PER_S)
 
 /* Where a new row waits; exactly one of the three, or none. */
 struct waiting {

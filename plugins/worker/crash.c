@@ -1,7 +1,8 @@
 /*
- * What a dying worker leaves behind: the signal and a backtrace with names, in its page. Runs inside a signal handler
- * in a process whose memory may be broken: no allocation, no stdio, no lock of ours. A second fault in here kills at
- * once, since the signal is blocked meanwhile; skepd then knows the signal all the same.
+ * What a dying worker leaves behind: the signal and a backtrace with names, in its page. Runs
+ * inside a signal handler in a process whose memory may be broken: no allocation, no stdio, no lock
+ * of ours. A second fault in here kills at once, since the signal is blocked meanwhile; skepd then
+ * knows the signal all the same.
  */
 #include "plugins/worker/worker.h"
 
@@ -188,6 +189,9 @@ void crash_warm_up(void)
 void crash_watch(struct page *page)
 {
         page_of = page;
+        if (SANITIZED) {
+                crash_warm_up(); /* the zygote's was lost with its image */
+        }
         void *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
         if (stack != MAP_FAILED) {

@@ -1,6 +1,7 @@
 /*
- * Calling a handler: loads its plug-in and initialises it at the first job for it, which is marked as running by then, so
- * that a crash or a hang in a constructor or in init() is put down to that job. A failing init() is the job's RETRY.
+ * Calling a handler: loads its plug-in and initialises it at the first job for it, which is marked
+ * as running by then, so that a crash or a hang in a constructor or in init() is put down to that
+ * job. A failing init() is the job's RETRY.
  */
 #include "plugins/worker/worker.h"
 

@@ -1,6 +1,7 @@
 /*
- * A plug-in as it lies in memory: loaded from its sealed copy, read through its own sizes. Runs in probes and workers
- * only. Pointers inside a plug-in are followed on trust: if they lead nowhere this process dies, which is what it is for.
+ * A plug-in as it lies in memory: loaded from its sealed copy, read through its own sizes. Runs in
+ * probes and workers only. Pointers inside a plug-in are followed on trust: if they lead nowhere
+ * this process dies, which is what it is for.
  */
 #include "plugins/worker/worker.h"
 
@@ -30,10 +31,11 @@ static const char *loader_text(const char *path)
 static int check_head(const struct skep_plugin *p, char *note, size_t note_size)
 {
         if (p->abi != SKEP_ABI) {
-                snprintf(note, note_size,
-                         "it was built for handler ABI %u, this skepd speaks %u: build it again with "
-                         "this version's skep/handler.h",
-                         p->abi, SKEP_ABI);
+                snprintf(
+                    note, note_size,
+                    "it was built for handler ABI %u, this skepd speaks %u: build it again with "
+                    "this version's skep/handler.h",
+                    p->abi, SKEP_ABI);
                 return -EPROTO;
         }
         if (p->size < offsetof(struct skep_plugin, handler_size) + sizeof p->handler_size ||

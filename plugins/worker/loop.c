@@ -1,10 +1,12 @@
 /*
- * A worker's life: read a message, run the jobs of a frame in order, say so once per frame or after 2 ms. Per job there
- * is no system call of ours: the state stands in the page, one clock reading parts a job from the next.
+ * A worker's life: read a message, run the jobs of a frame in order, say so once per frame or after
+ * 2 ms. Per job there is no system call of ours: the state stands in the page, one clock reading
+ * parts a job from the next.
  */
 #include "plugins/worker/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,7 +25,8 @@ static int64_t read_clock(clockid_t id)
         return t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
-/* skepd gone: end quietly. Our own descriptor spoiled: say so in the page, since nothing else can. */
+/* skepd gone: end quietly. Our own descriptor spoiled: say so in the page, since nothing else can.
+ */
 void send_or_end(struct worker *w, const void *bytes, size_t n, const int *fds, uint32_t n_fds)
 {
         int r = wire_send(FD_SOCKET, bytes, n, fds, n_fds, 0);
@@ -31,10 +34,11 @@ void send_or_end(struct worker *w, const void *bytes, size_t n, const int *fds, 
                 _exit(0);
         }
         if (r < 0) {
-                int len = snprintf(w->page->crash_text, CRASH_TEXT,
-                                   "the socket to skepd does not work any more: %s (a handler closed or "
-                                   "replaced descriptors it did not open)",
-                                   strerrordesc_np(-r));
+                int len =
+                    snprintf(w->page->crash_text, CRASH_TEXT,
+                             "the socket to skepd does not work any more: %s (a handler closed or "
+                             "replaced descriptors it did not open)",
+                             strerrordesc_np(-r));
                 atomic_store_explicit(&w->page->crash_n, (uint32_t)len, memory_order_release);
                 _exit(EXIT_NO_SOCKET);
         }
@@ -47,7 +51,7 @@ static void say_ended(struct worker *w, uint32_t position, int64_t now)
         w->noticed_ns = now;
 }
 
-/* --- the end of a job -------------------------------------------------------------------------------- */
+/* --- the end of a job ------------------------------------------------------------ */
 
 static void send_part(struct live *l, uint32_t kind, struct str type, struct str bytes)
 {
@@ -84,8 +88,8 @@ static uint16_t put_slot_text(char **at, struct str s)
         return (uint16_t)s.n;
 }
 
-/* Text and result go into the slot when they fit, else ahead as messages. ENDED is written last: all that belongs to
- * the verdict is out of our hands by then. */
+/* Text and result go into the slot when they fit, else ahead as messages. ENDED is written last:
+ * all that belongs to the verdict is out of our hands by then. */
 static void end_job(struct live *l, struct slot *s, uint32_t epoch)
 {
         bool done = l->verdict == SKEP_DONE;
@@ -116,7 +120,7 @@ static void end_job(struct live *l, struct slot *s, uint32_t epoch)
         atomic_store_explicit(&s->word, SLOT_WORD(epoch, SLOT_ENDED), memory_order_release);
 }
 
-/* --- the start of a job ------------------------------------------------------------------------------ */
+/* --- the start of a job ------------------------------------------------------------ */
 
 static void write_id(const uint8_t b[16], char *text)
 {
@@ -193,7 +197,8 @@ static void forget_cancels(struct worker *w)
         }
 }
 
-static struct live live; /* one at a time; static because a handler's overflowing stack must not reach it */
+static struct live
+    live; /* one at a time; static because a handler's overflowing stack must not reach it */
 
 static int64_t run_job(struct worker *w, const struct incoming *in, struct slot *s,
                        uint32_t position, uint32_t epoch, int64_t now)
@@ -222,7 +227,7 @@ static int64_t run_job(struct worker *w, const struct incoming *in, struct slot 
         return now;
 }
 
-/* --- frames ------------------------------------------------------------------------------------------ */
+/* --- frames ------------------------------------------------------------ */
 
 struct frame {
         const uint8_t *p;
@@ -240,8 +245,8 @@ static bool next_job(struct frame *f, struct incoming *ret)
         }
         memcpy(j, f->p + f->at, sizeof *j);
         ret->texts = f->p + f->at + sizeof *j;
-        size_t texts = (size_t)j->queue_n + j->type_n + j->content_type_n + j->headers_n +
-                       j->checkpoint_n + 5;
+        size_t texts =
+            (size_t)j->queue_n + j->type_n + j->content_type_n + j->headers_n + j->checkpoint_n + 5;
         size_t payload = (f->at + sizeof *j + texts + 15) & ~(size_t)15;
         size_t end = j->by_fd ? payload : (payload + j->payload_n + 1 + 7) & ~(size_t)7;
         if (end > f->n || (j->by_fd && f->fd_at >= f->n_fds)) {
@@ -272,7 +277,8 @@ static void give_up(struct worker *w, const char *why)
         _exit(EXIT_NO_SOCKET);
 }
 
-/* The worker may lose the swap against a recall; a slot of another epoch belongs to a later frame. */
+/* The worker may lose the swap against a recall; a slot of another epoch belongs to a later frame.
+ */
 static bool take_slot(struct worker *w, struct slot *s, uint32_t epoch, int64_t now)
 {
         uint32_t given = SLOT_WORD(epoch, SLOT_GIVEN);
@@ -287,9 +293,10 @@ static bool take_slot(struct worker *w, struct slot *s, uint32_t epoch, int64_t 
                                                        memory_order_acq_rel, memory_order_relaxed);
 }
 
-/* Past the node's lease others may run its jobs: nothing starts until it is extended or the slot is taken back. Returns
- * the time. */
-static int64_t await_lease(const struct worker *w, const struct slot *s, uint32_t epoch, int64_t now)
+/* Past the node's lease others may run its jobs: nothing starts until it is extended or the slot is
+ * taken back. Returns the time. */
+static int64_t await_lease(const struct worker *w, const struct slot *s, uint32_t epoch,
+                           int64_t now)
 {
         for (;;) {
                 int64_t lease = atomic_load_explicit(&w->page->lease_ns, memory_order_relaxed);
@@ -342,7 +349,7 @@ static void run_frame(struct worker *w, const uint8_t *bytes, size_t n, const in
         }
 }
 
-/* --- plug-ins ---------------------------------------------------------------------------------------- */
+/* --- plug-ins ------------------------------------------------------------ */
 
 static void add_plugin(struct worker *w, const uint8_t *bytes, size_t n, int *fds, uint32_t n_fds)
 {
@@ -391,9 +398,10 @@ static void retire(struct worker *w)
         _exit(0);
 }
 
-/* --- messages ---------------------------------------------------------------------------------------- */
+/* --- messages ------------------------------------------------------------ */
 
-/* While a checkpoint waits for its answer frames may come first: they are kept for later, in order. */
+/* While a checkpoint waits for its answer frames may come first: they are kept for later, in order.
+ */
 int wait_saved(struct worker *w, uint32_t position)
 {
         for (;;) {
@@ -401,7 +409,8 @@ int wait_saved(struct worker *w, uint32_t position)
                 if (!s) {
                         return -ENOMEM;
                 }
-                ssize_t got = wire_recv(FD_SOCKET, s->bytes, WIRE_MAX, s->fds, WIRE_FDS, &s->n_fds, 0);
+                ssize_t got =
+                    wire_recv(FD_SOCKET, s->bytes, WIRE_MAX, s->fds, WIRE_FDS, &s->n_fds, 0);
                 if (got <= 0) {
                         _exit(0);
                 }
@@ -460,9 +469,9 @@ void worker_main(int32_t parent)
                 _exit(EXIT_NO_SOCKET);
         }
         close(FD_PAGE);
-        if (SANITIZED) {
-                crash_warm_up(); /* the zygote's was lost with its image */
-        }
+        fcntl(FD_SOCKET, F_SETFD,
+              FD_CLOEXEC); /* programs that a handler starts have no use for them */
+        fcntl(FD_CANCEL, F_SETFD, FD_CLOEXEC);
         w.stash_end = &w.stash;
         crash_watch(w.page);
         for (;;) {
@@ -472,8 +481,9 @@ void worker_main(int32_t parent)
                 }
                 if (got < 0) {
                         errno = (int)-got;
-                        give_up(&w, "the socket to skepd does not work any more (a handler closed or "
-                                    "replaced descriptors it did not open)");
+                        give_up(&w,
+                                "the socket to skepd does not work any more (a handler closed or "
+                                "replaced descriptors it did not open)");
                 }
                 obey(&w, bytes, (size_t)got, fds, n_fds);
                 obey_stashed(&w);

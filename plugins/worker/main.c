@@ -2,7 +2,8 @@
  * skep-worker: the program that runs handlers. skepd starts it; it is of no use by hand.
  *
  *   --zygote         waits on descriptor 3 for orders to fork workers and probes
- *   --worker PARENT  a worker (only when built with a sanitizer, whose runtime does not survive a raw clone:
+ *   --worker PARENT  a worker (only when built with a sanitizer, whose runtime does not survive a
+ * raw clone:
  *   --probe PARENT    the forked child then starts this program afresh)
  */
 #include "plugins/worker/worker.h"
@@ -11,8 +12,8 @@
 #include <stdlib.h>
 
 #if SANITIZED
-/* The environment is empty, so what ASAN_OPTIONS would say stands here: our own crash handler reports signals, and
- * whatever a sanitizer finds ends the process so that a test notices. */
+/* The environment is empty, so what ASAN_OPTIONS would say stands here: our own crash handler
+ * reports signals, and whatever a sanitizer finds ends the process so that a test notices. */
 const char *__asan_default_options(void);
 const char *__tsan_default_options(void);
 const char *__ubsan_default_options(void);

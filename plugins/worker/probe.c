@@ -1,7 +1,8 @@
 /*
- * The probe: loads a plug-in that nobody has loaded before, tells skepd what it offers, ends. Whatever goes wrong in
- * here is the plug-in's fault and kills nobody else. A constructor that starts a process is killed by the kernel on the
- * spot (seccomp), so that nothing can outlive the probe; skepd kills the process group afterwards all the same.
+ * The probe: loads a plug-in that nobody has loaded before, tells skepd what it offers, ends.
+ * Whatever goes wrong in here is the plug-in's fault and kills nobody else. A constructor that
+ * starts a process is killed by the kernel on the spot (seccomp), so that nothing can outlive the
+ * probe; skepd kills the process group afterwards all the same.
  */
 #include "plugins/worker/worker.h"
 
@@ -30,7 +31,8 @@
 #define ON_CALL(nr, action)                                                                        \
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (nr), 0, 1), BPF_STMT(BPF_RET | BPF_K, (action))
 
-/* Threads yes, processes no. clone3 hides its flags from the filter: ENOSYS makes the C library use clone. */
+/* Threads yes, processes no. clone3 hides its flags from the filter: ENOSYS makes the C library use
+ * clone. */
 static void forbid_processes(void)
 {
 #ifdef THIS_ARCH
@@ -94,7 +96,8 @@ static void put_text(struct wire_out *o, const char *z)
 static const char *put_options(struct wire_out *o, const struct skep_handler *h)
 {
         uint32_t n = h->options ? h->n_options : 0;
-        if (n > OPTIONS_MAX || (n && h->option_size < 2 * sizeof(char *)) || h->option_size > 1024) {
+        if (n > OPTIONS_MAX || (n && h->option_size < 2 * sizeof(char *)) ||
+            h->option_size > 1024) {
                 return "a handler's options have impossible sizes (use SKEP_OPTIONS)";
         }
         wire_put_u32(o, n);
@@ -162,7 +165,8 @@ void probe_main(int32_t parent)
         }
         const char *bad = describe(p, &o);
         if (!bad && children_left()) {
-                bad = "its constructor starts processes, which a plug-in must not do while it loads";
+                bad =
+                    "its constructor starts processes, which a plug-in must not do while it loads";
         }
         if (bad) {
                 say_no(bad);

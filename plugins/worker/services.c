@@ -1,6 +1,6 @@
 /*
- * The services of a worker, as handlers see them through struct skep_services. What a job says is kept here until it
- * ends; only the log, checkpoints and progress leave at once.
+ * The services of a worker, as handlers see them through struct skep_services. What a job says is
+ * kept here until it ends; only the log, checkpoints and progress leave at once.
  */
 #include "plugins/worker/worker.h"
 
@@ -12,7 +12,9 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "core/id.h"
 #include "core/job.h"
+#include "core/pattern.h"
 
 static const struct live *live_of(const struct skep_job *job)
 {
@@ -150,7 +152,7 @@ static int say_verdict(struct skep_job *job, int verdict, int64_t delay_ms, cons
         va_end(ap);
         l->said = true;
         l->verdict = verdict;
-        l->delay_ms = delay_ms > 0 ? delay_ms : 0;
+        l->delay_ms = delay_ms <= 0 ? 0 : delay_ms < DELAY_MAX_MS ? delay_ms : DELAY_MAX_MS;
         l->text = n > 0 ? arena_str(&l->arena, str_of(text)) : (struct str){0};
         if (!l->text.p) {
                 l->text.n = 0;
@@ -158,13 +160,22 @@ static int say_verdict(struct skep_job *job, int verdict, int64_t delay_ms, cons
         return verdict;
 }
 
-/* --- children --------------------------------------------------------------------------------------- */
+/* --- children ------------------------------------------------------------ */
 
+static bool text_fits(const char *z, size_t max)
+{
+        return !z || strnlen(z, max + 1) <= max;
+}
+
+/* Everything that skepd would take for a forgery is the handler's -EINVAL here. */
 static bool child_sane(const struct skep_child *c)
 {
-        return c && c->size >= offsetof(struct skep_child, priority) + 1 && c->type && *c->type &&
+        return c && c->size >= offsetof(struct skep_child, priority) + 1 && c->type &&
+               type_valid(str_of(c->type)) && (!c->key || *c->key) &&
+               text_fits(c->key, KEY_TEXT_MAX) && text_fits(c->queue, CHILD_TEXT_MAX) &&
+               text_fits(c->content_type, CHILD_TEXT_MAX) && text_fits(c->tags, CHILD_TAGS_MAX) &&
                (!c->has_priority || c->priority <= PRIORITY_MAX) && c->delay_ms >= 0 &&
-               (c->payload || c->payload_size == 0);
+               c->delay_ms <= DELAY_MAX_MS && (c->payload || c->payload_size == 0);
 }
 
 static uint32_t header_bytes(const struct skep_child *c)
@@ -227,8 +238,7 @@ static int enqueue_child(struct skep_job *job, const struct skep_child *c)
         if (c->payload_size > CHILD_PAYLOAD_MAX) {
                 return -E2BIG;
         }
-        if (l->n_children >= CHILDREN_MAX ||
-            l->children_bytes + c->payload_size > CHILDREN_BYTES) {
+        if (l->n_children >= CHILDREN_MAX || l->children_bytes + c->payload_size > CHILDREN_BYTES) {
                 return -ENOSPC;
         }
         bool by_fd = c->payload_size > CHILD_INLINE;

@@ -1,7 +1,8 @@
 /*
- * The worker program from inside: it is its own zygote, forks workers and probes from a clean image, loads plug-ins and
- * runs jobs. It knows neither ledger nor broker; all it has is a socket to skepd, its page and sealed copies of plug-ins.
- * Handler code may destroy any of this memory: nothing here protects skepd, skepd protects itself.
+ * The worker program from inside: it is its own zygote, forks workers and probes from a clean
+ * image, loads plug-ins and runs jobs. It knows neither ledger nor broker; all it has is a socket
+ * to skepd, its page and sealed copies of plug-ins. Handler code may destroy any of this memory:
+ * nothing here protects skepd, skepd protects itself.
  */
 #ifndef SKEP_PLUGINS_WORKER_H
 #define SKEP_PLUGINS_WORKER_H
@@ -20,13 +21,14 @@
 
 #define EXIT_NO_SOCKET 70 /* the socket to skepd does not work any more */
 
-/* --- load.c: plug-ins as they lie in memory ------------------------------------------------------- */
+/* --- load.c: plug-ins as they lie in memory ------------------------------------------------ */
 
-/* dlopen()s the sealed copy, finds the one symbol, checks ABI and sizes. Crashes if the plug-in does. < 0: -errno with
- * the note in plain words. Never closed again. */
+/* dlopen()s the sealed copy, finds the one symbol, checks ABI and sizes. Crashes if the plug-in
+ * does. < 0: -errno with the note in plain words. Never closed again. */
 int plugin_load(int fd, const struct skep_plugin **ret_plugin, char *note, size_t note_size);
 
-/* The i-th handler, stepped by the plug-in's own size, zero where it has no such member; same for options. */
+/* The i-th handler, stepped by the plug-in's own size, zero where it has no such member; same for
+ * options. */
 struct skep_handler plugin_handler(const struct skep_plugin *p, uint32_t i);
 struct skep_option handler_option_at(const struct skep_handler *h, uint32_t i);
 
@@ -34,21 +36,22 @@ struct skep_option handler_option_at(const struct skep_handler *h, uint32_t i);
 void plugin_note_base(const void *symbol, const char *name);
 const char *plugin_name_at(const void *base); /* NULL: not one of ours. Async-signal-safe */
 
-/* --- crash.c -------------------------------------------------------------------------------------- */
+/* --- crash.c ------------------------------------------------------------ */
 
 /* Loads what a backtrace needs, once, in the zygote. */
 void crash_warm_up(void);
 
-/* From now on a fatal signal leaves its name and a backtrace in the page, or as WIRE_CRASH on the socket when page is
- * NULL, before it kills. */
+/* From now on a fatal signal leaves its name and a backtrace in the page, or as WIRE_CRASH on the
+ * socket when page is NULL, before it kills. */
 void crash_watch(struct page *page);
 
-/* --- child.c: what every forked child does first ---------------------------------------------------- */
+/* --- child.c: what every forked child does first ------------------------------------------- */
 
-/* Own session, death with skepd, default signals, no core dumps. Ends the process when skepd is gone already. */
+/* Own session, death with skepd, default signals, no core dumps. Ends the process when skepd is
+ * gone already. */
 void child_settle(int32_t parent);
 
-/* --- one job ---------------------------------------------------------------------------------------- */
+/* --- one job ------------------------------------------------------------ */
 
 struct set_option {
         const char *type, *name, *value;
@@ -84,8 +87,8 @@ struct worker {
         struct loaded_plugin *plugins;
         uint32_t n_plugins;
         uint32_t cancels_seen;
-        int64_t noticed_ns;          /* when skepd was told last */
-        int64_t wall_minus_mono_ns;  /* read once per frame */
+        int64_t noticed_ns;                 /* when skepd was told last */
+        int64_t wall_minus_mono_ns;         /* read once per frame */
         struct stashed *stash, **stash_end; /* messages that came while a checkpoint waited */
 };
 

@@ -1,11 +1,13 @@
 /*
- * The zygote: a small, single-threaded, clean image from which workers and probes are forked. clone3 with CLONE_PARENT
- * makes them skepd's own children, so that skepd reaps them and their death signal follows skepd's thread. It parses
- * nothing but fixed structs from skepd and ends when skepd's end of the socket closes.
+ * The zygote: a small, single-threaded, clean image from which workers and probes are forked.
+ * clone3 with CLONE_PARENT makes them skepd's own children, so that skepd reaps them and their
+ * death signal follows skepd's thread. It parses nothing but fixed structs from skepd and ends when
+ * skepd's end of the socket closes.
  *
- * clone3 goes past the C library, whose cached thread id would stay the zygote's: CLONE_CHILD_SETTID writes the new one
- * into the very place, which PR_GET_TID_ADDRESS names. Discarded: fork() twice with skepd as subreaper (skepd would
- * adopt strangers' orphans too, and the death signal would follow the wrong process).
+ * clone3 goes past the C library, whose cached thread id would stay the zygote's:
+ * CLONE_CHILD_SETTID writes the new one into the very place, which PR_GET_TID_ADDRESS names.
+ * Discarded: fork() twice with skepd as subreaper (skepd would adopt strangers' orphans too, and
+ * the death signal would follow the wrong process).
  */
 #include "plugins/worker/worker.h"
 
@@ -74,7 +76,8 @@ static _Noreturn void become(const struct wire_spawn *order, const int *fds, uin
 
 static void obey(const struct wire_spawn *order, const int *fds, uint32_t n)
 {
-        struct wire_spawned answer = {.kind = WIRE_SPAWNED, .mode = order->mode, .number = order->number};
+        struct wire_spawned answer = {
+            .kind = WIRE_SPAWNED, .mode = order->mode, .number = order->number};
         pid_t pid = fork_for_parent();
         if (pid == 0) {
                 become(order, fds, n);

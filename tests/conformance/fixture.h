@@ -52,7 +52,7 @@ struct ledger_fixture {
         int64_t (*count_commits)(void *store);
 };
 
-extern const struct ledger_fixture fixture_sqlite, fixture_sqlite_memory;
+extern const struct ledger_fixture fixture_sqlite, fixture_sqlite_memory, fixture_sim;
 
 /* The one that this run is for. */
 extern const struct ledger_fixture *fixture;

@@ -169,7 +169,7 @@ static bool raw_state(void *store, const struct job_id *id, enum job_state from,
         }
         j->row.generation += raise_generation;
         j->row.claim = j->row.claim ? j->row.claim : 1;
-        store_set_state(s, j, &(struct store_move){.to = to, .due_us = 1});
+        store_set_state(s, j, &(struct store_move){.to = to, .band = BAND_BROKER, .due_us = 1});
         j->row.holder = j->row.holder ? j->row.holder : 1;
         return true;
 }

@@ -12,6 +12,9 @@ const struct ledger_fixture *fixture;
 static const struct ledger_fixture *const fixtures[] = {
     &fixture_sqlite,
     &fixture_sqlite_memory,
+#ifdef CONFORMANCE_SIM
+    &fixture_sim,
+#endif
 };
 
 static const struct {

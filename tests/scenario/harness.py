@@ -50,7 +50,7 @@ def wait_for(what, probe, patience=None):
         if value:
             return value
         if time.monotonic() > end:
-            raise Failure(f"waited in vain for: {what}")
+            raise Failure(f"waited in vain for: {what}; last seen: {value}")
         time.sleep(pause)
         pause = min(pause * 1.5, 0.1)
 

@@ -93,13 +93,13 @@ def audit(node, acknowledged):
         check(max(claims) <= claim, f"job {number} ran under claim {max(claims)}, the ledger knows {claim}")
         check(claims == sorted(claims), f"job {number}: claims went back: {claims}")
         recorded = {row[0] for row in ledger.execute(
-            "select claim from attempts where job = (select seq from jobs where id = ?)", (bytes.fromhex(key),))}
+            "select claim from attempts where seq = (select seq from jobs where id = ?)", (bytes.fromhex(key),))}
         for earlier in claims[:-1]:
             check(earlier in recorded, f"job {number}: its run under claim {earlier} is not among the recorded tries")
         repeated += len(claims) > 1
     for id_ in runs:
         check(id_.replace("-", "") in rows, f"a run of {id_}, which nobody submitted")
-    left = ledger.execute("select count(*) from commits where ids is not null").fetchone()[0]
+    left = ledger.execute("select count(*) from commits where runs is not null").fetchone()[0]
     check(left == 0, f"{left} claims are still recorded as open")
     print(f"  {len(acknowledged)} jobs, {repeated} ran more than once, each under claims of its own")
 

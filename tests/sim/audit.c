@@ -101,6 +101,20 @@ void audit_result(struct audit *a, const struct job_id *id, uint32_t run, uint64
         j->runs[run].result = result;
 }
 
+void audit_asked(struct audit *a, const struct job_id *id, uint32_t run, int64_t at_ns)
+{
+        struct audit_job *j = job_of(a, id);
+        assert(run < j->n_runs);
+        if (!j->runs[run].asked_ns) {
+                j->runs[run].asked_ns = at_ns;
+        }
+}
+
+void audit_cancel(struct audit *a, const struct job_id *id, int64_t at_ns)
+{
+        job_of(a, id)->cancel_ns = at_ns;
+}
+
 void audit_changed(struct audit *a, const struct audit_change *c)
 {
         struct audit_job *j = job_of(a, &c->id);

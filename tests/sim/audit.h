@@ -57,7 +57,8 @@ struct audit_run {
         uint16_t attempt;
         int64_t start_ns, start_wall_us, end_ns;
         enum audit_end end;
-        uint64_t result; /* hash of what it returned */
+        uint64_t result;  /* hash of what it returned */
+        int64_t asked_ns; /* when it was first asked to stop; 0: never */
 };
 
 /* One change of a row in the ledger; to == PENDING from PENDING is not told. */
@@ -108,6 +109,7 @@ struct audit_job {
         struct audit_intent intent;
         struct audit_row row;
         uint32_t rows;
+        int64_t cancel_ns; /* when an operator was last told that the running job is being asked */
         struct audit_run *runs;
         uint32_t n_runs, runs_capacity;
         struct audit_change *changes;
@@ -142,6 +144,9 @@ uint32_t audit_started(struct audit *a, const struct audit_run *r);
 void audit_ended(struct audit *a, const struct job_id *id, uint32_t run, enum audit_end end,
                  int64_t at_ns);
 void audit_result(struct audit *a, const struct job_id *id, uint32_t run, uint64_t result);
+void audit_asked(struct audit *a, const struct job_id *id, uint32_t run, int64_t at_ns);
+/* An operator's cancel was answered "asked" (202). */
+void audit_cancel(struct audit *a, const struct job_id *id, int64_t at_ns);
 void audit_changed(struct audit *a, const struct audit_change *c);
 void audit_cut_off(struct audit *a, const struct audit_cut *c);
 void audit_row(struct audit *a, const struct audit_row *r);
@@ -152,8 +157,7 @@ bool audit_was_cut(const struct audit *a, uint64_t holder, int64_t from_ns, int6
 /* The first violation, as "I3 job 0198...: text" in ret_text; false: everything held. */
 bool audit_judge(const struct audit *a, char *ret_text, size_t size);
 
-/* --- audit_*.c among themselves ----------------------------------------------------------------
- */
+/* --- audit_*.c among themselves ----------------------------------------------------------- */
 
 struct audit_verdict {
         char *text;

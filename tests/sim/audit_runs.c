@@ -6,6 +6,8 @@
  */
 #include "tests/sim/audit.h"
 
+#define ASK_WITHIN_NS (1300 * NS_PER_MS)
+
 struct span {
         const struct audit_change *begin, *end; /* of the claim, in the ledger */
 };
@@ -78,6 +80,19 @@ static bool was_hurried(const struct audit_job *j)
         return false;
 }
 
+/* A run that goes on after a cancel was accepted is asked within a second (and the latency of a
+ * beat). */
+static void check_asked(const struct audit *a, const struct audit_job *j, const struct audit_run *r,
+                        struct audit_verdict *v)
+{
+        int64_t at = j->cancel_ns, until = at + ASK_WITHIN_NS;
+        bool ran = at && r->start_ns < at && (r->end == AUDIT_RUNNING || r->end_ns > until);
+        bool asked = r->asked_ns && r->asked_ns <= until;
+        if (ran && !asked && !audit_was_cut(a, r->holder, at, until)) {
+                audit_blame(v, "I14", &r->id, "claim %u ran on unasked after a cancel", r->claim);
+        }
+}
+
 void audit_runs(const struct audit *a, const struct audit_job *j, struct audit_verdict *v)
 {
         for (uint32_t i = 0; i < j->n_runs; i++) {
@@ -95,5 +110,6 @@ void audit_runs(const struct audit *a, const struct audit_job *j, struct audit_v
                 }
                 check_claimed(j, r, v);
                 check_alone(a, j, i, v);
+                check_asked(a, j, r, v);
         }
 }

@@ -7,8 +7,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-/* --- operators
- * ---------------------------------------------------------------------------------------- */
+/* --- operators ---------------------------------------------------------------------------- */
 
 static void read_something(struct world *w, struct sim_node *n)
 {
@@ -40,12 +39,22 @@ static void operate(struct world *w)
         }
 }
 
+/* Does a beat get through within a second in this world? */
+static bool is_prompt(const struct swarm *s)
+{
+        return !s->windows && !s->faults.slow && !s->faults.refuse;
+}
+
 void operate_answered(struct world *w, const struct ledger_batch *b)
 {
         if (b->op == LEDGER_CANCEL) {
                 const struct ledger_cancel *c = LEDGER_AS(cancel, CANCEL, (struct ledger_batch *)b);
                 TRACE(w, "operator cancel %d %d", b->outcome, c->result);
                 w->seen.cancels++;
+                if (b->outcome == LEDGER_COMMITTED && c->result == CANCEL_ASKED &&
+                    is_prompt(&w->swarm)) {
+                        audit_cancel(&w->audit, &c->id, w->now_ns);
+                }
         } else {
                 const struct ledger_requeue *q =
                     LEDGER_AS(requeue, REQUEUE, (struct ledger_batch *)b);
@@ -54,8 +63,7 @@ void operate_answered(struct world *w, const struct ledger_batch *b)
         }
 }
 
-/* --- the nemesis
- * --------------------------------------------------------------------------------------- */
+/* --- the nemesis -------------------------------------------------------------------------- */
 
 static void restart_later(struct world *w, struct sim_node *n, int64_t delay_ns)
 {
@@ -99,7 +107,7 @@ static void strike(struct world *w)
 {
         const struct swarm *s = &w->swarm;
         struct sim_node *n = node_any(w);
-        int64_t what = rng_between(&w->rng_env, 0, 5);
+        int64_t what = rng_between(&w->rng_env, 0, 6);
         if (what == 0 && s->windows && !w->server.faults.down) {
                 open_window(w);
         }
@@ -117,6 +125,8 @@ static void strike(struct world *w)
                 jump_clock(w, n);
         } else if (what == 5 && s->rosters) {
                 node_roster(w, n, n->roster->generation + 1);
+        } else if (what == 6 && s->reload) {
+                node_reload(w, n);
         }
 }
 

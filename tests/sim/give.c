@@ -113,6 +113,10 @@ void carry_ask(struct world *w, struct sim_node *n, const struct engine_action *
         TRACE(w, "n%u w%u ask @%u why %d%s", n->index, a->worker, a->position, a->why,
               here ? "" : " (not running)");
         w->seen.asked += here;
+        if (here) {
+                const struct worker_slot *s = &k->ring[k->next % ENGINE_RING];
+                audit_asked(&w->audit, &s->id, s->run, w->now_ns);
+        }
         if (!here || k->ring[k->next % ENGINE_RING].poison ||
             (w->swarm.deaf && rng_chance(&w->rng_work, w->swarm.deaf))) {
                 return;

@@ -44,8 +44,7 @@ int64_t node_next(struct world *w, const struct sim_node *n)
         return at < w->now_ns ? w->now_ns : at;
 }
 
-/* --- actions ------------------------------------------------------------------------------------
- */
+/* --- actions ------------------------------------------------------------------------------ */
 
 static void carry_post(struct world *w, struct sim_node *n, struct ledger_batch *b)
 {
@@ -107,8 +106,7 @@ static void carry_action(struct world *w, struct sim_node *n, struct engine_acti
         }
 }
 
-/* --- the step
- * ------------------------------------------------------------------------------------- */
+/* --- the step ----------------------------------------------------------------------------- */
 
 static void check_still(struct world *w, struct sim_node *n)
 {
@@ -231,8 +229,7 @@ void node_turn(struct world *w, struct sim_node *n)
         }
 }
 
-/* --- lives
- * ------------------------------------------------------------------------------------------ */
+/* --- lives -------------------------------------------------------------------------------- */
 
 void node_roster(struct world *w, struct sim_node *n, uint32_t generation)
 {
@@ -251,6 +248,15 @@ void node_roster(struct world *w, struct sim_node *n, uint32_t generation)
                     w, n,
                     &(struct engine_event){.kind = EV_ROSTER, .roster = roster_ref(n->roster)});
         }
+}
+
+void node_reload(struct world *w, struct sim_node *n)
+{
+        n->other_config = !n->other_config;
+        TRACE(w, "n%u reload %d", n->index, n->other_config);
+        node_step(w, n,
+                  &(struct engine_event){.kind = EV_CONFIG,
+                                         .config = n->other_config ? &w->reloaded : &w->config});
 }
 
 static void tell_former(struct world *w, struct sim_node *n)
@@ -272,7 +278,7 @@ static void tell_former(struct world *w, struct sim_node *n)
 
 void node_start(struct world *w, struct sim_node *n)
 {
-        struct engine_config c = {.config = &w->config,
+        struct engine_config c = {.config = n->other_config ? &w->reloaded : &w->config,
                                   .host = STR("sim"),
                                   .version = STR("0"),
                                   .pid = (int32_t)(100 + n->index)};

@@ -9,7 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ROWS_MAX 8
+#define ROWS_MAX  8
+#define BURST_MAX 120
 
 static struct request *new_request(struct world *w)
 {
@@ -37,14 +38,14 @@ static void draw_request(struct world *w)
                 r->key = again ? (uint32_t)rng_between(g, 0, w->keys - 1) : w->keys++;
                 r->other_payload = again && rng_chance(g, 200);
         } else if (s->array && rng_chance(g, s->array)) {
-                r->rows = (uint32_t)rng_between(g, 2, ROWS_MAX);
+                bool burst = rng_chance(g, 60);
+                r->rows = (uint32_t)rng_between(g, 2, burst ? BURST_MAX : ROWS_MAX);
                 r->atomic = s->atomic && rng_chance(g, s->atomic);
                 r->named = r->repeats = s->requested && rng_chance(g, s->requested);
         }
 }
 
-/* --- building: the same request always gives the same rows, but for their ids
- * ----------------------- */
+/* --- building: the same request always gives the same rows, but for their ids ------------- */
 
 static struct str draw_type(struct world *w, struct rng *g)
 {
@@ -140,8 +141,7 @@ static struct submission *build(struct world *w, const struct request *r)
         return s;
 }
 
-/* --- sending, answers
- * --------------------------------------------------------------------------------- */
+/* --- sending, answers --------------------------------------------------------------------- */
 
 static void send_request(struct world *w, struct request *r)
 {

@@ -15,7 +15,7 @@ struct flight {
         struct ledger_batch *shadow; /* what the server works on when the poster must not see it */
         enum sim_fate fate;
         int64_t apply_ns, answer_ns;
-        bool applied;
+        bool applied, forced;
 };
 
 struct lane {
@@ -53,7 +53,7 @@ static bool is_write(enum ledger_op op)
 static bool is_cut(const struct lane *lane)
 {
         for (const struct flight *f = lane->head; f; f = f->next) {
-                if (f->fate >= FATE_NEVER) {
+                if (f->fate >= FATE_NEVER && !f->forced) {
                         return true;
                 }
         }
@@ -76,7 +76,7 @@ static enum sim_fate draw_fate(struct sim_ledger *s, const struct lane *lane, en
                 return FATE_GOOD;
         }
         return (enum sim_fate)rng_between(rng, FATE_NEVER,
-                                      op == LEDGER_RESOLVE ? FATE_BEFORE : FATE_LATE);
+                                          op == LEDGER_RESOLVE ? FATE_BEFORE : FATE_LATE);
 }
 
 static int64_t draw_latency(struct sim_ledger *s)
@@ -97,6 +97,7 @@ static void post(struct ledger *l, struct ledger_batch *b)
         assert(f);
         int64_t latency = draw_latency(s);
         f->b = b;
+        f->forced = s->server->force != FATE_GOOD;
         f->fate = draw_fate(s, lane, b->op);
         f->apply_ns = s->now_ns + latency / 2;
         f->apply_ns = f->apply_ns < lane->apply_ns ? lane->apply_ns : f->apply_ns;
@@ -234,10 +235,12 @@ static void word_answer(struct flight *f)
         if (f->fate == FATE_GOOD) {
                 return;
         }
-        f->b->outcome = f->fate == FATE_REFUSED ? LEDGER_REFUSED : LEDGER_UNKNOWN;
-        snprintf(f->b->note, sizeof f->b->note, "%s",
-                 f->fate == FATE_REFUSED ? "the ledger does not take writes now"
-                                         : "the connection was lost during the commit");
+        if (f->fate == FATE_REFUSED) {
+                store_refuse(f->b, "the ledger does not take writes now");
+                return;
+        }
+        f->b->outcome = LEDGER_UNKNOWN;
+        snprintf(f->b->note, sizeof f->b->note, "the connection was lost during the commit");
 }
 
 static struct ledger_batch *dispatch(struct ledger *l, int64_t now_ns)
@@ -304,13 +307,30 @@ void sim_ledger_abandon(struct ledger *l)
         }
 }
 
+/* What a poster left to us is written and freed; what it carried by reference stays its poster's.
+ */
+static void finish_lane(struct sim_ledger *s, struct lane *lane)
+{
+        while (lane->head) {
+                struct flight *f = lane->head;
+                lane->head = f->next;
+                if (!f->applied) {
+                        apply_flight(s, f);
+                }
+                ledger_batch_free(f->b);
+                free(f);
+        }
+}
+
 static struct ledger *close_ledger(struct ledger *l)
 {
         if (!l) {
                 return NULL;
         }
         struct sim_ledger *s = sim_of(l);
-        sim_ledger_abandon(l);
+        for (int i = 0; i < LEDGER_LANES; i++) {
+                finish_lane(s, &s->lanes[i]);
+        }
         while (s->late) {
                 apply_late(s);
         }

@@ -11,6 +11,8 @@
 
 #include "tests/sim/plant.h"
 
+#define NUMBERS_KEPT 64
+
 uint32_t store_index_from(const struct store_index *x, int64_t at)
 {
         uint32_t lo = 0, hi = x->n;
@@ -262,15 +264,47 @@ static void apply_op(struct store *s, struct ledger_batch *b)
         }
 }
 
+static void refuse_submissions(struct ledger_batch *b)
+{
+        struct submission *sub = b->op == LEDGER_SUBMIT ? LEDGER_AS(submit, SUBMIT, b)->list : NULL;
+        for (; sub; sub = sub->next) {
+                sub->refused = true;
+                snprintf(sub->note, sizeof sub->note, "%s", b->note);
+        }
+}
+
+void store_refuse(struct ledger_batch *b, const char *note)
+{
+        b->outcome = LEDGER_REFUSED;
+        snprintf(b->note, sizeof b->note, "%s", note);
+        refuse_submissions(b);
+}
+
+/* Old numbers that nobody will ask for go; what keeps a late transaction out stays. */
+static void trim_numbers(struct store *s, const struct commit_no *no)
+{
+        struct commit_no old = *no;
+        old.n = no->n > NUMBERS_KEPT ? no->n - NUMBERS_KEPT : 0;
+        struct store_commit *c = old.n ? store_commit_find(s, &old) : NULL;
+        if (c && !c->jobs && !c->voided) {
+                store_commit_delete(s, c);
+        }
+}
+
+/* A node that leaves takes its last number with it. */
+static bool has_left(struct ledger_batch *b)
+{
+        const struct ledger_bury *bury = b->op == LEDGER_BURY ? LEDGER_AS(bury, BURY, b) : NULL;
+        return bury && bury->forget && bury->done && bury->victim == b->no.holder;
+}
+
 void store_apply(struct store *s, struct ledger_batch *b)
 {
         bool numbered = ledger_op_numbered(b->op) && b->no.n != 0;
         b->outcome = LEDGER_COMMITTED;
         b->note[0] = 0;
         if (numbered && store_has_commit(s, &b->no)) {
-                b->outcome = LEDGER_REFUSED;
-                snprintf(b->note, sizeof b->note, "transaction number %llu is taken",
-                         (unsigned long long)b->no.n);
+                store_refuse(b, "this transaction number is taken");
                 return;
         }
         s->op = b->op;
@@ -278,8 +312,11 @@ void store_apply(struct store *s, struct ledger_batch *b)
         if (b->outcome != LEDGER_COMMITTED) {
                 return;
         }
-        if (numbered && !store_has_commit(s, &b->no)) {
+        if (numbered && !has_left(b) && !store_has_commit(s, &b->no)) {
                 store_commit_add(s, &b->no);
+        }
+        if (numbered) {
+                trim_numbers(s, &b->no);
         }
         s->writes += ledger_op_numbered(b->op) && b->op != LEDGER_BEAT;
 }

@@ -106,11 +106,12 @@ void store_deinit(struct store *s);
 
 /* Executes one batch as one transaction: sets outcome, note and answers. Never UNKNOWN. */
 void store_apply(struct store *s, struct ledger_batch *b);
+void store_refuse(struct ledger_batch *b, const char *note); /* with its submissions */
 
 struct store_job *store_find(const struct store *s, const struct job_id *id);
 bool store_has_commit(const struct store *s, const struct commit_no *no);
 
-/* --- shared by the store's own files --------------------------------------------------------- */
+/* --- shared by the store's own files ------------------------------------------------------ */
 
 void store_index_add(struct store_index *x, int64_t at, struct store_job *j);
 void store_index_remove(struct store_index *x, int64_t at, const struct store_job *j);

@@ -10,7 +10,7 @@
 
 static bool fence_holds(const struct store_job *j, const struct finish_row *r)
 {
-        if (!j) {
+        if (!j || (r->ref && r->ref != j->seq)) {
                 return false;
         }
         if (planted(PLANT_RESCUE_UNFENCED) && r->error == ERROR_LOST) {
@@ -65,18 +65,21 @@ static void replace(struct str *at, struct str by)
         *at = store_dup(by);
 }
 
-static void finish_one(struct store *s, struct store_job *j, const struct finish_row *r)
+/* Data that no store would keep: the row ends, its neighbours are not touched. */
+static struct finish_row storable(const struct finish_row *r)
 {
-        struct store_move m = {
-            .to = r->to,
-            .reason = r->reason,
-            .band = BAND_OFFERED,
-            .due_us = s->now_us + r->after_us,
-            .claim_shown = r->claim,
-            .token_shown = r->token,
-            .error = r->error,
-            .attempt = r->attempt,
-        };
+        struct finish_row s = *r;
+        if (r->result.n > RESULT_MAX) {
+                s.to = STATE_DEAD;
+                s.reason = REASON_UNSTORABLE;
+                s.error = ERROR_UNSTORABLE;
+                s.result = (struct str){0};
+        }
+        return s;
+}
+
+static void store_verdict(struct store *s, struct store_job *j, const struct finish_row *r)
+{
         if (r->to != STATE_PENDING) {
                 set_last(j, r);
         } else if (planted(PLANT_LOST_PAYLOAD) && j->row.payload.n) {
@@ -94,9 +97,28 @@ static void finish_one(struct store *s, struct store_job *j, const struct finish
                 replace(&j->row.result, r->result);
                 replace(&j->row.result_type, r->result_type);
         }
+        struct store_move m = {
+            .to = r->to,
+            .reason = r->reason,
+            .band = BAND_OFFERED,
+            .due_us = s->now_us + r->after_us,
+            .claim_shown = r->claim,
+            .token_shown = r->token,
+            .error = r->error,
+            .attempt = r->attempt,
+        };
         store_set_state(s, j, &m);
-        if (r->to == STATE_COMPLETED && r->children) {
-                store_submit(s, r->children);
+        if (state_terminal(r->to) && r->ended_us) {
+                j->row.finished_us = r->ended_us;
+        }
+}
+
+static void finish_one(struct store *s, struct store_job *j, const struct finish_row *row)
+{
+        struct finish_row r = storable(row);
+        store_verdict(s, j, &r);
+        if (r.to == STATE_COMPLETED && r.children) {
+                store_submit(s, r.children);
         }
 }
 

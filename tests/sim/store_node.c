@@ -2,6 +2,7 @@
  * Nodes: their rows, their beats, their burial; and the fate of numbered transactions.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "tests/sim/plant.h"
@@ -23,6 +24,8 @@ bool store_fenced(const struct store *s, uint64_t holder)
 void store_apply_register(struct store *s, struct ledger_register *b)
 {
         if (store_node_of(s, b->base.no.holder)) {
+                b->base.outcome = LEDGER_REFUSED;
+                snprintf(b->base.note, sizeof b->base.note, "this holder is registered already");
                 return;
         }
         struct store_node *n = calloc(1, sizeof *n);
@@ -63,7 +66,8 @@ static void list_cancels(struct store *s, struct ledger_beat *b)
                 for (uint32_t i = 0; c->no.holder == b->base.no.holder && i < c->n; i++) {
                         struct store_job *j = c->jobs[i];
                         bool asked = j->row.state == STATE_RUNNING && j->row.cancel_asked &&
-                                     j->row.holder == b->base.no.holder && !j->cancel_told;
+                                     j->row.holder == b->base.no.holder && !j->cancel_told &&
+                                     !planted(PLANT_CANCEL_UNTOLD);
                         if (!asked || b->n_cancels == capacity) {
                                 continue;
                         }
@@ -129,14 +133,12 @@ void store_apply_bury(struct store *s, struct ledger_bury *b)
         }
 }
 
-/* A resolved number is remembered as void, so that a RESOLVE whose own answer was lost may be asked
- * again. */
+/* By the letter of the seam: a number that is there has happened. So a RESOLVE whose own answer was
+ * lost meets its own entry when it is asked again. */
 void store_apply_resolve(struct store *s, struct ledger_resolve *b)
 {
-        struct store_commit *c = store_commit_find(s, &b->of);
-        if (!c) {
-                c = store_commit_add(s, &b->of);
-                c->voided = true;
+        b->happened = store_has_commit(s, &b->of);
+        if (!b->happened) {
+                store_commit_add(s, &b->of)->voided = true;
         }
-        b->happened = !c->voided;
 }

@@ -75,7 +75,6 @@ static void insert_unstorable(struct store *s, const struct submit_row *r)
         struct submit_row bare = {
             .id = r->id,
             .queue = r->queue.n ? r->queue : STR("default"),
-            .type = STR("unstorable"),
             .state = STATE_DEAD,
             .reason = REASON_UNSTORABLE,
             .max_attempts = 1,

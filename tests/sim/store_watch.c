@@ -34,6 +34,7 @@ static void on_change(void *watcher, const struct store_change *c)
             .operator_ = c->op == LEDGER_CANCEL || c->op == LEDGER_REQUEUE,
         };
         audit_changed(&w->audit, &a);
+        w->ended_ns = state_terminal(r->state) ? w->now_ns : w->ended_ns;
         w->seen.claims += r->state == STATE_RUNNING;
         w->seen.rescues += c->error == ERROR_LOST;
         TRACE(w, "  job %lld %s -> %s%s%s claim %u attempt %u strikes %u%s%s",

@@ -56,13 +56,15 @@ void swarm_draw(struct world *w, int64_t chaos_ns)
         struct rng *r = &w->rng;
         struct swarm *s = &w->swarm;
         s->nodes = (uint32_t)rng_between(r, 1, SIM_NODES);
-        s->workers = (uint32_t)rng_between(r, 1, 4);
+        s->workers = (uint32_t)rng_between(r, 1, 6);
         s->queues = (uint32_t)rng_between(r, 1, SIM_QUEUES);
-        int64_t drawn = NS_PER_S * rng_between(r, 4, 14);
+        int64_t drawn = NS_PER_S * rng_between(r, 4, 24);
         s->chaos_ns = chaos_ns ? chaos_ns : drawn;
-        s->produce_ns = MS(rng_between(r, 20, 250));
+        s->produce_ns = MS(rng_between(r, 4, 150));
+        s->overload = rng_chance(r, 50);
         s->faults = draw_faults(r);
         draw_work(r, s);
+        s->produce_ns *= s->overload ? 1 : 1 + 4 * s->speed;
         draw_producers(r, s);
         s->windows = maybe(r, 1, 1);
         s->kill = maybe(r, 1, 1);
@@ -75,6 +77,7 @@ void swarm_draw(struct world *w, int64_t chaos_ns)
         s->requeue = maybe(r, 1, 1);
         s->clocks = maybe(r, 1, 1);
         s->reads = maybe(r, 1, 1);
+        s->reload = maybe(r, 1, 1);
 }
 
 void swarm_print(const struct swarm *s)
@@ -96,8 +99,9 @@ void swarm_print(const struct swarm *s)
                "late_type %u never_type %u\n",
                s->keyed, s->array, s->atomic, s->scheduled, s->requested, s->deadline, s->late_type,
                s->never_type);
-        printf("  nemesis: kill %d (pages %d former %d) drain %d pause %d rosters %d clocks %d; "
+        printf("  nemesis: kill %d (pages %d former %d) drain %d pause %d rosters %d clocks %d "
+               "reload %d; "
                "operators: cancel %d requeue %d reads %d\n",
-               s->kill, s->pages, s->former, s->drain, s->pause, s->rosters, s->clocks, s->cancel,
-               s->requeue, s->reads);
+               s->kill, s->pages, s->former, s->drain, s->pause, s->rosters, s->clocks, s->reload,
+               s->cancel, s->requeue, s->reads);
 }

@@ -43,8 +43,7 @@ void worker_spawn(struct world *w, struct sim_node *n, uint32_t at)
         worker_at(w, n, at, draw_us(w, 500, 20000), WE_UP);
 }
 
-/* --- a run
- * ------------------------------------------------------------------------------------------ */
+/* --- a run -------------------------------------------------------------------------------- */
 
 static int64_t draw_service(struct world *w)
 {
@@ -195,8 +194,7 @@ void worker_die(struct world *w, struct sim_node *n, uint32_t at, enum error_cla
         worker_at(w, n, at, draw_us(w, 50, 5000), WE_REAP);
 }
 
-/* --- what the node hears
- * ------------------------------------------------------------------------------ */
+/* --- what the node hears ------------------------------------------------------------------ */
 
 static void tell_verdicts(struct world *w, struct sim_node *n, uint32_t at)
 {

@@ -12,6 +12,7 @@
 #define FNV_BASIS  UINT64_C(0xcbf29ce484222325)
 #define FNV_PRIME  UINT64_C(0x100000001b3)
 #define SETTLE_NS  (60 * NS_PER_S)
+#define STALL_NS   (90 * NS_PER_S)
 #define IDLE_NS    (4 * NS_PER_S)
 #define IDLE_STEPS 400 /* a node without work, in IDLE_NS */
 
@@ -63,7 +64,7 @@ int64_t world_wall_us(const struct world *w)
         return w->now_ns / 1000 + w->server.wall_offset_us;
 }
 
-/* --- the heap --------------------------------------------------------------------------------- */
+/* --- the heap ----------------------------------------------------------------------------- */
 
 static bool is_before(const struct world_event *a, const struct world_event *b)
 {
@@ -117,8 +118,7 @@ static struct world_event pop_event(struct world *w)
         }
 }
 
-/* --- what is next -------------------------------------------------------------------------------
- */
+/* --- what is next ------------------------------------------------------------------------- */
 
 static struct ledger *next_commit(struct world *w, int64_t *at_ns)
 {
@@ -226,6 +226,9 @@ bool world_run(struct world *w)
                 while (advance(w, look)) {}
                 look += MS(200);
                 settled = world_settled(w);
+                if (w->ended_ns + STALL_NS > until) { /* a backlog is not a stall */
+                        until = w->ended_ns + STALL_NS;
+                }
         }
         if (settled && !w->violation[0]) {
                 check_idle(w);
@@ -236,8 +239,7 @@ bool world_run(struct world *w)
         return !w->violation[0];
 }
 
-/* --- life ---------------------------------------------------------------------------------------
- */
+/* --- life --------------------------------------------------------------------------------- */
 
 static void configure(struct world *w)
 {
@@ -261,6 +263,15 @@ static void configure(struct world *w)
         c->lease_ms = 2000;
         c->cancel_grace_ms = 500;
         c->shutdown_grace_ms = 3000;
+        struct config *o = &w->reloaded;
+        *o = *c;
+        o->arena = (struct arena){0};
+        o->workers = (uint32_t)rng_between(&w->rng, 1, 6);
+        o->queues = arena_alloc(&c->arena, c->n_queues * sizeof *o->queues);
+        assert(o->queues);
+        memcpy(o->queues, c->queues, c->n_queues * sizeof *o->queues);
+        o->queues[0].concurrency = o->workers > 2 ? 2 : 0;
+        o->queues[0].retry.max_attempts = 5;
 }
 
 struct world *world_new(uint64_t seed, int64_t chaos_ns, bool tracing)

@@ -16,7 +16,7 @@
 
 #define SIM_NODES       3
 #define SIM_QUEUES      3
-#define SIM_WORKERS     16 /* slots of one node; the engine uses few */
+#define SIM_WORKERS     40 /* slots of one node; the engine uses few */
 #define SIM_WALL_US     INT64_C(1800000000000000)
 #define MS(n)           ((int64_t)(n)*NS_PER_MS)
 #define SIM_STEPS_STILL 2000 /* steps of one node without time passing: it spins */
@@ -31,6 +31,7 @@ struct swarm {
         uint32_t crash, between, hang, fail, deaf, spawn_fail, poison, children;
         uint32_t keyed, array, atomic, scheduled, requested, deadline, late_type, never_type;
         bool windows, kill, pages, former, drain, pause, rosters, cancel, requeue, clocks, reads;
+        bool reload, overload;
 };
 
 enum sim_type { TYPE_WORK, TYPE_POISON, TYPE_LATE, TYPE_NEVER };
@@ -66,7 +67,7 @@ enum node_state { NODE_DOWN, NODE_UP, NODE_PAUSED };
 struct sim_node {
         uint32_t index, life;
         enum node_state state;
-        bool draining, stopped;
+        bool draining, stopped, other_config;
         int64_t drain_since_ns, paused_until_ns;
         int64_t mono_offset_ns, wall_offset_us, lease_until_ns /* of the node's clock */;
         struct engine *engine;
@@ -123,10 +124,12 @@ struct world {
         struct swarm swarm;
         struct rng rng, rng_work, rng_env;
         int64_t now_ns;
-        bool chaos; /* faults may still be drawn */
+        int64_t ended_ns; /* when a job last came to its end */
+        bool chaos;       /* faults may still be drawn */
         struct sim_ledger_server server;
         struct sim_node nodes[SIM_NODES];
         struct config config;
+        struct config reloaded; /* the same with other numbers; borrows config's texts */
         struct audit audit;
         struct id_mint mint;
 
@@ -179,6 +182,7 @@ void node_drain(struct world *w, struct sim_node *n);
 void node_step(struct world *w, struct sim_node *n, const struct engine_event *ev);
 void node_turn(struct world *w, struct sim_node *n); /* answers and timers that are due */
 int64_t node_next(struct world *w, const struct sim_node *n);
+void node_reload(struct world *w, struct sim_node *n); /* to the other configuration */
 void node_roster(struct world *w, struct sim_node *n, uint32_t generation);
 struct instant node_instant(const struct world *w, const struct sim_node *n);
 struct sim_node *node_any(struct world *w); /* one that is up, or NULL */

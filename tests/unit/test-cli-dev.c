@@ -67,15 +67,6 @@ static struct ran run_dev(struct bed *b, const char *demo, const char *once)
         return run_skep(&b->nobody, NULL, words);
 }
 
-static void check_says(int line, const char *text, const char *expected)
-{
-        if (!strstr(text, expected)) {
-                printf("\n    line %d: \"%s\" does not say \"%s\" ", line, text, expected);
-        }
-        CU_ASSERT_PTR_NOT_NULL(strstr(text, expected));
-}
-#define CHECK_SAYS(text, expected) check_says(__LINE__, text, expected)
-
 static void test_demo_once(void)
 {
         struct bed b;

@@ -33,9 +33,7 @@ char *fake_header(const struct fake_request *rq, const char *name)
         return NULL;
 }
 
-/* --- the server
- * ------------------------------------------------------------------------------------------------
- */
+/* --- the server ------------------------------------------------------------------------------- */
 
 /* Reads until the header's end; what follows of the body goes to rq->body. false: the peer left. */
 static bool read_head(int fd, struct fake_request *rq)
@@ -202,9 +200,7 @@ void fake_stop(struct fake *f)
         buf_deinit(&f->notes);
 }
 
-/* --- running skep
- * --------------------------------------------------------------------------------------------------
- */
+/* --- running skep ----------------------------------------------------------------------------- */
 
 static void become_skep(const struct fake *f, const char *env, const char *const *words)
 {
@@ -226,7 +222,7 @@ static void become_skep(const struct fake *f, const char *env, const char *const
         _exit(127);
 }
 
-/* What the server's thread wrote before skep ended is seen after this. */
+/* Puts what the test reads and the server's thread writes in order: before skep runs and after. */
 static void meet_server(const struct fake *f)
 {
         pthread_mutex_t *lock = (pthread_mutex_t *)&f->lock;
@@ -264,6 +260,7 @@ struct ran run_skep(const struct fake *f, const char *input, const char *const *
                 assert(write(in, input, n) == (ssize_t)n);
                 lseek(in, 0, SEEK_SET);
         }
+        meet_server(f);
         fflush(NULL);
         pid_t pid = fork();
         if (pid == 0) {
@@ -287,6 +284,7 @@ struct ran run_skep_on_terminal(const struct fake *f, const char *env, const cha
         struct ran r = {0};
         struct winsize size = {.ws_row = 40, .ws_col = 100};
         int master, status = 0;
+        meet_server(f);
         fflush(NULL);
         pid_t pid = forkpty(&master, NULL, NULL, &size);
         if (pid == 0) {
@@ -311,4 +309,41 @@ void ran_deinit(struct ran *r)
         free(r->out);
         free(r->err);
         *r = (struct ran){0};
+}
+
+/* --- judging ---------------------------------------------------------------------------------- */
+
+void fake_count_from(struct fake *f, size_t number)
+{
+        pthread_mutex_lock(&f->lock);
+        f->number = number;
+        pthread_mutex_unlock(&f->lock);
+}
+
+void fake_problem(struct fake_reply *reply, int status, const char *members)
+{
+        reply->status = status;
+        reply->type = "application/problem+json";
+        buf_printf(&reply->body,
+                   "{\"type\":\"urn:skep:problem:x\",\"title\":\"T\",\"status\":%d,%s}", status,
+                   members);
+}
+
+bool check_ran(int line, const struct ran *r, int code, const char *out)
+{
+        bool good = r->code == code && (!out || strcmp(r->out, out) == 0);
+        if (!good) {
+                printf("\n    line %d: exit %d, out \"%s\", err \"%s\" ", line, r->code, r->out,
+                       r->err);
+        }
+        return good;
+}
+
+bool check_says(int line, const char *text, const char *expected)
+{
+        bool good = strstr(text, expected) != NULL;
+        if (!good) {
+                printf("\n    line %d: \"%s\" does not say \"%s\" ", line, text, expected);
+        }
+        return good;
 }

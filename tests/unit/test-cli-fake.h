@@ -35,7 +35,8 @@ struct fake {
         char dir[64], socket[108], url[124];
         int listener, connection; /* connection: the one being served, -1: none */
         pthread_t thread;
-        pthread_mutex_t lock; /* held while a request is answered; taken once when skep has ended */
+        pthread_mutex_t
+            lock; /* held while a request is answered; taken before and after skep runs */
         void (*answer)(struct fake *f, const struct fake_request *rq, struct fake_reply *reply);
         /* how many there were, and the first of them; read after fake_stop() or between runs of
          * skep */
@@ -52,6 +53,12 @@ void fake_start_at(struct fake *f, const char *path,
                    void (*answer)(struct fake *, const struct fake_request *, struct fake_reply *));
 void fake_stop(struct fake *f); /* also forgets what was kept */
 
+/* Sets f->number before skep runs. */
+void fake_count_from(struct fake *f, size_t number);
+
+/* An answer that is a problem document; `members` are JSON: "\"detail\":\"...\"". */
+void fake_problem(struct fake_reply *reply, int status, const char *members);
+
 /* Value of a header of a request; the caller frees it; NULL: not there. */
 char *fake_header(const struct fake_request *rq, const char *name);
 
@@ -60,6 +67,17 @@ struct ran {
         char *out, *err;
         long max_rss_kib;
 };
+
+#define ID "0190f1c2-0000-7000-8000-000000000001"
+
+#define SKEP(f, input, ...) run_skep(f, input, (const char *const[]){__VA_ARGS__, NULL})
+#define CHECK_RAN(r, expected_code, expected_out)                                                  \
+        CU_ASSERT_TRUE(check_ran(__LINE__, r, expected_code, expected_out))
+#define CHECK_SAYS(text, expected) CU_ASSERT_TRUE(check_says(__LINE__, text, expected))
+
+/* Say on stdout what differs; `out` may be NULL: anything. */
+bool check_ran(int line, const struct ran *r, int code, const char *out);
+bool check_says(int line, const char *text, const char *expected);
 
 /* Runs the executable that SKEP_PROGRAM names. words end with NULL and begin after "skep"; `input`
  * may be NULL. */

@@ -24,8 +24,7 @@ static void check_text(int line, const char *actual, const char *expected)
         CU_ASSERT_STRING_EQUAL(actual, expected);
 }
 
-/* --- catching what is printed
- * ----------------------------------------------------------------------------- */
+/* --- catching what is printed ----------------------------------------------------------------- */
 
 struct capture {
         int fd, saved, file;
@@ -68,8 +67,7 @@ static int parse(struct invocation *in, char **ret_said, const char *const *word
 
 #define PARSE(in, said, ...) parse(in, said, (const char *const[]){"skep", __VA_ARGS__, NULL})
 
-/* --- arguments
- * ---------------------------------------------------------------------------------------------- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 static void test_takes_flags_anywhere(void)
 {
@@ -204,9 +202,7 @@ static void test_table_is_sound(void)
         }
 }
 
-/* --- bodies
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- bodies ----------------------------------------------------------------------------------- */
 
 static void test_classifies_bodies(void)
 {
@@ -301,9 +297,7 @@ static void test_mints_distinct_keys(void)
         CU_ASSERT_EQUAL(id.b[6] >> 4, 7);
 }
 
-/* --- NDJSON lines
- * ------------------------------------------------------------------------------------------------
- */
+/* --- NDJSON lines ----------------------------------------------------------------------------- */
 
 static void test_prepares_lines(void)
 {
@@ -334,9 +328,7 @@ static void test_prepares_lines(void)
         }
 }
 
-/* --- escaping
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- escaping --------------------------------------------------------------------------------- */
 
 static void test_escapes(void)
 {
@@ -365,9 +357,7 @@ static void test_escapes(void)
         }
 }
 
-/* --- rows
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 static void test_prints_rows_for_pipes(void)
 {

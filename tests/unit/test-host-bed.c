@@ -96,7 +96,7 @@ void bed_remove(struct bed *b)
         free(b->seen);
 }
 
-/* --- files ----------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------ */
 
 char *bed_load(const char *villain, size_t *ret_n)
 {
@@ -122,7 +122,8 @@ void bed_write(struct bed *b, const char *as, const void *bytes, size_t n)
         snprintf(path, sizeof path, "%s/%s", b->handlers, as);
         snprintf(part, sizeof part, "%s.part", path);
         int fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
-        if (fd < 0 || write(fd, bytes, n) != (ssize_t)n || close(fd) < 0 || rename(part, path) < 0) {
+        if (fd < 0 || write(fd, bytes, n) != (ssize_t)n || close(fd) < 0 ||
+            rename(part, path) < 0) {
                 stop_test(path);
         }
 }
@@ -135,7 +136,7 @@ void bed_install(struct bed *b, const char *villain, const char *as)
         free(bytes);
 }
 
-/* --- playing the engine ------------------------------------------------------------------------------------ */
+/* --- playing the engine ------------------------------------------------------------ */
 
 static char *copy(struct str s)
 {
@@ -250,8 +251,8 @@ static void complain(struct bed *b, const char *what)
         fprintf(stderr, "waited in vain for %s; came so far:\n", what);
         for (uint32_t i = 0; i < b->n_seen && i < 40; i++) {
                 const struct seen *s = &b->seen[i];
-                fprintf(stderr, "  kind %d worker %u position %u %s %.200s\n", (int)s->kind, s->worker,
-                        s->position, s->plugin, s->text);
+                fprintf(stderr, "  kind %d worker %u position %u %s %.200s\n", (int)s->kind,
+                        s->worker, s->position, s->plugin, s->text);
         }
 }
 
@@ -385,4 +386,45 @@ int bed_give(struct bed *b, uint32_t worker, const char *type, const char *paylo
         struct job j = bed_job(b, type, payload);
         struct job *one[] = {&j};
         return host_worker_give(b->h, worker, one, 1);
+}
+
+static const char *const installed[] = {
+    "good", "null",     "exit0", "abort", "overflow", "close-all", "scribble",  "forge",
+    "loop", "stubborn", "flood", "leak",  "orphan",   "slow-init", "fail-init", "polite",
+};
+
+void bed_begin(struct bed *b)
+{
+        char as[64];
+        bed_make(b, false);
+        for (size_t i = 0; i < ARRAY_LEN(installed); i++) {
+                snprintf(as, sizeof as, "%s.so", installed[i]);
+                bed_install(b, installed[i], as);
+        }
+        bed_start(b);
+        for (size_t i = 0; i < ARRAY_LEN(installed); i++) {
+                snprintf(as, sizeof as, "%s.so", installed[i]);
+                if (!bed_wait_plugin(b, HOST_ACCEPTED, as)) {
+                        exit(1);
+                }
+        }
+        while (!b->roster || b->roster->generation < 1 || !serves(b, "test.polite") ||
+               !serves(b, "test.noop") || !serves(b, "villain.stubborn")) {
+                bed_play(b, 10);
+        }
+        if (!bed_worker(b, 0)) {
+                exit(1);
+        }
+}
+
+struct seen *bed_run(struct bed *b, uint32_t worker, uint32_t position, const char *type,
+                     const char *payload)
+{
+        int r = bed_give(b, worker, type, payload);
+        struct seen *s = r < 0 ? NULL : bed_wait_verdict(b, (int)worker, position);
+        if (!s) {
+                fprintf(stderr, "%s: no verdict (%d)\n", type, r);
+                exit(1);
+        }
+        return s;
 }

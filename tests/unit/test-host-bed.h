@@ -1,6 +1,6 @@
 /*
- * A bed for tests of the plug-in host: a directory of its own under TMPDIR, a real host with real workers, a loop that
- * plays the engine and writes down what it was told.
+ * A bed for tests of the plug-in host: a directory of its own under TMPDIR, a real host with real
+ * workers, a loop that plays the engine and writes down what it was told.
  */
 #ifndef SKEP_TESTS_HOST_BED_H
 #define SKEP_TESTS_HOST_BED_H
@@ -44,6 +44,8 @@ struct bed {
 /* Makes the directories; handlers/ is there unless `bare`. */
 void bed_make(struct bed *b, bool bare);
 void bed_start(struct bed *b);
+/* All of it with every plug-in that loads installed and worker 0 up. */
+void bed_begin(struct bed *b);
 void bed_stop(struct bed *b);   /* the host */
 void bed_remove(struct bed *b); /* all of it */
 
@@ -52,8 +54,8 @@ void bed_install(struct bed *b, const char *villain, const char *as); /* as "x.s
 void bed_write(struct bed *b, const char *as, const void *bytes, size_t n);
 char *bed_load(const char *villain, size_t *ret_n); /* the file's bytes */
 
-/* Plays the engine until an event of this kind (worker >= 0: from it) that no test asked for yet is there; NULL after half
- * a minute, with what came instead on stderr. */
+/* Plays the engine until an event of this kind (worker >= 0: from it) that no test asked for yet is
+ * there; NULL after half a minute, with what came instead on stderr. */
 struct seen *bed_wait(struct bed *b, enum host_event_kind kind, int worker);
 struct seen *bed_wait_verdict(struct bed *b, int worker, uint32_t position);
 struct seen *bed_wait_plugin(struct bed *b, enum host_event_kind kind, const char *plugin);
@@ -66,6 +68,9 @@ void bed_until_unserved(struct bed *b, const char *type);
 struct seen *bed_worker(struct bed *b, uint32_t worker);
 
 struct job bed_job(struct bed *b, const char *type, const char *payload);
+/* Gives one job and waits for its verdict; the test program ends when there is none. */
+struct seen *bed_run(struct bed *b, uint32_t worker, uint32_t position, const char *type,
+                     const char *payload);
 int bed_give(struct bed *b, uint32_t worker, const char *type, const char *payload);
 
 #endif

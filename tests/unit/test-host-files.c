@@ -1,6 +1,6 @@
 /*
- * Plug-in files: what is refused and why, what is dropped in, replaced, removed. And the pure parts below: ELF header
- * and manifest against every truncation and random bytes.
+ * Plug-in files: what is refused and why, what is dropped in, replaced, removed. And the pure parts
+ * below: ELF header and manifest against every truncation and random bytes.
  */
 #include "tests/unit/test-host-bed.h"
 
@@ -266,7 +266,8 @@ static void test_refuses_ties(void)
         bed_install(&bed, "swap-v1", "swap.so");
         bed_serve(&bed, "test.swap");
         bed_install(&bed, "tie", "another.so");
-        expect_refused("another.so", "another.so serves \"test.swap\" and swap.so serves \"test.swap\"");
+        expect_refused("another.so",
+                       "another.so serves \"test.swap\" and swap.so serves \"test.swap\"");
         CU_ASSERT_TRUE(row_of("swap.so")->serving);
         char path[700];
         path_of("swap.so", path, sizeof path);
@@ -338,7 +339,7 @@ static void test_checks_configured_options(void)
         bed_remove(&bed);
 }
 
-/* --- pure parts ------------------------------------------------------------------------------------------- */
+/* --- pure parts ------------------------------------------------------------ */
 
 static void test_reads_every_truncated_elf(void)
 {

@@ -27,11 +27,12 @@ static struct job job_of(uint64_t token, const char *type, const char *payload)
         return j;
 }
 
-/* Plays a skepd with one worker in which job 1 has ended, 2 has ended with children (told by message), 3 runs, 4 waits,
- * 5 was taken back; then dies of SIGKILL. */
+/* Plays a skepd with one worker in which job 1 has ended, 2 has ended with children (told by
+ * message), 3 runs, 4 waits, 5 was taken back; then dies of SIGKILL. */
 static _Noreturn void play_former(int report)
 {
-        static const char *const types[] = {"test.echo", "test.breed", "test.polite", "test.noop", "test.noop"};
+        static const char *const types[] = {"test.echo", "test.breed", "test.polite", "test.noop",
+                                            "test.noop"};
         struct job jobs[5];
         struct job *all[5];
         bed_start(&bed);
@@ -176,7 +177,8 @@ static void test_finds_nothing_at_first(void)
         bed_remove(&bed);
 }
 
-/* A process that was recorded and is none of the former's children any more: only its start time tells. */
+/* A process that was recorded and is none of the former's children any more: only its start time
+ * tells. */
 static void test_ends_only_its_own(void)
 {
         struct former f;

@@ -173,8 +173,7 @@ static void test_too_many_wait(void)
         fake_stop(&f);
 }
 
-/* --- starting
- * -------------------------------------------------------------------------------------- */
+/* --- starting ---------------------------------------------------------------------------- */
 
 static int try_start(struct fake *f, const char *socket_path, const char *listen_at,
                      const char *tokens, char *note)

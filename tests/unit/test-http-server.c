@@ -289,8 +289,7 @@ static void test_waits(void)
         fake_stop(&f);
 }
 
-/* --- credentials
- * ----------------------------------------------------------------------------------- */
+/* --- credentials ------------------------------------------------------------------------- */
 
 static void test_every_route_and_credential(void)
 {
@@ -390,8 +389,7 @@ static void test_reloads(void)
         fake_stop(&f);
 }
 
-/* --- NDJSON
- * ---------------------------------------------------------------------------------------- */
+/* --- NDJSON ------------------------------------------------------------------------------ */
 
 static char *make_lines(uint32_t n, uint32_t bad_every, size_t *ret_n)
 {
@@ -410,7 +408,9 @@ static char *make_lines(uint32_t n, uint32_t bad_every, size_t *ret_n)
 static uint32_t count_lines(const struct reply *r, const char *has)
 {
         uint32_t n = 0;
-        for (const char *p = r->body; (p = strstr(p, has)) != NULL; p++) {
+        const char *end = r->body + r->n;
+        for (const char *p = r->body; (p = memmem(p, (size_t)(end - p), has, strlen(has))) != NULL;
+             p++) {
                 n++;
         }
         return n;

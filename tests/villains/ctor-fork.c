@@ -1,4 +1,5 @@
-/* Starts a process of its own while it is loaded, in a session of its own, to outlive whoever loads it. */
+/* Starts a process of its own while it is loaded, in a session of its own, to outlive whoever loads
+ * it. */
 #include <skep/handler.h>
 #include <fcntl.h>
 #include <unistd.h>

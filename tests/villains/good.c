@@ -125,8 +125,8 @@ static int run_look(struct skep_job *job, void *state)
         while (environ && environ[n_env]) {
                 n_env++;
         }
-        int n = snprintf(text, sizeof text, "%d descriptors, %d variables, %s session", n_fds, n_env,
-                         getsid(0) == getpid() ? "own" : "shared");
+        int n = snprintf(text, sizeof text, "%d descriptors, %d variables, %s session", n_fds,
+                         n_env, getsid(0) == getpid() ? "own" : "shared");
         job->services->result(job, "text/plain", text, (size_t)n);
         return SKEP_DONE;
 }

@@ -5,8 +5,7 @@ static int run(struct skep_job *job, void *state)
 {
         (void)job;
         (void)state;
-        for (volatile unsigned n = 0;; n++) {
-        }
+        for (volatile unsigned n = 0;; n++) {}
         return SKEP_DONE;
 }
 

@@ -1,4 +1,5 @@
-/* Sleeps for ever and does not care who asks it to stop; blocks every signal that can be blocked. */
+/* Sleeps for ever and does not care who asks it to stop; blocks every signal that can be blocked.
+ */
 #include <skep/handler.h>
 #include <signal.h>
 #include <unistd.h>

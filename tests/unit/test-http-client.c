@@ -1,0 +1,168 @@
+/*
+ * The client: raw sockets, one request each, what comes back read to its end.
+ */
+#include "test-http-fake.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int client_connect(const struct fake *f, bool tcp)
+{
+        struct sockaddr_un u = {.sun_family = AF_UNIX};
+        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(f->port)};
+        struct timeval patience = {.tv_sec = 30};
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        snprintf(u.sun_path, sizeof u.sun_path, "%s", f->socket);
+        int fd = socket(tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        const struct sockaddr *a = tcp ? (struct sockaddr *)&in : (struct sockaddr *)&u;
+        if (connect(fd, a, tcp ? sizeof in : sizeof u) != 0) {
+                close(fd);
+                return -1;
+        }
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        return fd;
+}
+
+bool client_send(int fd, const void *p, size_t n)
+{
+        for (size_t at = 0; at < n;) {
+                ssize_t k = send(fd, (const char *)p + at, n - at, MSG_NOSIGNAL);
+                if (k <= 0) {
+                        return false;
+                }
+                at += (size_t)k;
+        }
+        return true;
+}
+
+/* In place; the chunks end with one of size 0. */
+static size_t join_chunks(char *body, size_t n)
+{
+        size_t from = 0, to = 0;
+        while (from < n) {
+                char *end;
+                size_t k = strtoul(body + from, &end, 16);
+                from = (size_t)(end - body) + 2;
+                if (k == 0 || from + k > n) {
+                        break;
+                }
+                memmove(body + to, body + from, k);
+                to += k;
+                from += k + 2;
+        }
+        body[to] = 0;
+        return to;
+}
+
+void client_receive(int fd, struct reply *ret)
+{
+        size_t n = 0, capacity = 1 << 16;
+        char *text = malloc(capacity);
+        *ret = (struct reply){0};
+        for (;;) {
+                if (n + 1 == capacity) {
+                        capacity *= 2;
+                        text = realloc(text, capacity);
+                }
+                ssize_t k = recv(fd, text + n, capacity - 1 - n, 0);
+                if (k <= 0) {
+                        break;
+                }
+                n += (size_t)k;
+        }
+        close(fd);
+        text[n] = 0;
+        char *end = strstr(text, "\r\n\r\n");
+        while (end && strncmp(text, "HTTP/1.1 100", 12) == 0) {
+                memmove(text, end + 4, n - (size_t)(end + 4 - text) + 1);
+                n -= (size_t)(end + 4 - text);
+                end = strstr(text, "\r\n\r\n");
+        }
+        if (end) {
+                ret->status = atoi(text + 9);
+                ret->n = n - (size_t)(end + 4 - text);
+                ret->body = malloc(ret->n + 1);
+                memcpy(ret->body, end + 4, ret->n + 1);
+                end[2] = 0;
+                if (strcasestr(text, "\r\ntransfer-encoding: chunked\r\n")) {
+                        ret->n = join_chunks(ret->body, ret->n);
+                }
+        } else {
+                ret->body = calloc(1, 1);
+        }
+        ret->head = text;
+}
+
+void reply_free(struct reply *r)
+{
+        free(r->head);
+        free(r->body);
+        *r = (struct reply){0};
+}
+
+void client_ask(const struct fake *f, bool tcp, const char *method, const char *path,
+                const char *extra, const void *body, size_t n, struct reply *ret)
+{
+        char length[64] = "";
+        char *head;
+        if (body) {
+                snprintf(length, sizeof length, "Content-Length: %zu\r\n", n);
+        }
+        int k =
+            asprintf(&head, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s%s\r\n",
+                     method, path, extra ? extra : "", length);
+        int fd = client_connect(f, tcp);
+        if (client_send(fd, head, (size_t)k) && n) {
+                client_send(fd, body, n);
+        }
+        free(head);
+        client_receive(fd, ret);
+}
+
+void client_post(const struct fake *f, const char *body, struct reply *ret)
+{
+        client_ask(f, false, "POST", "/v1/jobs", "Content-Type: application/json\r\n", body,
+                   strlen(body), ret);
+}
+
+void client_get(const struct fake *f, const char *path, struct reply *ret)
+{
+        client_ask(f, false, "GET", path, NULL, NULL, 0, ret);
+}
+
+const struct fake_route fake_routes[] = {
+    {"GET", "/v1/jobs", 200},
+    {"POST", "/v1/jobs", 201},
+    {"GET", "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057", 404},
+    {"DELETE", "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057", 404},
+    {"POST", "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057/retry", 404},
+    {"GET", "/v1/jobs/key:none?queue=default", 404},
+    {"GET", "/v1/handlers", 200},
+    {"GET", "/v1/workers", 200},
+    {"GET", "/v1/stats", 200},
+    {"GET", "/livez", 200},
+    {"GET", "/readyz", 200},
+    {"GET", "/healthz", 200},
+    {"GET", "/metrics", 200},
+    {"GET", "/openapi.json", 200},
+    {"GET", "/nothing/here", 404},
+    {"PUT", "/v1/jobs", 405},
+};
+
+void client_ask_route(const struct fake *f, bool tcp, size_t i, const char *extra,
+                      struct reply *ret)
+{
+        bool body = strcmp(fake_routes[i].path, "/v1/jobs") == 0 && fake_routes[i].method[0] == 'P';
+        char head[512];
+        snprintf(head, sizeof head, "%s%s", body ? "Content-Type: application/json\r\n" : "",
+                 extra);
+        client_ask(f, tcp, fake_routes[i].method, fake_routes[i].path, head,
+                   body ? "{\"type\":\"a\"}" : NULL, body ? 12 : 0, ret);
+}
+
+_Static_assert(ARRAY_LEN(fake_routes) == FAKE_ROUTES, "the header says how many");

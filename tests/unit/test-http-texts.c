@@ -1,0 +1,318 @@
+/*
+ * The small texts of HTTP: times, base64, strings of JSON, problems, cursors, paths, tokens'
+ * comparison with nothing.
+ */
+#include "unit.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "http/base64.h"
+#include "http/call.h"
+#include "http/instant.h"
+
+static void test_instants(void)
+{
+        static const struct {
+                const char *text;
+                int64_t us;
+                const char *back; /* NULL: the same */
+        } good[] = {
+            {"1970-01-01T00:00:00.000000Z", 0, NULL},
+            {"2000-02-29T12:34:56.789012Z", INT64_C(951827696789012), NULL},
+            {"9999-12-31T23:59:59.999999Z", INT64_C(253402300799999999), NULL},
+            {"2023-11-14T22:13:20Z", INT64_C(1700000000000000), "2023-11-14T22:13:20.000000Z"},
+            {"2023-11-14t22:13:20.5z", INT64_C(1700000000500000), "2023-11-14T22:13:20.500000Z"},
+            {"2023-11-15T00:13:20.1234567891+02:00", INT64_C(1700000000123456),
+             "2023-11-14T22:13:20.123456Z"},
+            {"2023-11-14T16:43:20-05:30", INT64_C(1700000000000000), "2023-11-14T22:13:20.000000Z"},
+            {"2016-12-31T23:59:60Z", INT64_C(1483228800000000), "2017-01-01T00:00:00.000000Z"},
+            {"1970-01-01T01:00:00+01:00", 0, "1970-01-01T00:00:00.000000Z"},
+        };
+        static const char *const bad[] = {"",
+                                          "2023",
+                                          "2023-11-14",
+                                          "2023-11-14T22:13:20",
+                                          "2023-11-14 22:13:20Z",
+                                          "2023-11-14T22:13Z",
+                                          "2023-13-01T00:00:00Z",
+                                          "2023-00-01T00:00:00Z",
+                                          "2023-02-29T00:00:00Z",
+                                          "1900-02-29T00:00:00Z",
+                                          "2023-04-31T00:00:00Z",
+                                          "2023-01-00T00:00:00Z",
+                                          "2023-01-01T24:00:00Z",
+                                          "2023-01-01T00:60:00Z",
+                                          "2023-01-01T00:00:61Z",
+                                          "2023-01-01T00:00:00.Z",
+                                          "2023-01-01T00:00:00+1:00",
+                                          "2023-01-01T00:00:00+24:00",
+                                          "2023-01-01T00:00:00+01:60",
+                                          "2023-01-01T00:00:00ZZ",
+                                          " 2023-01-01T00:00:00Z",
+                                          "1969-12-31T23:59:59Z",
+                                          "1970-01-01T00:00:00+00:01",
+                                          "+2023-01-01T00:00:00Z",
+                                          "2023-1-1T0:0:0Z",
+                                          "0000-01-01T00:00:00Z",
+                                          "9999-12-31T23:59:60Z",
+                                          "2023-01-01T00:00:00,5Z"};
+        char back[INSTANT_TEXT];
+        int64_t us;
+        for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+                us = -1;
+                CU_ASSERT_TRUE(instant_parse(str_of(good[i].text), &us));
+                CU_ASSERT_EQUAL(us, good[i].us);
+                instant_text(us, back);
+                CU_ASSERT_STRING_EQUAL(back, good[i].back ? good[i].back : good[i].text);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+                if (instant_parse(str_of(bad[i]), &us)) {
+                        fprintf(stderr, "  %s\n", bad[i]);
+                        CU_FAIL("taken");
+                }
+        }
+        CU_ASSERT_FALSE(instant_parse((struct str){"2023-01-01T00:00:00\0", 20}, &us));
+        for (int64_t t = 0; t < INT64_C(253402300800000000);
+             t += INT64_C(86399999999) * 37) { /* all over the calendar */
+                instant_text(t, back);
+                CU_ASSERT_TRUE(instant_parse(str_of(back), &us) && us == t);
+        }
+        instant_text(INT64_MIN, back);
+        CU_ASSERT_STRING_EQUAL(back, "1970-01-01T00:00:00.000000Z");
+        instant_text(INT64_MAX, back);
+        CU_ASSERT_STRING_EQUAL(back, "9999-12-31T23:59:59.999999Z");
+}
+
+static void test_base64(void)
+{
+        static const char *const pairs[][2] = {{"", ""},
+                                               {"f", "Zg=="},
+                                               {"fo", "Zm8="},
+                                               {"foo", "Zm9v"},
+                                               {"foob", "Zm9vYg=="},
+                                               {"fooba", "Zm9vYmE="},
+                                               {"foobar", "Zm9vYmFy"}};
+        static const char *const bad[] = {"Z",    "Zg",   "Zg=",      "Zg===", "Zh==",
+                                          "Zm9=", "====", "Zg==Zg==", "Z g=",  "Zm9v\n",
+                                          "Zm-v", "=Zm8", "Z=m8"};
+        char text[64], bytes[64];
+        uint32_t n;
+        for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
+                struct str plain = str_of(pairs[i][0]), coded = str_of(pairs[i][1]);
+                base64_encode(plain, text);
+                CU_ASSERT_TRUE(
+                    str_eq((struct str){text, (uint32_t)base64_encoded(plain.n)}, coded));
+                n = 99;
+                CU_ASSERT_TRUE(base64_decode(coded, bytes, &n));
+                CU_ASSERT_TRUE(str_eq((struct str){bytes, n}, plain));
+        }
+        for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+                if (base64_decode(str_of(bad[i]), bytes, &n)) {
+                        fprintf(stderr, "  %s\n", bad[i]);
+                        CU_FAIL("taken");
+                }
+        }
+        for (int k = 0; k < 64; k++) { /* each digit */
+                char plain[48];
+                for (int i = 0; i < 48; i++) {
+                        plain[i] = (char)(i * 5 + k * 37);
+                }
+                base64_encode((struct str){plain, (uint32_t)k % 48}, text);
+                memcpy(bytes, text, 64);
+                CU_ASSERT_TRUE(
+                    base64_decode((struct str){bytes, (uint32_t)base64_encoded((size_t)k % 48)},
+                                  bytes, &n)); /* in place */
+                CU_ASSERT_TRUE(n == (uint32_t)k % 48 && memcmp(bytes, plain, n) == 0);
+        }
+}
+
+static void test_strings(void)
+{
+        static const struct {
+                struct str from;
+                const char *to;
+        } cases[] = {
+            {{"", 0}, "\"\""},
+            {{"a\"b\\c/", 6}, "\"a\\\"b\\\\c/\""},
+            {{"\n\r\t\b\0", 5}, "\"\\n\\r\\t\\u0008\\u0000\""},
+            {{"\x1b[31m\x7f", 6}, "\"\\u001b[31m\\u007f\""},
+            {{"\xc2\x9b"
+              "31m\xc2\xa0",
+              7},
+             "\"\\u009b31m\xc2\xa0\""},
+            {{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", 9},
+             "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\""},
+            {{"\xff\xc3", 2}, "\"\\ufffd\\ufffd\""},
+            {{"\xed\xa0\x80", 3}, "\"\\ufffd\\ufffd\\ufffd\""},
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct out o = {0};
+                out_string(&o, cases[i].from);
+                CU_ASSERT_TRUE(str_eq((struct str){o.p, (uint32_t)o.n}, str_of(cases[i].to)));
+                json_t *v = json_loadb(o.p, o.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+                CU_ASSERT_PTR_NOT_NULL(v);
+                json_decref(v);
+                out_deinit(&o);
+        }
+}
+
+static void test_problems(void)
+{
+        struct problem p;
+        struct out o = {0};
+        char longest[2000];
+        memset(longest, 0xe2, sizeof longest);
+        for (size_t i = 0; i + 3 < sizeof longest; i += 3) {
+                memcpy(longest + i, "\xe2\x82\xac", 3);
+        }
+        longest[sizeof longest - 1] = 0;
+        problem_set(&p, PROBLEM_INVALID, "%s", longest);
+        snprintf(p.field, sizeof p.field, "priority");
+        p.allowed = "an integer";
+        p.line = 3;
+        p.column = 4;
+        p.index = 0;
+        problem_write(&o, &p);
+        json_t *v = json_loadb(o.p, o.n, 0, NULL);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(v);
+        CU_ASSERT_EQUAL(json_string_length(json_object_get(v, "detail")) % 3,
+                        0); /* cut between characters */
+        CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(v, "type")),
+                               "urn:skep:problem:invalid-field");
+        CU_ASSERT_EQUAL(json_integer_value(json_object_get(v, "status")), 422);
+        CU_ASSERT_EQUAL(json_integer_value(json_object_get(v, "line")), 3);
+        CU_ASSERT_EQUAL(json_integer_value(json_object_get(v, "column")), 4);
+        CU_ASSERT_TRUE(json_is_integer(json_object_get(v, "index")));
+        CU_ASSERT_STRING_EQUAL(json_string_value(json_object_get(v, "allowed")), "an integer");
+        json_decref(v);
+        out_deinit(&o);
+        char quoted[QUOTE_TEXT];
+        CU_ASSERT_STRING_EQUAL(quote_text((struct str){"a\n\0\x1b", 4}, quoted), "a???");
+        CU_ASSERT_STRING_EQUAL(
+            quote_text(str_of("\"0123456789012345678901234567890123456789012345\xc3\xa4z\""),
+                       quoted),
+            "\"0123456789012345678901234567890123456789012345...");
+        /* every kind is described in openapi.json under its name */
+#define X(enumerator, status, name, title)                                                         \
+        CU_ASSERT_PTR_NOT_NULL(strstr(openapi_json, "\"urn:skep:problem:" name "\""));
+        PROBLEMS(X)
+#undef X
+}
+
+static void test_cursors(void)
+{
+        struct query q = QUERY_DEFAULT, other = QUERY_DEFAULT;
+        struct job_id id, back;
+        char text[CURSOR_TEXT];
+        for (int i = 0; i < 16; i++) {
+                id.b[i] = (uint8_t)(i * 17 + 200);
+        }
+        q.type = STR("a.b");
+        cursor_text(&q, &id, text);
+        CU_ASSERT_EQUAL(strlen(text), CURSOR_TEXT - 1);
+        CU_ASSERT_EQUAL(
+            strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+            CURSOR_TEXT - 1);
+        CU_ASSERT_TRUE(cursor_parse(&q, str_of(text), &back) && job_id_eq(&id, &back));
+        q.limit = 7; /* no filter: another page size goes on */
+        CU_ASSERT_TRUE(cursor_parse(&q, str_of(text), &back));
+        CU_ASSERT_FALSE(cursor_parse(&other, str_of(text), &back));
+        q.state = 3;
+        CU_ASSERT_FALSE(cursor_parse(&q, str_of(text), &back));
+        q.state = -1;
+        for (int i = 0; i < CURSOR_TEXT - 1; i++) { /* version or hash broken, or another id */
+                char c = text[i];
+                text[i] = c == 'A' ? 'B' : 'A';
+                CU_ASSERT_TRUE(!cursor_parse(&q, str_of(text), &back) || !job_id_eq(&id, &back));
+                text[i] = '+';
+                CU_ASSERT_FALSE(cursor_parse(&q, str_of(text), &back));
+                text[i] = c;
+        }
+        CU_ASSERT_FALSE(cursor_parse(&q, STR(""), &back));
+        CU_ASSERT_FALSE(cursor_parse(&q, (struct str){text, CURSOR_TEXT - 2}, &back));
+}
+
+static void test_paths(void)
+{
+        static const struct {
+                const char *path;
+                int route; /* -1: refused */
+        } cases[] = {
+            {"/v1/jobs", ROUTE_JOBS},
+            {"/livez", ROUTE_LIVE},
+            {"/readyz", ROUTE_READY},
+            {"/healthz", ROUTE_HEALTH},
+            {"/metrics", ROUTE_METRICS},
+            {"/openapi.json", ROUTE_OPENAPI},
+            {"/v1/stats", ROUTE_STATS},
+            {"/v1/jobs/01890A5D-ac96-774b-bcce-b302099a8057", ROUTE_JOB},
+            {"/v1/jobs/key:a", ROUTE_JOB_KEY},
+            {"/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057/retry", ROUTE_RETRY},
+            {"", -1},
+            {"/", -1},
+            {"/v1", -1},
+            {"/v1/jobs/{id}", -1},
+            {"/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057/", -1},
+            {"/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057/retry/", -1},
+            {"/v1/jobs/key:{key}", ROUTE_JOB_KEY},
+            {"/v1/jobs/key:%", -1},
+            {"/v1/jobs/key:%1", -1},
+            {"/v1/jobs/key:%00", -1},
+            {"/v1/jobs/key:", -1},
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct arena a = {0};
+                struct route_match m = {0};
+                struct problem p = {0};
+                int r = route_parse(&a, str_of(cases[i].path), &m, &p);
+                CU_ASSERT_EQUAL(r == 0 ? (int)m.route : -1, cases[i].route);
+                CU_ASSERT_TRUE(r == 0 || p.detail[0]);
+                arena_deinit(&a);
+        }
+        struct arena a = {0};
+        struct route_match m;
+        struct problem p;
+        CU_ASSERT_EQUAL(route_parse(&a, STR("/v1/jobs/key:a%2fb/%C3%a4%25"), &m, &p), 0);
+        CU_ASSERT_TRUE(str_eq(m.key, STR("a/b/\xc3\xa4%")));
+        struct out o = {0};
+        percent_encode(&o, m.key);
+        CU_ASSERT_TRUE(str_eq((struct str){o.p, (uint32_t)o.n}, STR("a%2Fb%2F%C3%A4%25")));
+        out_deinit(&o);
+        arena_deinit(&a);
+}
+
+/* The document describes each route with each of its methods, and nothing else. */
+static void test_openapi_has_the_routes(void)
+{
+        json_t *doc = json_loads(openapi_json, JSON_REJECT_DUPLICATES, NULL);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(doc);
+        json_t *paths = json_object_get(doc, "paths");
+        CU_ASSERT_EQUAL(json_object_size(paths), ROUTE_COUNT);
+        for (int i = 0; i < ROUTE_COUNT; i++) {
+                json_t *path = json_object_get(paths, route_path((enum route)i));
+                unsigned methods = route_methods((enum route)i);
+                CU_ASSERT_EQUAL(json_object_get(path, "get") != NULL, (methods & METHOD_GET) != 0);
+                CU_ASSERT_EQUAL(json_object_get(path, "post") != NULL,
+                                (methods & METHOD_POST) != 0);
+                CU_ASSERT_EQUAL(json_object_get(path, "delete") != NULL,
+                                (methods & METHOD_DELETE) != 0);
+                CU_ASSERT_TRUE(route_allow(methods)[0] != 0);
+                bool open = json_array_size(
+                                json_object_get(json_object_get(path, "get"), "security")) == 0 &&
+                            json_object_get(json_object_get(path, "get"), "security");
+                CU_ASSERT_EQUAL(open, route_open((enum route)i));
+        }
+        json_decref(doc);
+}
+
+UNIT_TESTS = {
+    {"instants", test_instants},
+    {"base64", test_base64},
+    {"strings", test_strings},
+    {"problems", test_problems},
+    {"cursors", test_cursors},
+    {"paths", test_paths},
+    {"openapi.json has the routes", test_openapi_has_the_routes},
+};
+UNIT_MAIN("http texts")
