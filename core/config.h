@@ -165,8 +165,7 @@ bool size_parse(struct str text, int64_t *ret_bytes);
 void duration_text(int64_t ms, char ret_text[static DURATION_TEXT_MAX]);
 void size_text(int64_t bytes, char ret_text[static DURATION_TEXT_MAX]);
 
-/* --- places ------------------------------------------------------------------------------------
- */
+/* --- places ----------------------------------------------------------------------------------- */
 
 /* What decides where files live: values of the environment, each NULL when unset. */
 struct config_surroundings {

@@ -9,8 +9,7 @@
 #include <stdio.h>
 #include <stdarg.h>
 
-/* --- checks between values ----------------------------------------------------------------------
- */
+/* --- checks between values -------------------------------------------------------------------- */
 
 struct complaints {
         const struct config *config;

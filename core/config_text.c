@@ -15,8 +15,7 @@ static_assert(offsetof(struct queue_config, n_types) ==
                   offsetof(struct queue_config, types) + sizeof(struct str *),
               "CONFIG_TEXTS is a list and then its count");
 
-/* --- what is allowed ---------------------------------------------------------------------------
- */
+/* --- what is allowed -------------------------------------------------------------------------- */
 
 static void write_number(const struct config_key *k, int64_t value,
                          char ret_text[static DURATION_TEXT_MAX])
@@ -73,8 +72,7 @@ void config_allowed(const struct config_key *k, char *ret_text, size_t size)
         }
 }
 
-/* --- reading -----------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 #define SHOWN_MAX 64
 
@@ -302,8 +300,7 @@ int config_set(void *base, struct arena *a, const struct config_key *k, struct s
         }
 }
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static struct str show_texts(struct arena *a, const struct str *list, uint32_t n)
 {

@@ -139,9 +139,7 @@ struct engine *engine_free(struct engine *e)
         return NULL;
 }
 
-/* --- events
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 static void read_answered(struct engine *e, struct ledger_batch *b)
 {
@@ -167,6 +165,40 @@ static void ledger_reached(struct engine *e, const struct ledger_batch *b)
         }
 }
 
+/* --- the end of a drain ----------------------------------------------------------------------- */
+
+static void stop(struct engine *e)
+{
+        e->stopped = true;
+        engine_act(e, ACT_STOPPED);
+}
+
+/* This node buries itself: first declared dead, then, since it holds nothing, forgotten. */
+static void post_own_burial(struct engine *e, bool forget)
+{
+        struct ledger_batch *b = e->registered ? ledger_batch_new(LEDGER_BURY) : NULL;
+        e->leaving = true;
+        if (!b) {
+                stop(e);
+                return;
+        }
+        struct ledger_bury *bury = LEDGER_AS(bury, BURY, b);
+        bury->victim = e->holder;
+        bury->any_beat = true;
+        bury->forget = forget;
+        post_batch(e, b);
+}
+
+static void leave_answered(struct engine *e, struct ledger_bury *b)
+{
+        if (b->forget || b->base.outcome != LEDGER_COMMITTED) {
+                stop(e); /* what could not be forgotten now is rescued, and found empty, later */
+        } else {
+                post_own_burial(e, true);
+        }
+        ledger_batch_free(&b->base);
+}
+
 static void ledger_answered(struct engine *e, struct ledger_batch *b)
 {
         ledger_reached(e, b);
@@ -180,9 +212,7 @@ static void ledger_answered(struct engine *e, struct ledger_batch *b)
         case LEDGER_HELD: rescue_answered(e, b); break;
         case LEDGER_BURY:
                 if (e->leaving) {
-                        e->stopped = true;
-                        engine_act(e, ACT_STOPPED);
-                        ledger_batch_free(b);
+                        leave_answered(e, LEDGER_AS(bury, BURY, b));
                 } else {
                         rescue_answered(e, b);
                 }
@@ -259,8 +289,7 @@ static void take_event(struct engine *e, const struct engine_event *ev)
         }
 }
 
-/* --- the end of a drain
- * ------------------------------------------------------------------------------------------- */
+/* --- the end of a drain ----------------------------------------------------------------------- */
 
 static bool all_ended(const struct engine *e)
 {
@@ -272,21 +301,6 @@ static bool all_ended(const struct engine *e)
                !e->later;
 }
 
-static void leave(struct engine *e)
-{
-        struct ledger_batch *b = e->registered ? ledger_batch_new(LEDGER_BURY) : NULL;
-        e->leaving = true;
-        if (b) {
-                struct ledger_bury *bury = LEDGER_AS(bury, BURY, b);
-                bury->victim = e->holder;
-                bury->forget = true;
-                post_batch(e, b);
-        } else {
-                e->stopped = true;
-                engine_act(e, ACT_STOPPED);
-        }
-}
-
 static void drain_pump(struct engine *e)
 {
         if (!e->draining || e->stopped) {
@@ -294,13 +308,12 @@ static void drain_pump(struct engine *e)
         }
         give_back_ready(e);
         if (!e->leaving && all_ended(e) && !e->beating && !e->rescue.posted) {
-                leave(e);
+                post_own_burial(e, false);
         } else if (e->now.mono_ns >= e->drain_give_up_ns) {
                 engine_note(
                     e, 3, NULL,
                     "the ledger did not take everything in time: what is left is rescued later");
-                e->stopped = true;
-                engine_act(e, ACT_STOPPED);
+                stop(e);
         }
 }
 
@@ -341,9 +354,7 @@ int64_t engine_wake_ns(const struct engine *e)
         return engine_min(at, worker_wake_ns(e));
 }
 
-/* --- views
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- views ------------------------------------------------------------------------------------ */
 
 void engine_look(const struct engine *e, struct engine_view *ret_view)
 {

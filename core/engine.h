@@ -32,8 +32,7 @@ struct engine_config {
         int32_t pid;
 };
 
-/* --- events
- * ----------------------------------------------------------------------------------------- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 enum engine_event_kind {
         EV_START,   /* once, first: register, spawn workers */
@@ -104,8 +103,7 @@ struct engine_event {
         };
 };
 
-/* --- actions
- * ------------------------------------------------------------------------------------------- */
+/* --- actions ---------------------------------------------------------------------------------- */
 
 enum engine_action_kind {
         ACT_POST,   /* post `batch` to the ledger */
@@ -167,8 +165,7 @@ void engine_recalled(struct engine *e, uint32_t worker, uint32_t position);
 /* When EV_TIMER is wanted next, on the monotonic clock; INT64_MAX: never. */
 int64_t engine_wake_ns(const struct engine *e);
 
-/* --- what people may know of it
- * -------------------------------------------------------------------------- */
+/* --- what people may know of it --------------------------------------------------------------- */
 
 enum worker_state { WORKER_NONE, WORKER_STARTING, WORKER_READY, WORKER_DRAINING, WORKER_KILLED };
 

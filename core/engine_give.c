@@ -95,8 +95,7 @@ static bool of_dead_holder(const struct engine *e, const struct job *j)
         return j->of->no.holder != e->holder || !e->registered;
 }
 
-/* --- taking back
- * -------------------------------------------------------------------------------------------- */
+/* --- taking back ------------------------------------------------------------------------------ */
 
 void recall_worker(struct engine *e, uint32_t worker, uint32_t position)
 {
@@ -157,9 +156,7 @@ void engine_recalled(struct engine *e, uint32_t worker, uint32_t position)
         e->again = true;
 }
 
-/* --- giving
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- giving ----------------------------------------------------------------------------------- */
 
 /* How many of a queue's jobs one worker may hold. */
 static uint32_t window(const struct queue_books *q)

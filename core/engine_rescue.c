@@ -47,8 +47,7 @@ static void former_forget(struct engine *e)
         arena_deinit(&e->former_arena);
 }
 
-/* --- who is silent
- * ---------------------------------------------------------------------------------------------- */
+/* --- who is silent ---------------------------------------------------------------------------- */
 
 static struct node_books *node_find(struct engine *e, uint64_t holder)
 {
@@ -116,9 +115,7 @@ static void choose_victim(struct engine *e)
         }
 }
 
-/* --- the phases
- * -------------------------------------------------------------------------------------------------
- */
+/* --- the phases ------------------------------------------------------------------------------- */
 
 static void post_bury(struct engine *e, bool forget)
 {

@@ -158,8 +158,7 @@ void submit_repeat(struct engine *e, struct ledger_submit *b)
         }
 }
 
-/* --- operators
- * ------------------------------------------------------------------------------------------- */
+/* --- operators -------------------------------------------------------------------------------- */
 
 void operator_arrived(struct engine *e, enum ledger_op op, const struct job_id *id, void *cookie)
 {

@@ -96,9 +96,7 @@ void worker_roster(struct engine *e, struct roster *r)
         claim_hint_all(e);
 }
 
-/* --- verdicts
- * -------------------------------------------------------------------------------------------------
- */
+/* --- verdicts --------------------------------------------------------------------------------- */
 
 static void measure(struct queue_books *q, int64_t run_ns)
 {
@@ -181,8 +179,7 @@ void worker_verdicts(struct engine *e, uint32_t worker, uint32_t first, uint32_t
         e->spawn_pause_ns = 0;
 }
 
-/* --- time-outs, cancels
- * ----------------------------------------------------------------------------------------- */
+/* --- time-outs, cancels ----------------------------------------------------------------------- */
 
 void worker_seen(struct engine *e, uint32_t worker, bool running, uint32_t position,
                  int64_t since_ns)
@@ -362,9 +359,7 @@ void worker_cancel(struct engine *e, const struct job_id *id)
         }
 }
 
-/* --- deaths
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- deaths ----------------------------------------------------------------------------------- */
 
 static enum error_class death_class(const struct worker_books *w, uint32_t position,
                                     enum error_class how)

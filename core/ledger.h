@@ -159,8 +159,7 @@ struct ledger_held {
         bool more;
 };
 
-/* --- jobs come in -------------------------------------------------------------------------------
- */
+/* --- jobs come in ----------------------------------------------------------------------------- */
 
 /* Where a pending row waits. Only OFFERED rows are claimed from the ledger. */
 enum lane_band { BAND_OFFERED, BAND_BROKER, BAND_PARKED };
@@ -252,8 +251,7 @@ struct ledger_recall {
         struct claim *got;
 };
 
-/* --- jobs end -----------------------------------------------------------------------------------
- */
+/* --- jobs end --------------------------------------------------------------------------------- */
 
 struct finish_row {
         struct job_id id;
@@ -292,8 +290,7 @@ struct ledger_finish {
         uint32_t stale; /* answer: how many rows were */
 };
 
-/* --- operators ----------------------------------------------------------------------------------
- */
+/* --- operators -------------------------------------------------------------------------------- */
 
 enum cancel_result { CANCEL_DONE, CANCEL_ASKED, CANCEL_TERMINAL, CANCEL_NOT_FOUND };
 
@@ -322,8 +319,7 @@ struct ledger_requeue {
         enum job_state state; /* before */
 };
 
-/* --- duties -------------------------------------------------------------------------------------
- */
+/* --- duties ----------------------------------------------------------------------------------- */
 
 /* DUE: up to `limit` scheduled and retrying rows whose time has come → pending, offered. */
 struct ledger_due {
@@ -354,8 +350,7 @@ struct ledger_resolve {
         bool happened;
 };
 
-/* --- reads --------------------------------------------------------------------------------------
- */
+/* --- reads ------------------------------------------------------------------------------------ */
 
 struct attempt_row {
         uint16_t attempt;
@@ -426,8 +421,7 @@ struct ledger_stats {
         uint32_t n;
 };
 
-/* --- the seam -----------------------------------------------------------------------------------
- */
+/* --- the seam --------------------------------------------------------------------------------- */
 
 struct ledger {
         const struct ledger_ops *ops;

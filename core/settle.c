@@ -38,6 +38,7 @@ static void fail_row(const struct settle_job *j, enum error_class how, int64_t d
         row->error = how;
         bool struck_out = row->strikes >= STRIKES_MAX;
         if (j->cancel_asked) {
+                row->error = how == ERROR_FAILED ? ERROR_CANCELLED : how;
                 cancel_row(row);
         } else if (struck_out) {
                 end_row(row, STATE_DEAD, REASON_CRASHED);

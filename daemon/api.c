@@ -39,9 +39,7 @@ static void post_read(struct node *n, struct ledger_batch *b, void *cookie)
         node_read(n, b);
 }
 
-/* --- waiters
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- waiters ---------------------------------------------------------------------------------- */
 
 static void read_waiter(struct node *n, struct waiter *w)
 {
@@ -154,9 +152,7 @@ void api_refuse_waiters(struct node *n)
         }
 }
 
-/* --- requests in
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- requests in ------------------------------------------------------------------------------ */
 
 static void read_stats(struct node *n, struct api_request *r)
 {
@@ -225,9 +221,7 @@ void api_take_requests(struct node *n)
         }
 }
 
-/* --- answers out
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- answers out ------------------------------------------------------------------------------ */
 
 void api_answer_submission(struct node *n, struct submission *s)
 {

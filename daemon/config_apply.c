@@ -11,8 +11,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-/* --- the report --------------------------------------------------------------------------------
- */
+/* --- the report ------------------------------------------------------------------------------- */
 
 static int add_line(struct config_report *r, struct str *lines, uint32_t *n,
                     struct config_origin where, const char *fmt, va_list args)
@@ -54,8 +53,7 @@ int config_warn(struct config_build *b, struct config_origin where, const char *
         return r;
 }
 
-/* --- one value ---------------------------------------------------------------------------------
- */
+/* --- one value -------------------------------------------------------------------------------- */
 
 struct config_scope config_scope_whole(struct config *c)
 {
@@ -165,8 +163,7 @@ int config_put(struct config_build *b, const struct config_scope *s, const struc
         return r;
 }
 
-/* --- a group of settings -----------------------------------------------------------------------
- */
+/* --- a group of settings ---------------------------------------------------------------------- */
 
 const char *const config_kind_names[] = {
     [NODE_TEXT] = "a text",           [NODE_WHOLE] = "a whole number",

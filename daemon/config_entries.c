@@ -143,8 +143,7 @@ int config_apply_transports(struct config_build *b, const struct config_node *gr
         return r;
 }
 
-/* --- options of handlers -----------------------------------------------------------------------
- */
+/* --- options of handlers ---------------------------------------------------------------------- */
 
 static int put_option(struct config_build *b, struct str type, const struct config_node *n,
                       struct config_origin where)

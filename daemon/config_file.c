@@ -87,8 +87,7 @@ int config_file_slurp(const char *path, struct arena *a, struct str *ret, mode_t
         return 0;
 }
 
-/* --- before libconfig --------------------------------------------------------------------------
- */
+/* --- before libconfig ------------------------------------------------------------------------- */
 
 struct scan {
         const char *p, *end;
@@ -184,8 +183,7 @@ static const char *find_hazard(struct str text, int *ret_line)
         return hazard;
 }
 
-/* --- from libconfig ----------------------------------------------------------------------------
- */
+/* --- from libconfig --------------------------------------------------------------------------- */
 
 #define DEPTH_MAX 16
 

@@ -14,8 +14,7 @@
 
 #define DROPINS_MAX 256
 
-/* --- environment -------------------------------------------------------------------------------
- */
+/* --- environment ------------------------------------------------------------------------------ */
 
 /* A variable's value; NULL: unset. */
 static const char *variable(const struct config_sources *s, const char *name)
@@ -64,8 +63,7 @@ static int apply_environment(struct config_build *b, const struct config_sources
         return r;
 }
 
-/* --- flags -------------------------------------------------------------------------------------
- */
+/* --- flags ------------------------------------------------------------------------------------ */
 
 static int apply_flag(struct config_build *b, const struct config_flag *f)
 {
@@ -110,8 +108,7 @@ static int apply_flags(struct config_build *b, const struct config_sources *s)
         return r;
 }
 
-/* --- defaults ----------------------------------------------------------------------------------
- */
+/* --- defaults --------------------------------------------------------------------------------- */
 
 static int put_default(struct config_build *b, const char *name, struct str value)
 {
@@ -163,8 +160,7 @@ static int default_ledger(struct config_build *b)
         return c->ledger_url.p ? 0 : -ENOMEM;
 }
 
-/* --- files -------------------------------------------------------------------------------------
- */
+/* --- files ------------------------------------------------------------------------------------ */
 
 /* Did a value with a password come from this source? */
 static bool holds_password(const struct config_scope *s, struct str source)
@@ -334,8 +330,7 @@ static int apply_files(struct config_build *b, const struct config_sources *s,
         return 0;
 }
 
-/* --- all of it ---------------------------------------------------------------------------------
- */
+/* --- all of it -------------------------------------------------------------------------------- */
 
 struct complaint_sink {
         struct config_build *build;

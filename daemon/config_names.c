@@ -146,8 +146,7 @@ int config_apply_name(struct config_build *b, struct str name, struct str value,
         return put_named(b, &whole, STR(""), name, value, folded, shown, where);
 }
 
-/* --- credentials -------------------------------------------------------------------------------
- */
+/* --- credentials ------------------------------------------------------------------------------ */
 
 /* Sets k from FOLDER/PREFIXkey, dots as dashes, if that file is there. */
 static int apply_credential(struct config_build *b, const struct config_scope *s,

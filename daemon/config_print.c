@@ -134,8 +134,7 @@ static int put_keys(struct page *p, const struct config_key *keys)
         return r == 0 ? close_section(p, keys, section) : r;
 }
 
-/* --- entries -----------------------------------------------------------------------------------
- */
+/* --- entries ---------------------------------------------------------------------------------- */
 
 /* May the value of such an option be shown? */
 static bool is_private(struct str name)

@@ -44,9 +44,7 @@ struct daemon {
 
 extern char **environ;
 
-/* --- configuration
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- configuration ---------------------------------------------------------------------------- */
 
 static void print_report(struct log *log, const struct config_report *r)
 {
@@ -101,9 +99,7 @@ static void reload(struct node *n, void *ctx)
         LOG(n->log, LOG_INFO_, "configuration reloaded");
 }
 
-/* --- parts
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- parts ------------------------------------------------------------------------------------ */
 
 /* Called on the HTTP thread alone, so the socket lives there. */
 static bool post_request(void *ctx, struct api_request *r)

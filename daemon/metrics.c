@@ -137,9 +137,7 @@ void metrics_committed(struct metrics *m, enum ledger_op op, int64_t ns, uint32_
         m->batch_jobs[lane] += jobs;
 }
 
-/* --- text
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 static void put(FILE *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static void put(FILE *out, const char *fmt, ...)

@@ -75,7 +75,7 @@ int record_open(const char *state_dir)
                 return -errno;
         }
         if (!read_boot_id(boot)) {
-                memcpy(boot, "unknown", 8);
+                snprintf(boot, sizeof boot, "unknown");
         }
         snprintf(text, sizeof text, "boot %s", boot);
         if (write_record(fd, 0, text) < 0) {

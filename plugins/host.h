@@ -88,8 +88,7 @@ int64_t host_deadline_ns(struct host *h);
 /* Does what is ready, tells one event; HOST_NONE when there is no more. Call until then. */
 void host_next(struct host *h, int64_t now_ns, struct host_event *ret_event);
 
-/* --- workers: numbers are the engine's, 0 to 255, reused only after HOST_WORKER_GONE ------------
- */
+/* --- workers: numbers are the engine's, 0 to 255, reused only after HOST_WORKER_GONE ---------- */
 
 #define WORKERS_MAX    256
 #define RING_SLOTS     512 /* jobs given to a worker and not yet ended, at most */
@@ -133,7 +132,7 @@ int32_t host_worker_pid(const struct host *h, uint32_t worker); /* 0: none */
 
 void host_checkpoint_saved(struct host *h, uint32_t worker, uint32_t position, bool ok);
 
-/* --- for people ------------------------------------------------------------ */
+/* --- for people ------------------------------------------------------------------------------- */
 
 /* Every plug-in file that was looked at, refused ones included. Rows are valid until the next
  * host_next(). */
@@ -152,7 +151,7 @@ uint32_t host_plugins(struct host *h, const struct plugin_row **ret_rows);
 /* Asks for a new look at the directory now (SIGHUP). */
 void host_rescan(struct host *h);
 
-/* --- after a restart ------------------------------------------------------------ */
+/* --- after a restart -------------------------------------------------------------------------- */
 
 /* Before host_start(): reads what a former skepd with this state directory left behind: its pages,
  * and ends (SIGKILL, and waits for) those of its workers that still live, recognised by pid and

@@ -269,26 +269,33 @@ static void drop_lineup(struct lineup **l)
         *l = lineup_unref(*l);
 }
 
-static void drop_text(void *p)
+static void drop_descs(struct handler_desc **all)
 {
-        free(*(void **)p);
+        free(*all);
+}
+
+static void drop_files(struct shelf_file ***files)
+{
+        free(*files);
 }
 
 static struct lineup *new_lineup(uint32_t generation, struct shelf_file *const *taken, uint32_t n)
 {
         CLEANUP(drop_lineup)
         struct lineup *l = calloc(1, sizeof *l);
-        CLEANUP(drop_text)
+        CLEANUP(drop_descs)
         struct handler_desc *all = NULL;
         uint32_t handlers = 0, at = 0;
         for (uint32_t i = 0; i < n; i++) {
                 handlers += taken[i]->plugin->manifest.n;
         }
         all = calloc(handlers + 1, sizeof *all);
+        if (l) {
+                l->refs = 1;
+        }
         if (!l || !all) {
                 return NULL;
         }
-        l->refs = 1;
         l->plugins = calloc(n + 1, sizeof(struct plugin *));
         for (uint32_t i = 0; l->plugins && i < n; i++) {
                 struct plugin *p = taken[i]->plugin;
@@ -307,7 +314,7 @@ static void renew_roster(struct host *h)
         for (struct shelf_file *f = h->shelf.files; f; f = f->next) {
                 n_files++;
         }
-        CLEANUP(drop_text)
+        CLEANUP(drop_files)
         struct shelf_file **taken = calloc(n_files + 1, sizeof *taken);
         if (!taken) {
                 return;

@@ -138,8 +138,8 @@ struct skep_services {
         struct skep_str (*checkpoint_load)(const struct skep_job *job);
 
         /* Makes a job when this one ends with SKEP_DONE, in the same transaction. Copies what it
-         * needs. At most 1,000 children and 8 MiB a job (-ENOSPC); -EINVAL: no type, or a number
-         * out of range; -E2BIG: payload over 1 MiB. */
+         * needs. At most 1,000 children and 8 MiB a job (-ENOSPC); -EINVAL: no valid type, a text
+         * too long or a number out of range; -E2BIG: payload over 1 MiB. */
         int (*enqueue)(struct skep_job *job, const struct skep_child *child);
 
         /* Zeroed memory that is freed when the job ends; NULL when there is none left. */

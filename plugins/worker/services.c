@@ -168,12 +168,16 @@ static bool text_fits(const char *z, size_t max)
 }
 
 /* Everything that skepd would take for a forgery is the handler's -EINVAL here. */
+static bool child_texts_sane(const struct skep_child *c)
+{
+        return c->type && type_valid(str_of(c->type)) && (!c->key || *c->key) &&
+               text_fits(c->key, KEY_TEXT_MAX) && text_fits(c->queue, CHILD_TEXT_MAX) &&
+               text_fits(c->content_type, CHILD_TEXT_MAX) && text_fits(c->tags, CHILD_TAGS_MAX);
+}
+
 static bool child_sane(const struct skep_child *c)
 {
-        return c && c->size >= offsetof(struct skep_child, priority) + 1 && c->type &&
-               type_valid(str_of(c->type)) && (!c->key || *c->key) &&
-               text_fits(c->key, KEY_TEXT_MAX) && text_fits(c->queue, CHILD_TEXT_MAX) &&
-               text_fits(c->content_type, CHILD_TEXT_MAX) && text_fits(c->tags, CHILD_TAGS_MAX) &&
+        return c && c->size >= offsetof(struct skep_child, priority) + 1 && child_texts_sane(c) &&
                (!c->has_priority || c->priority <= PRIORITY_MAX) && c->delay_ms >= 0 &&
                c->delay_ms <= DELAY_MAX_MS && (c->payload || c->payload_size == 0);
 }

@@ -14,7 +14,7 @@ static struct job_id add_with(struct bed *bed, uint8_t priority, struct str type
         return row.id;
 }
 
-static void sets_what_a_claim_sets(void)
+static void hands_over_every_field(void)
 {
         struct bed *bed = bed_new();
         struct submit_row row = bed_row(bed);
@@ -35,11 +35,19 @@ static void sets_what_a_claim_sets(void)
         CU_ASSERT(str_eq(j->queue, row.queue) && str_eq(j->type, row.type));
         CU_ASSERT(str_eq(j->content_type, row.content_type) && str_eq(j->headers, row.headers));
         CU_ASSERT(str_eq(j->payload, row.payload));
-        const struct job_row *r = bed_show(bed, &row.id);
+        claim_free(c);
+        bed_free(bed);
+}
+
+static void marks_the_row_as_running(void)
+{
+        struct bed *bed = bed_new();
+        struct job_id id = bed_add_one(bed);
+        struct claim *c = bed_claim(bed, 5), *none = bed_claim(bed, 5);
+        CU_ASSERT(c->n == 1 && none->n == 0);
+        const struct job_row *r = bed_show(bed, &id);
         CU_ASSERT(r->state == STATE_RUNNING && r->claim == 1 && r->attempt == 1);
         CU_ASSERT(r->holder == bed->holder && r->started_us == fixture->now_us(bed->store));
-        struct claim *none = bed_claim(bed, 5);
-        CU_ASSERT(none->n == 0);
         claim_free(c);
         claim_free(none);
         bed_free(bed);
@@ -238,7 +246,8 @@ static void gives_each_job_to_one_of_many(void)
         }
 }
 
-CASES(cases_claim, {"sets what a claim sets", sets_what_a_claim_sets, 0},
+CASES(cases_claim, {"hands over every field", hands_over_every_field, 0},
+      {"marks the row as running", marks_the_row_as_running, 0},
       {"takes the most urgent first, then the oldest", takes_the_most_urgent_first_then_the_oldest,
        0},
       {"keeps queues apart", keeps_queues_apart, 0},

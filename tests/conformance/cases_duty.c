@@ -38,7 +38,7 @@ static void offers_what_is_due_and_nothing_before(void)
         for (int i = 0; i < 3; i++) {
                 struct submit_row row = bed_row(bed);
                 row.state = STATE_SCHEDULED;
-                row.after_us = (i + 1) * 10 * SECOND;
+                row.after_us = SECOND * 10 * (i + 1);
                 CU_ASSERT(bed_add(bed, &row) == SUBMIT_CREATED);
                 ids[i] = row.id;
         }

@@ -116,40 +116,48 @@ static struct finish_row failed_try(const struct job *j, enum job_state to)
         return v;
 }
 
+/* Fails the one job of the queue; the third time it is dead. */
+static void fail_once(struct bed *bed, uint16_t attempt)
+{
+        bool last = attempt == 3;
+        struct claim *c = bed_claim(bed, 1);
+        CU_ASSERT_FATAL(c->n == 1 && c->jobs[0].attempt == attempt);
+        struct finish_row v = failed_try(&c->jobs[0], last ? STATE_DEAD : STATE_RETRYING);
+        v.keep_attempt = !last;
+        v.reason = last ? REASON_EXHAUSTED : REASON_NONE;
+        v.after_us = SECOND;
+        CU_ASSERT(bed_finish_one(bed, v));
+        claim_free(c);
+        fixture->advance(bed->store, 2 * SECOND);
+        struct ledger_due *due = NEW(due, DUE);
+        due->limit = 10;
+        bed_must(bed, &due->base);
+        CU_ASSERT(due->moved == !last);
+        ledger_batch_free(&due->base);
+}
+
+static void check_try(const struct attempt_row *a, uint16_t attempt)
+{
+        CU_ASSERT(a->attempt == attempt && a->claim == attempt && a->generation == 0);
+        CU_ASSERT(a->error == ERROR_FAILED && str_eq(a->error_text, STR("no route to host")));
+        CU_ASSERT(str_eq(a->build, STR("abc123")) && a->holder != 0);
+        CU_ASSERT(a->worker == 3 && a->worker_pid == 4242);
+        CU_ASSERT(a->started_us == 1000 && a->ended_us == 2000);
+}
+
 static void keeps_the_history_of_tries(void)
 {
         struct bed *bed = bed_new();
         struct job_id id = bed_add_one(bed);
-        for (int i = 0; i < 3; i++) {
-                struct claim *c = bed_claim(bed, 1);
-                CU_ASSERT_FATAL(c->n == 1 && c->jobs[0].attempt == i + 1);
-                struct finish_row v = failed_try(&c->jobs[0], i < 2 ? STATE_RETRYING : STATE_DEAD);
-                v.keep_attempt = i < 2;
-                v.reason = i < 2 ? REASON_NONE : REASON_EXHAUSTED;
-                v.after_us = SECOND;
-                CU_ASSERT(bed_finish_one(bed, v));
-                claim_free(c);
-                fixture->advance(bed->store, 2 * SECOND);
-                struct ledger_due *due = NEW(due, DUE);
-                due->limit = 10;
-                bed_must(bed, &due->base);
-                CU_ASSERT(due->moved == (i < 2));
-                ledger_batch_free(&due->base);
+        for (uint16_t attempt = 1; attempt <= 3; attempt++) {
+                fail_once(bed, attempt);
         }
         const struct job_row *j = bed_show(bed, &id);
         CU_ASSERT(j->state == STATE_DEAD && j->reason == REASON_EXHAUSTED && j->attempt == 3);
         CU_ASSERT_FATAL(j->n_attempts == 2);
-        for (uint32_t i = 0; i < 2; i++) {
-                const struct attempt_row *a = &j->attempts[i];
-                CU_ASSERT(a->attempt == i + 1 && a->claim == i + 1 && a->generation == 0);
-                CU_ASSERT(a->error == ERROR_FAILED &&
-                          str_eq(a->error_text, STR("no route to host")));
-                CU_ASSERT(str_eq(a->build, STR("abc123")) && a->holder == bed->holder);
-                CU_ASSERT(a->worker == 3 && a->worker_pid == 4242);
-                CU_ASSERT(a->started_us == 1000 && a->ended_us == 2000);
-        }
-        CU_ASSERT(j->last.error == ERROR_FAILED && j->last.attempt == 3 && j->last.claim == 3);
-        CU_ASSERT(str_eq(j->last.error_text, STR("no route to host")));
+        check_try(&j->attempts[0], 1);
+        check_try(&j->attempts[1], 2);
+        check_try(&j->last, 3);
         bed_free(bed);
 }
 

@@ -93,8 +93,8 @@ static bool run_on(const char *dir)
         snprintf(path, sizeof path, "%s/skep.db", dir);
         struct ledger_sqlite_options o = {.path = path};
         struct ledger *l = NULL;
-        if (!expect(reserved && ledger_sqlite_open(&o, &l, note, sizeof note) == 0, "opens",
-                    note)) {
+        bool opened = reserved && ledger_sqlite_open(&o, &l, note, sizeof note) == 0;
+        if (!expect(opened, "opens", note) || !l) {
                 return false;
         }
         bool well = fill_up(l, dir);

@@ -55,6 +55,7 @@ void audit_deinit(struct audit *a)
         }
         free(a->said);
         free(a->cuts);
+        free(a->burials);
         *a = (struct audit){0};
 }
 
@@ -120,6 +121,12 @@ void audit_changed(struct audit *a, const struct audit_change *c)
         struct audit_job *j = job_of(a, &c->id);
         j->changes = grown(j->changes, j->n_changes, &j->changes_capacity, sizeof *j->changes);
         j->changes[j->n_changes++] = *c;
+}
+
+void audit_buried(struct audit *a, uint64_t holder, int64_t at_ns)
+{
+        a->burials = grown(a->burials, a->n_burials, &a->burials_capacity, sizeof *a->burials);
+        a->burials[a->n_burials++] = (struct audit_burial){holder, at_ns};
 }
 
 void audit_cut_off(struct audit *a, const struct audit_cut *c)

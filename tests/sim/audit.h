@@ -103,6 +103,12 @@ struct audit_cut {
         int64_t from_ns, to_ns;
 };
 
+/* A holder was declared dead: nothing of it may be claimed from then on. */
+struct audit_burial {
+        uint64_t holder;
+        int64_t at_ns;
+};
+
 struct audit_job {
         struct job_id id;
         bool intended, accepted, refused, rowed;
@@ -128,6 +134,8 @@ struct audit {
         uint32_t n_said, said_capacity;
         struct audit_cut *cuts;
         uint32_t n_cuts, cuts_capacity;
+        struct audit_burial *burials;
+        uint32_t n_burials, burials_capacity;
         uint32_t claims_left,
             nodes_left; /* in the ledger at the end: claims kept, dead nodes kept */
         int64_t end_wall_us;
@@ -148,6 +156,7 @@ void audit_asked(struct audit *a, const struct job_id *id, uint32_t run, int64_t
 /* An operator's cancel was answered "asked" (202). */
 void audit_cancel(struct audit *a, const struct job_id *id, int64_t at_ns);
 void audit_changed(struct audit *a, const struct audit_change *c);
+void audit_buried(struct audit *a, uint64_t holder, int64_t at_ns);
 void audit_cut_off(struct audit *a, const struct audit_cut *c);
 void audit_row(struct audit *a, const struct audit_row *r);
 

@@ -134,6 +134,18 @@ static void check_rescue(const struct audit *a, const struct audit_job *j,
         }
 }
 
+static void check_holder(const struct audit *a, const struct audit_change *c,
+                         struct audit_verdict *v)
+{
+        for (uint32_t i = 0; i < a->n_burials; i++) {
+                if (a->burials[i].holder == c->holder && a->burials[i].at_ns < c->at_ns) {
+                        audit_blame(v, "I4", &c->id,
+                                    "claim %u was given to a node that had been declared dead",
+                                    c->claim);
+                }
+        }
+}
+
 static void check_entry(const struct audit_change *c, struct audit_verdict *v)
 {
         if (c->from != STATE_NONE) {
@@ -173,6 +185,7 @@ void audit_history(const struct audit *a, const struct audit_job *j, struct audi
                 check_fence(c, v);
                 if (c->to == STATE_RUNNING) {
                         check_claim(c, before, v);
+                        check_holder(a, c, v);
                         claimed_ns = c->at_ns;
                 } else if (c->from == STATE_RUNNING) {
                         check_spent(j, c, strikes, v);

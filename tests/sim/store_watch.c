@@ -43,11 +43,22 @@ static void on_change(void *watcher, const struct store_change *c)
               r->attempt, r->strikes, c->error ? " " : "", error_class_name(c->error));
 }
 
+static void watch_burial(struct world *w, const struct ledger_batch *b)
+{
+        if (b->op == LEDGER_BURY && b->outcome == LEDGER_COMMITTED) {
+                const struct ledger_bury *bury = LEDGER_AS(bury, BURY, (struct ledger_batch *)b);
+                if (bury->done && !bury->forget) {
+                        audit_buried(&w->audit, bury->victim, w->server.store.now_ns);
+                }
+        }
+}
+
 static void on_apply(void *watcher, const struct ledger_batch *b, const char *how)
 {
         TRACE((struct world *)watcher, "server %s %016llx %u/%llu %s: %d", ledger_op_name(b->op),
               (unsigned long long)b->no.holder, b->no.writer, (unsigned long long)b->no.n, how,
               b->outcome);
+        watch_burial(watcher, b);
 }
 
 void watch_server(struct world *w)

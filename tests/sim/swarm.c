@@ -37,6 +37,7 @@ static void draw_work(struct rng *r, struct swarm *s)
         s->spawn_fail = maybe(r, 50, 400);
         s->poison = maybe(r, 10, 100);
         s->children = maybe(r, 20, 200);
+        s->tail = maybe(r, 5, 60);
 }
 
 static void draw_producers(struct rng *r, struct swarm *s)
@@ -92,9 +93,9 @@ void swarm_print(const struct swarm *s)
                f->unknown, f->slow, (long long)(f->slow_ns / NS_PER_MS),
                (long long)(f->late_ns / NS_PER_MS), s->windows);
         printf("  work: crash %u between %u hang %u fail %u deaf %u spawn_fail %u poison %u "
-               "children %u\n",
+               "children %u tail %u\n",
                s->crash, s->between, s->hang, s->fail, s->deaf, s->spawn_fail, s->poison,
-               s->children);
+               s->children, s->tail);
         printf("  submissions: keyed %u array %u atomic %u scheduled %u requested %u deadline %u "
                "late_type %u never_type %u\n",
                s->keyed, s->array, s->atomic, s->scheduled, s->requested, s->deadline, s->late_type,

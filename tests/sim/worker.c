@@ -47,6 +47,9 @@ void worker_spawn(struct world *w, struct sim_node *n, uint32_t at)
 
 static int64_t draw_service(struct world *w)
 {
+        if (w->swarm.tail && rng_chance(&w->rng_work, w->swarm.tail)) {
+                return draw_us(w, 200000, 2300000);
+        }
         int64_t us = 100 << rng_between(&w->rng_work, 0, 5 + 3 * w->swarm.speed);
         return draw_us(w, us / 2, us * 2);
 }

@@ -316,7 +316,14 @@ static void test_a_drain_gives_back_what_has_not_started(void)
                         answer(&d, on_its_way, LEDGER_COMMITTED);
                 }
         }
-        answer(&d, take_posted(&d, LEDGER_BURY), LEDGER_COMMITTED);
+        for (int forget = 0; forget < 2;
+             forget++) { /* it declares itself dead, then is forgotten */
+                CU_ASSERT_PTR_NULL(told(&d, ACT_STOPPED));
+                struct ledger_batch *bury = take_posted(&d, LEDGER_BURY);
+                CU_ASSERT_PTR_NOT_NULL_FATAL(bury);
+                CU_ASSERT_EQUAL(LEDGER_AS(bury, BURY, bury)->forget, forget);
+                answer(&d, bury, LEDGER_COMMITTED);
+        }
         CU_ASSERT_PTR_NOT_NULL(told(&d, ACT_STOPPED));
         close_desk(&d);
 }

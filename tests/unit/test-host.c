@@ -134,6 +134,9 @@ static void test_tells_verdicts(void)
         s = run_one(4, "test.say", "17 0 0");
         CU_ASSERT_EQUAL(s->verdict, VERDICT_RETRY);
         CU_ASSERT_STRING_EQUAL(s->text, "the handler returned 17, which is no verdict");
+        s = run_one(5, "test.say", "?");
+        CU_ASSERT_EQUAL(s->verdict, VERDICT_RETRY);
+        CU_ASSERT(s->delay_ms > 0 && s->delay_ms < INT64_MAX / 1000000);
         end();
 }
 
@@ -303,6 +306,35 @@ static void test_recalls_while_it_races(void)
 
 /* --- the loop ------------------------------------------------------------ */
 
+static void test_starts_nothing_past_its_lease(void)
+{
+        begin();
+        host_lease(bed.h, bed_now() - 1);
+        CU_ASSERT_EQUAL(bed_give(&bed, 0, "test.echo", "late"), 0);
+        bed_play(&bed, 100);
+        CU_ASSERT_PTR_NULL(bed_find(&bed, HOST_VERDICTS, 0));
+        CU_ASSERT_EQUAL(host_worker_recall(bed.h, 0, 0), 0); /* it did not start */
+        CU_ASSERT_EQUAL(bed_give(&bed, 0, "test.echo", "in time"), 0);
+        host_lease(bed.h, bed_now() + 3600 * NS_PER_S);
+        struct seen *s = bed_wait_verdict(&bed, 0, 0);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(s);
+        CU_ASSERT_STRING_EQUAL(s->result, "in time");
+        end();
+}
+
+/* Built when a handler's struct ended earlier: stepped by its own size, the rest is zero. */
+static void test_runs_plugins_of_a_smaller_abi(void)
+{
+        bed_make(&bed, false);
+        bed_install(&bed, "small", "small.so");
+        bed_start(&bed);
+        bed_serve(&bed, "small.second");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(bed_worker(&bed, 0));
+        CU_ASSERT_STRING_EQUAL(run_one(0, "small.first", "")->result, "first");
+        CU_ASSERT_STRING_EQUAL(run_one(1, "small.second", "")->result, "second");
+        end();
+}
+
 static void test_tells_a_quick_job_before_a_slow_one(void)
 {
         struct job jobs[2];
@@ -362,6 +394,8 @@ UNIT_TESTS = {
     {"asks to stop", test_asks_to_stop},
     {"takes back what has not started", test_takes_back_what_has_not_started},
     {"recalls while it races", test_recalls_while_it_races},
+    {"starts nothing past its lease", test_starts_nothing_past_its_lease},
+    {"runs plug-ins of a smaller ABI", test_runs_plugins_of_a_smaller_abi},
     {"tells a quick job before a slow one ends", test_tells_a_quick_job_before_a_slow_one},
     {"retires a worker", test_retires},
     {"says why it cannot start", test_says_why_it_cannot_start},

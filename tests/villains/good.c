@@ -29,7 +29,9 @@ static int run_say(struct skep_job *job, void *state)
 {
         int verdict = 0, delay = 0, n = 0;
         (void)state;
-        sscanf(job->payload.p, "%d %d %d", &verdict, &delay, &n);
+        if (sscanf(job->payload.p, "%d %d %d", &verdict, &delay, &n) != 3) {
+                return skep_retry(job, INT64_MAX, "for ever and a day");
+        }
         char *text = job->services->alloc(job, (size_t)n + 1);
         if (!text) {
                 return SKEP_DEAD;
@@ -89,9 +91,16 @@ static int run_breed(struct skep_job *job, void *state)
                 }
         }
         free(large);
-        struct skep_child bad = {.size = sizeof bad};
-        if (job->services->enqueue(job, &bad) == 0) {
-                return skep_dead(job, "a child without a type was taken");
+        static const char *const bad_types[] = {NULL, "", "no spaces", "a..b", "a.>"};
+        for (size_t i = 0; i < sizeof bad_types / sizeof *bad_types; i++) {
+                struct skep_child bad = {.size = sizeof bad, .type = bad_types[i]};
+                if (job->services->enqueue(job, &bad) == 0) {
+                        return skep_dead(job, "a child without a valid type was taken");
+                }
+        }
+        struct skep_child late = {.size = sizeof late, .type = "a", .delay_ms = INT64_MAX};
+        if (job->services->enqueue(job, &late) == 0) {
+                return skep_dead(job, "a child of the far future was taken");
         }
         return SKEP_DONE;
 }
