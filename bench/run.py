@@ -114,8 +114,8 @@ def drain_skep(jobs):
                 time.sleep(0.05)
             cpu = tree_cpu(process.pid)
             memory = status_kib(process.pid, "VmHWM")
-        first, last, good = rows(where, "select min(started), max(finished), sum(state = 4 and length(payload) = 256)"
-                                        " from jobs")[0]
+        first, last, good = rows(where, "select min(started), max(finished), sum(state = 4 and length(coalesce(payload,"
+                                        " (select payload from blobs where blobs.seq = jobs.seq))) = 256) from jobs")[0]
         if good != jobs:
             raise SystemExit(f"audit: {good} of {jobs} rows are completed with their payload")
         return {"rate": jobs / ((last - first) / 1e6), "cpu_per_10k": cpu * 1e4 / jobs, "peak_mib": memory / 1024}

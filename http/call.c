@@ -124,7 +124,10 @@ static enum MHD_Result begin(struct call *call, const char *url, const char *met
                 call->stream = stream_new(call);
         }
         peer_enter(call->peer, call->stream ? PHASE_STREAM : PHASE_BODY);
-        if (call->failed && (expect || (length && strtoull(length, NULL, 10) > DRAIN_MAX))) {
+        bool hurried =
+            call->hurried || expect || (length && strtoull(length, NULL, 10) > DRAIN_MAX);
+        if (call->failed && hurried) {
+                call_header(call, "Connection", "close");
                 call_respond_problem(call);
                 return call->response ? send_response(call) : MHD_NO;
         }

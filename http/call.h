@@ -101,6 +101,7 @@ struct call {
         uint64_t received;
         bool looked; /* at the first character of the body */
         bool array, complete, failed, suspended;
+        bool hurried; /* the problem is told before the body is read, and the connection closed */
         struct problem problem;      /* when failed */
         uint32_t wait_s;             /* Prefer: wait; 0: none */
         struct str request_key;      /* Idempotency-Key; in the arena */

@@ -87,10 +87,20 @@ void peer_notify(void *cls, struct MHD_Connection *c, void **socket_context,
         }
 }
 
+/* The other side has closed while its request is incomplete. libmicrohttpd misses that when the
+ * last bytes and the end come together: its epoll is edge-triggered, and it stops reading at a
+ * short read. */
+static bool abandoned(const struct peer *p)
+{
+        char byte;
+        return p->phase != PHASE_WAIT && p->phase != PHASE_SEND &&
+               recv(p->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 void peers_sweep(struct listener *l, int64_t now)
 {
         for (struct peer *p = l->peers; p; p = p->next) {
-                if (p->deadline_ns <= now) {
+                if (!p->cut && (p->deadline_ns <= now || abandoned(p))) {
                         cut(p);
                 }
         }

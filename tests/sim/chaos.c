@@ -77,6 +77,9 @@ static void pause_node(struct world *w, struct sim_node *n)
         int64_t pause = MS(rng_between(&w->rng_env, 50, 7000));
         n->state = NODE_PAUSED;
         n->paused_until_ns = w->now_ns + pause;
+        if (rng_chance(&w->rng_env, 500)) { /* a stall of the host slows its handlers too */
+                w->brown_until_ns = w->now_ns + pause;
+        }
         struct audit_cut cut = {n->holder, w->now_ns, w->now_ns + pause};
         audit_cut_off(&w->audit, &cut);
         struct world_event *ev = world_at(w, pause, WE_RESUME);

@@ -51,6 +51,9 @@ static int64_t draw_service(struct world *w)
                 return draw_us(w, 200000, 2300000);
         }
         int64_t us = 100 << rng_between(&w->rng_work, 0, 5 + 3 * w->swarm.speed);
+        if (w->now_ns < w->brown_until_ns) {
+                us = us * 300 < 1000000 ? us * 300 : 1000000;
+        }
         return draw_us(w, us / 2, us * 2);
 }
 

@@ -124,8 +124,9 @@ struct world {
         struct swarm swarm;
         struct rng rng, rng_work, rng_env;
         int64_t now_ns;
-        int64_t ended_ns; /* when a job last came to its end */
-        bool chaos;       /* faults may still be drawn */
+        int64_t ended_ns;       /* when a job last came to its end */
+        int64_t brown_until_ns; /* until then handlers are much slower than they were */
+        bool chaos;             /* faults may still be drawn */
         struct sim_ledger_server server;
         struct sim_node nodes[SIM_NODES];
         struct config config;
