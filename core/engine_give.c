@@ -248,10 +248,16 @@ static void tell_give(struct engine *e, uint32_t worker, uint32_t position, uint
         }
 }
 
+/* It has been at one job for so long that what is given to it would only be taken back. */
+static bool stuck(const struct engine *e, const struct worker_books *w)
+{
+        return w->running && e->now.mono_ns - w->running_since_ns > AHEAD_NS;
+}
+
 static bool give_worker(struct engine *e, uint32_t worker)
 {
         struct worker_books *w = &e->workers[worker];
-        int at = choose_queue(e, w);
+        int at = stuck(e, w) ? -1 : choose_queue(e, w);
         if (at < 0) {
                 return false;
         }

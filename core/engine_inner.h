@@ -174,7 +174,7 @@ void fence_node(struct engine *e, const char *why); /* this holder was declared 
 void submit_arrived(struct engine *e, struct submission *list /* takes */);
 void submit_pump(struct engine *e);
 void submit_answered(struct engine *e, struct ledger_submit *b /* takes */);
-void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */);
+void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */, bool happened);
 void submit_refuse_all(struct engine *e, const char *note);
 void operator_arrived(struct engine *e, enum ledger_op op, const struct job_id *id, void *cookie);
 void operator_answered(struct engine *e, struct ledger_batch *b /* takes */);

@@ -143,6 +143,10 @@ void submit_answered(struct engine *e, struct ledger_submit *b)
         if (b->base.outcome == LEDGER_FENCED) {
                 fence_node(e, "submit");
         }
+        if (b->base.outcome != LEDGER_COMMITTED && b->base.cookie) {
+                post_later(e, &b->base, 200 * NS_PER_MS); /* the rows exist: refused would be a lie */
+                return;
+        }
         e->submitting = false;
         e->dirty = true;
         answer_list(e, b);
@@ -151,8 +155,11 @@ void submit_answered(struct engine *e, struct ledger_submit *b)
 
 /* The commit's fate is known, its answers are not: the same rows again. Those that are there say so
  * by their id. */
-void submit_repeat(struct engine *e, struct ledger_submit *b)
+void submit_repeat(struct engine *e, struct ledger_submit *b, bool happened)
 {
+        if (happened) {
+                b->base.cookie = b; /* it did happen once: to be repeated until it is answered */
+        }
         if (!post_batch(e, &b->base)) {
                 e->submitting = false;
         }

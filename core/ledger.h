@@ -342,8 +342,9 @@ struct ledger_fold {
         struct ledger_batch base;
 };
 
-/* RESOLVE: the fate of the numbered transaction `of`: inserts its number; if it is there the
- * transaction happened, if it goes in it never can. */
+/* RESOLVE: the fate of the numbered transaction `of`. Inserts its number, marked as void. If the transaction's own entry is
+ * there, it happened; if the void one goes in, or stands there from a RESOLVE whose answer was lost, it never can. So it
+ * may be asked any number of times and says the same. */
 struct ledger_resolve {
         struct ledger_batch base;
         struct commit_no of;

@@ -65,6 +65,7 @@ static void check_framing(struct call *call)
                 refuse(call, PROBLEM_MALFORMED,
                        "Transfer-Encoding: only \"chunked\" is understood");
         }
+        call->hurried = call->failed; /* nobody knows where this request ends */
 }
 
 /* A page in a browser may make a name of its own point to 127.0.0.1; it cannot make the browser

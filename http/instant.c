@@ -102,28 +102,37 @@ static bool read_offset(struct str s, uint32_t *at, int64_t *ret_seconds)
         return true;
 }
 
+struct date_time {
+        int y, mo, d, h, mi, s;
+};
+
+static bool read_date(struct str s, uint32_t *at, struct date_time *t)
+{
+        return read_digits(s, at, 4, &t->y) && read_char(s, at, "-") &&
+               read_digits(s, at, 2, &t->mo) && read_char(s, at, "-") &&
+               read_digits(s, at, 2, &t->d) && t->y >= 1970 && t->mo >= 1 && t->mo <= 12 &&
+               t->d >= 1 && t->d <= days_of_month(t->y, t->mo);
+}
+
+/* :60 is a leap second; it becomes the next one. */
+static bool read_time(struct str s, uint32_t *at, struct date_time *t)
+{
+        return read_digits(s, at, 2, &t->h) && read_char(s, at, ":") &&
+               read_digits(s, at, 2, &t->mi) && read_char(s, at, ":") &&
+               read_digits(s, at, 2, &t->s) && t->h <= 23 && t->mi <= 59 && t->s <= 60;
+}
+
 bool instant_parse(struct str s, int64_t *ret_wall_us)
 {
         uint32_t at = 0;
-        int y, mo, d, h, mi, sec;
+        struct date_time t;
         int64_t us, offset;
-        if (!read_digits(s, &at, 4, &y) || !read_char(s, &at, "-") ||
-            !read_digits(s, &at, 2, &mo) || !read_char(s, &at, "-") ||
-            !read_digits(s, &at, 2, &d) || !read_char(s, &at, "Tt")) {
+        if (!read_date(s, &at, &t) || !read_char(s, &at, "Tt") || !read_time(s, &at, &t) ||
+            !read_fraction(s, &at, &us) || !read_offset(s, &at, &offset) || at != s.n) {
                 return false;
         }
-        if (!read_digits(s, &at, 2, &h) || !read_char(s, &at, ":") ||
-            !read_digits(s, &at, 2, &mi) || !read_char(s, &at, ":") ||
-            !read_digits(s, &at, 2, &sec) || !read_fraction(s, &at, &us) ||
-            !read_offset(s, &at, &offset) || at != s.n) {
-                return false;
-        }
-        bool in_range = y >= 1970 && mo >= 1 && mo <= 12 && d >= 1 && d <= days_of_month(y, mo);
-        if (!in_range || h > 23 || mi > 59 ||
-            sec > 60) { /* :60 is a leap second; it becomes the next one */
-                return false;
-        }
-        int64_t wall = ((days_from_date(y, mo, d) * 24 + h) * 60 + mi) * 60 + sec - offset;
+        int64_t wall =
+            ((days_from_date(t.y, t.mo, t.d) * 24 + t.h) * 60 + t.mi) * 60 + t.s - offset;
         wall = wall * US_PER_S + us;
         if (wall < 0 || wall > WALL_US_MAX) {
                 return false;

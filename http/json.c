@@ -37,17 +37,23 @@ static bool next_is(const struct scan *s, char c)
         return s->at < s->n && s->p[s->at] == c;
 }
 
+/* Bytes of the character that a first byte announces; 0: it begins none. */
+static size_t announced(uint8_t first)
+{
+        if (first < 0x80) {
+                return 1;
+        }
+        if (first < 0xc2 || first > 0xf4) {
+                return 0; /* a continuation, overlong, or beyond U+10FFFF */
+        }
+        return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
 size_t utf8_length(const char *text, size_t n)
 {
         const uint8_t *p = (const uint8_t *)text;
-        if (n == 0) {
-                return 0;
-        }
-        if (p[0] < 0x80) {
-                return 1;
-        }
-        size_t want = p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : 4;
-        if (p[0] < 0xc2 || p[0] > 0xf4 || n < want) {
+        size_t want = n ? announced(p[0]) : 0;
+        if (want > n) {
                 return 0;
         }
         for (size_t i = 1; i < want; i++) {
@@ -55,9 +61,14 @@ size_t utf8_length(const char *text, size_t n)
                         return 0;
                 }
         }
-        bool overlong = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
-        bool surrogate = p[0] == 0xed && p[1] > 0x9f;
-        bool beyond = p[0] == 0xf4 && p[1] > 0x8f;
+        if (want < 3) {
+                return want;
+        }
+        uint32_t c = (uint32_t)(p[0] & (want == 3 ? 15 : 7)) << 6 |
+                     (p[1] & 63); /* the upper bits are enough */
+        bool overlong = c < (want == 3 ? 0x800u >> 6 : 0x10000u >> 12);
+        bool surrogate = want == 3 && c >= 0xd800u >> 6 && c <= 0xdfffu >> 6;
+        bool beyond = want == 4 && c > 0x10ffffu >> 12;
         return overlong || surrogate || beyond ? 0 : want;
 }
 

@@ -57,13 +57,10 @@ static unsigned long long start_time(pid_t pid)
 
 static int write_record(int fd, uint32_t index, const char *text)
 {
-        char record[RECORD_BYTES];
-        memset(record, ' ', sizeof record);
-        memcpy(record, text, strlen(text));
-        record[sizeof record - 1] = '\n';
-        return pwrite(fd, record, sizeof record, (off_t)index * RECORD_BYTES) == sizeof record
-                   ? 0
-                   : -EIO;
+        char record[RECORD_BYTES + 1];
+        snprintf(record, sizeof record, "%-*s\n", RECORD_BYTES - 1, text);
+        return pwrite(fd, record, RECORD_BYTES, (off_t)index * RECORD_BYTES) == RECORD_BYTES ? 0
+                                                                                             : -EIO;
 }
 
 int record_open(const char *state_dir)

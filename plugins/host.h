@@ -64,6 +64,10 @@ struct worker_gone {
         struct str text; /* "SIGSEGV (address 0x0)" and the backtrace, or "exit(0) called", ... */
 };
 
+/* Rows of a verdict's children are as the handler wrote them, checked for form: the engine mints
+ * `id`, finds the queue when `queue` is empty, and fills in what is 0 (max_attempts, timeout_ms)
+ * or, for `priority`, UINT8_MAX: the queue's own. State SCHEDULED with after_us, else PENDING and
+ * offered. The submission is atomic and passes to the engine. */
 struct host_event {
         enum host_event_kind kind;
         uint32_t worker, generation;

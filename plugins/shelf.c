@@ -264,48 +264,48 @@ static void describe(const struct plugin *p, uint32_t index, struct handler_desc
         }
 }
 
-static void drop_lineup(struct lineup **l)
-{
-        *l = lineup_unref(*l);
-}
-
-static void drop_descs(struct handler_desc **all)
-{
-        free(*all);
-}
-
 static void drop_files(struct shelf_file ***files)
 {
         free(*files);
 }
 
-static struct lineup *new_lineup(uint32_t generation, struct shelf_file *const *taken, uint32_t n)
+/* All handlers of all plug-ins that serve, in an array of the caller's; NULL when memory is out. */
+static struct handler_desc *describe_all(struct shelf_file *const *taken, uint32_t n,
+                                         uint32_t *ret_n)
 {
-        CLEANUP(drop_lineup)
-        struct lineup *l = calloc(1, sizeof *l);
-        CLEANUP(drop_descs)
-        struct handler_desc *all = NULL;
         uint32_t handlers = 0, at = 0;
         for (uint32_t i = 0; i < n; i++) {
                 handlers += taken[i]->plugin->manifest.n;
         }
-        all = calloc(handlers + 1, sizeof *all);
-        if (l) {
-                l->refs = 1;
+        struct handler_desc *all = calloc(handlers + 1, sizeof *all);
+        for (uint32_t i = 0; all && i < n; i++) {
+                describe(taken[i]->plugin, i, all + at);
+                at += taken[i]->plugin->manifest.n;
         }
-        if (!l || !all) {
-                return NULL;
-        }
+        *ret_n = at;
+        return all;
+}
+
+static bool fill_lineup(struct lineup *l, uint32_t generation, struct shelf_file *const *taken,
+                        uint32_t n)
+{
+        uint32_t handlers;
+        l->refs = 1;
         l->plugins = calloc(n + 1, sizeof(struct plugin *));
         for (uint32_t i = 0; l->plugins && i < n; i++) {
-                struct plugin *p = taken[i]->plugin;
-                describe(p, i, all + at);
-                at += p->manifest.n;
-                p->refs++;
-                l->plugins[l->n++] = p;
+                taken[i]->plugin->refs++;
+                l->plugins[l->n++] = taken[i]->plugin;
         }
-        l->roster = l->plugins ? roster_new(generation, all, at) : NULL;
-        return l->roster ? STEAL(l) : NULL;
+        struct handler_desc *all = describe_all(taken, n, &handlers);
+        l->roster = all && l->plugins ? roster_new(generation, all, handlers) : NULL;
+        free(all);
+        return l->roster;
+}
+
+static struct lineup *new_lineup(uint32_t generation, struct shelf_file *const *taken, uint32_t n)
+{
+        struct lineup *l = calloc(1, sizeof *l);
+        return l && fill_lineup(l, generation, taken, n) ? l : lineup_unref(l);
 }
 
 static void renew_roster(struct host *h)

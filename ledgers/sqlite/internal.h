@@ -93,13 +93,16 @@ struct delta {
         int64_t n[JOB_STATE_COUNT];
 };
 
-/* Up to where old numbers of a writer were deleted, so that the delete looks at few rows. */
+/* Up to where old numbers of a writer were deleted, so that the delete looks at few rows. Numbers
+ * of a transaction whose fate is unknown are held, with all after them, until the last of them is
+ * resolved. */
 struct trim {
         uint64_t holder;
         uint32_t writer;
-        uint64_t upto;    /* deleted up to here */
-        uint64_t known;   /* the greatest that is known to be durable */
-        uint64_t pending; /* the greatest of the transaction being written */
+        uint64_t upto;                        /* deleted up to here */
+        uint64_t known;                       /* the greatest that is known to be durable */
+        uint64_t pending_first, pending_last; /* of the transaction being written; 0: none */
+        uint64_t held_first, held_last;       /* of one that is unknown; 0: none */
 };
 
 struct tx {
@@ -114,7 +117,11 @@ struct tx {
 };
 
 void tx_begin(struct tx *t, struct db *db, int64_t now_us);
-void tx_end(struct tx *t, bool committed);
+enum tx_fate { TX_WRITTEN, TX_ROLLED_BACK, TX_UNKNOWN };
+void tx_end(struct tx *t, enum tx_fate fate);
+/* Enters a number as one that never can happen; TX_TAKEN: it stands there already. */
+int tx_void_number(struct tx *t, const struct commit_no *no);
+void tx_resolved(struct tx *t, const struct commit_no *no);
 int tx_insert_number(struct tx *t, const struct commit_no *no, uint64_t token, struct str runs);
 int tx_number(struct tx *t, const struct commit_no *no);
 int tx_number_claim(struct tx *t, const struct commit_no *no, uint64_t token, struct str runs);

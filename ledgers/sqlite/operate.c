@@ -310,9 +310,22 @@ int fold_run(struct tx *t, struct ledger_fold *b)
         return rc ? rc : db_run(db_get(t->db, ST_FOLD_CLEAR));
 }
 
+/* A number put here is void: it has a token and no runs, as no transaction's own number has. */
 int resolve_run(struct tx *t, struct ledger_resolve *b)
 {
-        int rc = tx_insert_number(t, &b->of, 0, (struct str){0});
-        b->happened = rc == TX_TAKEN;
-        return b->happened ? SQLITE_OK : rc;
+        int rc = tx_void_number(t, &b->of);
+        tx_resolved(t, &b->of);
+        if (rc != TX_TAKEN) {
+                b->happened = false;
+                return rc;
+        }
+        sqlite3_stmt *s = db_get(t->db, ST_NUMBER_VOID);
+        struct binder at = bind_start(s);
+        bind_u64(&at, b->of.holder);
+        bind_int(&at, b->of.writer);
+        bind_u64(&at, b->of.n);
+        rc = sqlite3_step(s);
+        b->happened = rc == SQLITE_ROW && sqlite3_column_int(s, 0) == 0;
+        (void)sqlite3_reset(s);
+        return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }

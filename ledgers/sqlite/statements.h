@@ -63,6 +63,8 @@ enum {
                                                                                                    \
         X(NUMBER, "insert into commits (holder, writer, n, token, runs) values (?, ?, ?, ?, ?) "   \
                   "on conflict do nothing")                                                        \
+        X(NUMBER_VOID, "select runs is null and token is not null from commits "                   \
+                       "where holder = ? and writer = ? and n = ?")                                \
         X(NUMBER_TRIM, "delete from commits where holder = ? and writer = ? and n > ? "            \
                        "and n <= ? and runs is null")                                              \
         X(NUMBER_RETIRE, "delete from commits where holder = ? and writer = ? and n = ?")          \

@@ -29,44 +29,75 @@ static struct trim *find_trim(struct tx *t, const struct commit_no *no)
         return m;
 }
 
-/* Deletes numbers that nobody will ask for. Only such as were known to be durable before this
+/* The last number that may be deleted. Only such as were known to be durable before this
  * transaction began count: those of this one may have to be resolved yet. */
+static uint64_t trim_limit(const struct trim *m)
+{
+        uint64_t last = m->known;
+        if (m->held_first && m->held_first <= last) {
+                last = m->held_first - 1;
+        }
+        return last > NUMBERS_KEPT ? last - NUMBERS_KEPT : 0;
+}
+
+/* Deletes numbers that nobody will ask for. */
 static int trim_numbers(struct tx *t, const struct commit_no *no)
 {
         struct trim *m = find_trim(t, no);
-        m->pending = no->n > m->pending ? no->n : m->pending;
-        if (m->known <= m->upto + NUMBERS_KEPT) {
+        if (!m->pending_first) {
+                m->pending_first = no->n;
+        }
+        m->pending_last = no->n > m->pending_last ? no->n : m->pending_last;
+        uint64_t limit = trim_limit(m);
+        if (limit <= m->upto) {
                 return SQLITE_OK;
         }
         struct binder b = bind_start(db_get(t->db, ST_NUMBER_TRIM));
         bind_u64(&b, no->holder);
         bind_int(&b, no->writer);
         bind_u64(&b, m->upto);
-        m->upto = m->known - NUMBERS_KEPT;
-        bind_u64(&b, m->upto);
+        bind_u64(&b, limit);
+        m->upto = limit;
         return bind_run(&b);
 }
 
-void tx_end(struct tx *t, bool committed)
+static void end_trim(struct trim *m, enum tx_fate fate)
+{
+        if (fate == TX_WRITTEN) {
+                m->known = m->pending_last > m->known ? m->pending_last : m->known;
+        } else {
+                m->upto = 0;
+        }
+        if (fate == TX_UNKNOWN && m->pending_first) {
+                m->held_first = m->held_first ? m->held_first : m->pending_first;
+                m->held_last = m->pending_last;
+        }
+        m->pending_first = m->pending_last = 0;
+}
+
+void tx_end(struct tx *t, enum tx_fate fate)
 {
         for (size_t i = 0; i < ARRAY_LEN(t->trims); i++) {
-                struct trim *m = &t->trims[i];
-                if (committed) {
-                        m->known = m->pending > m->known ? m->pending : m->known;
-                } else {
-                        m->upto = 0;
-                }
-                m->pending = 0;
+                end_trim(&t->trims[i], fate);
         }
 }
 
-int tx_insert_number(struct tx *t, const struct commit_no *no, uint64_t token, struct str runs)
+void tx_resolved(struct tx *t, const struct commit_no *no)
+{
+        struct trim *m = find_trim(t, no);
+        if (no->n >= m->held_last) {
+                m->held_first = m->held_last = 0;
+        }
+}
+
+static int insert_number(struct tx *t, const struct commit_no *no, bool with_token, uint64_t token,
+                         struct str runs)
 {
         struct binder b = bind_start(db_get(t->db, ST_NUMBER));
         bind_u64(&b, no->holder);
         bind_int(&b, no->writer);
         bind_u64(&b, no->n);
-        if (runs.n) {
+        if (with_token) {
                 bind_u64(&b, token);
         } else {
                 bind_null(&b);
@@ -74,6 +105,16 @@ int tx_insert_number(struct tx *t, const struct commit_no *no, uint64_t token, s
         bind_blob(&b, runs);
         int rc = bind_run(&b);
         return rc || sqlite3_changes(t->db->sql) ? rc : TX_TAKEN;
+}
+
+int tx_insert_number(struct tx *t, const struct commit_no *no, uint64_t token, struct str runs)
+{
+        return insert_number(t, no, runs.n > 0, token, runs);
+}
+
+int tx_void_number(struct tx *t, const struct commit_no *no)
+{
+        return insert_number(t, no, true, 0, (struct str){0});
 }
 
 int tx_number_claim(struct tx *t, const struct commit_no *no, uint64_t token, struct str runs)

@@ -65,7 +65,6 @@ static void give_up_connection(struct sqlite_ledger *l)
         }
         (void)sqlite3_db_config(l->writer.db->sql, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
         l->writer.db = db_close(l->writer.db);
-        tx_end(&l->tx, false);
         l->retry_after_ns = RETRY_FIRST_NS;
         l->retry_at_ns = monotonic_ns() + l->retry_after_ns;
 }
@@ -194,12 +193,12 @@ static int run_group(struct sqlite_ledger *l, struct ledger_batch *list)
         return SQLITE_OK;
 }
 
-static void roll_back(struct sqlite_ledger *l)
+static void roll_back(struct sqlite_ledger *l, enum tx_fate fate)
 {
         if (!sqlite3_get_autocommit(l->writer.db->sql)) {
                 (void)db_run(db_get(l->writer.db, ST_ROLLBACK));
         }
-        tx_end(&l->tx, false);
+        tx_end(&l->tx, fate);
         if (!sqlite3_get_autocommit(l->writer.db->sql)) {
                 give_up_connection(l); /* it cannot even do that */
         }
@@ -221,7 +220,7 @@ static void commit_group(struct sqlite_ledger *l, struct ledger_batch *list)
 {
         char note[160];
         if (fails_at(l, LEDGER_SQLITE_BEFORE_COMMIT)) {
-                roll_back(l);
+                roll_back(l, TX_UNKNOWN);
                 settle_written(list, "made unknown by a test before the commit");
                 return;
         }
@@ -229,7 +228,7 @@ static void commit_group(struct sqlite_ledger *l, struct ledger_batch *list)
         if (rc) {
                 db_note(rc, l->writer.db->sql, l->path, note, sizeof note);
                 bool unknown = is_broken(rc);
-                roll_back(l);
+                roll_back(l, unknown ? TX_UNKNOWN : TX_ROLLED_BACK);
                 if (unknown) {
                         settle_written(list, note);
                         give_up_connection(l);
@@ -240,7 +239,7 @@ static void commit_group(struct sqlite_ledger *l, struct ledger_batch *list)
         }
         l->checkpointed = false;
         bool lost = fails_at(l, LEDGER_SQLITE_AFTER_COMMIT);
-        tx_end(&l->tx, !lost);
+        tx_end(&l->tx, lost ? TX_UNKNOWN : TX_WRITTEN);
         if (lost) {
                 settle_written(list, "made unknown by a test after the commit");
         }
@@ -263,7 +262,7 @@ static bool write_once(struct sqlite_ledger *l, struct ledger_batch *list, int *
         }
         if (rc) {
                 db_note(rc, db->sql, l->path, note, note_size);
-                roll_back(l);
+                roll_back(l, TX_ROLLED_BACK);
                 *ret_rc = rc;
                 return false;
         }

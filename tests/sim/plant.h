@@ -20,6 +20,7 @@
         X(LOST_PAYLOAD, "", "store: a job given back loses the end of its payload")                \
         X(CANCEL_FORGOTTEN, "", "store: a cancelled job stays in its lane")                        \
         X(CANCEL_UNTOLD, "", "store: a beat does not tell of cancels")                             \
+        X(RESOLVE_OWN, "", "store: a RESOLVE takes the entry of an earlier one for the commit")    \
         X(RETIRE_EARLY, "", "store: claims are retired though the finish was refused")             \
         X(CLAIM_FORGOTTEN, "", "carrier: a claim of unknown fate is taken for refused")            \
         X(FINISH_ASSUMED, "", "carrier: a finish of unknown fate is taken for committed")          \

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #define ROWS_MAX  8
-#define BURST_MAX 120
+#define BURST_MAX 400
 
 static struct request *new_request(struct world *w)
 {
@@ -38,7 +38,7 @@ static void draw_request(struct world *w)
                 r->key = again ? (uint32_t)rng_between(g, 0, w->keys - 1) : w->keys++;
                 r->other_payload = again && rng_chance(g, 200);
         } else if (s->array && rng_chance(g, s->array)) {
-                bool burst = rng_chance(g, 60);
+                bool burst = !w->swarm.speed && rng_chance(g, s->burst);
                 r->rows = (uint32_t)rng_between(g, 2, burst ? BURST_MAX : ROWS_MAX);
                 r->atomic = s->atomic && rng_chance(g, s->atomic);
                 r->named = r->repeats = s->requested && rng_chance(g, s->requested);

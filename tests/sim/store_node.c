@@ -133,12 +133,11 @@ void store_apply_bury(struct store *s, struct ledger_bury *b)
         }
 }
 
-/* By the letter of the seam: a number that is there has happened. So a RESOLVE whose own answer was
- * lost meets its own entry when it is asked again. */
 void store_apply_resolve(struct store *s, struct ledger_resolve *b)
 {
-        b->happened = store_has_commit(s, &b->of);
-        if (!b->happened) {
+        struct store_commit *c = store_commit_find(s, &b->of);
+        b->happened = c && !c->voided;
+        if (!c) {
                 store_commit_add(s, &b->of)->voided = true;
         }
 }

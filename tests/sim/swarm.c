@@ -44,6 +44,7 @@ static void draw_producers(struct rng *r, struct swarm *s)
 {
         s->keyed = maybe(r, 50, 500);
         s->array = maybe(r, 50, 400);
+        s->burst = maybe(r, 20, 200);
         s->atomic = maybe(r, 200, 800);
         s->scheduled = maybe(r, 30, 300);
         s->requested = maybe(r, 50, 300);
@@ -96,10 +97,11 @@ void swarm_print(const struct swarm *s)
                "children %u tail %u\n",
                s->crash, s->between, s->hang, s->fail, s->deaf, s->spawn_fail, s->poison,
                s->children, s->tail);
-        printf("  submissions: keyed %u array %u atomic %u scheduled %u requested %u deadline %u "
+        printf("  submissions: keyed %u array %u burst %u atomic %u scheduled %u requested %u "
+               "deadline %u "
                "late_type %u never_type %u\n",
-               s->keyed, s->array, s->atomic, s->scheduled, s->requested, s->deadline, s->late_type,
-               s->never_type);
+               s->keyed, s->array, s->burst, s->atomic, s->scheduled, s->requested, s->deadline,
+               s->late_type, s->never_type);
         printf("  nemesis: kill %d (pages %d former %d) drain %d pause %d rosters %d clocks %d "
                "reload %d; "
                "operators: cancel %d requeue %d reads %d\n",

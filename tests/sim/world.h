@@ -29,7 +29,7 @@ struct swarm {
         struct sim_ledger_faults faults;
         /* permille of runs, submissions, ...; 0: this fault does not exist in this world */
         uint32_t crash, between, hang, fail, deaf, spawn_fail, poison, children, tail;
-        uint32_t keyed, array, atomic, scheduled, requested, deadline, late_type, never_type;
+        uint32_t keyed, array, burst, atomic, scheduled, requested, deadline, late_type, never_type;
         bool windows, kill, pages, former, drain, pause, rosters, cancel, requeue, clocks, reads;
         bool reload, overload;
 };

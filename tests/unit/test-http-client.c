@@ -1,7 +1,7 @@
 /*
  * The client: raw sockets, one request each, what comes back read to its end.
  */
-#include "test-http-fake.h"
+#include "tests/unit/test-http-fake.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * The fake daemon. It must judge nothing about HTTP: it knows jobs, keys and states, as a ledger
  * does.
  */
-#include "test-http-fake.h"
+#include "tests/unit/test-http-fake.h"
 
 #include <assert.h>
 #include <fcntl.h>

@@ -3,7 +3,7 @@
  * of bad bodies is in test-http-hostile; here are the values. Also: openapi.json names exactly the
  * fields of the table.
  */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -2,14 +2,14 @@
  * Whatever is sent, the answer is a 4xx that says what is wrong, or the connection ends; nothing is
  * written, nobody else is held up, and never is it a 500. Requests here are raw bytes.
  */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "test-http-fake.h"
+#include "tests/unit/test-http-fake.h"
 
 struct vector {
         const char *body;
@@ -549,6 +549,75 @@ static void test_pipelining(void)
         fake_stop(&f);
 }
 
+/* Where a request ends must never be in doubt: what follows a doubtful one is not run. */
+static void test_smuggling(void)
+{
+        static const char *const heads[] = {
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: 5\r\nContent-Length: 0\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Transfer-Encoding: xchunked\r\nContent-Length: 5\r\n",
+        };
+        struct fake f;
+        struct reply r;
+        fake_start(&f, false, 0, 0);
+        for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+                char text[512];
+                int n = snprintf(text, sizeof text,
+                                 "POST /v1/jobs HTTP/1.1\r\nHost: x\r\n%s\r\n0\r\n\r\n"
+                                 "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: "
+                                 "12\r\n\r\n{\"type\":\"a\"}",
+                                 heads[i]);
+                int fd = client_connect(&f, false);
+                client_send(fd, text, (size_t)n);
+                client_receive(fd, &r);
+                check_problem(&r, 400, "", heads[i]);
+                CU_ASSERT_PTR_NULL(strstr(r.body, "HTTP/1.1"));
+                reply_free(&r);
+        }
+        CU_ASSERT_EQUAL(f.seen, 0);
+        fake_stop(&f);
+}
+
+static void test_large_heads(void)
+{
+        struct fake f;
+        struct reply r;
+        char *text = malloc(1 << 20);
+        fake_start(&f, false, 0, 0);
+        for (int kind = 0; kind < 3; kind++) {
+                size_t n = (size_t)sprintf(text, kind == 0 ? "GET /livez HTTP/1.1\r\nHost: x\r\nX: "
+                                                           : "GET /");
+                if (kind < 2) {
+                        memset(text + n, 'x', 100000);
+                        n += 100000;
+                } else {
+                        n = (size_t)sprintf(text, "GET /livez HTTP/1.1\r\nHost: x\r\n");
+                        for (int i = 0; i < 10000; i++) {
+                                n += (size_t)sprintf(text + n, "A%d: b\r\n", i);
+                        }
+                }
+                n += (size_t)sprintf(text + n,
+                                     kind == 1 ? " HTTP/1.1\r\nHost: x\r\n\r\n" : "\r\n\r\n");
+                int fd = client_connect(&f, false);
+                client_send(fd, text, n);
+                client_receive(fd, &r);
+                CU_ASSERT_TRUE(r.status == 0 || r.status == 413 || r.status == 414 ||
+                               r.status == 431);
+                reply_free(&r);
+        }
+        free(text);
+        client_get(&f, "/livez", &r);
+        CHECK_STATUS(r, 200);
+        reply_free(&r);
+        client_ask(&f, false, "HEAD", "/livez", "", NULL, 0, &r);
+        CHECK_STATUS(r, 200);
+        CU_ASSERT_EQUAL(r.n, 0);
+        reply_free(&r);
+        fake_stop(&f);
+}
+
 UNIT_TESTS = {
     {"bodies", test_bodies},
     {"raw NUL in a body", test_raw_nul_in_body},
@@ -560,5 +629,7 @@ UNIT_TESTS = {
     {"slow clients", test_slow_clients},
     {"connection flood", test_connection_flood},
     {"pipelining", test_pipelining},
+    {"smuggling", test_smuggling},
+    {"large heads, and HEAD", test_large_heads},
 };
 UNIT_MAIN("http hostile")

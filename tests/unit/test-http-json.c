@@ -3,7 +3,7 @@
  * thousand mutated texts (fixed seed). Texts are copied to the end of a heap block, so that the
  * sanitizers see every step too far.
  */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * How the server begins and ends, and what holds it up: sockets and token files, a ledger that does
  * not answer, clients that leave, too many that wait, a stop in the middle of all that.
  */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "test-http-fake.h"
+#include "tests/unit/test-http-fake.h"
 
 static void test_unavailable(void)
 {

@@ -2,7 +2,7 @@
  * The server end to end: routes, credentials, submissions, waits, lists, streams. A fake daemon
  * answers from another thread; the client speaks raw HTTP over the Unix socket and TCP.
  */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "test-http-fake.h"
+#include "tests/unit/test-http-fake.h"
 
 static void job_path(struct fake *f, uint32_t i, const char *after, char *ret, size_t n)
 {

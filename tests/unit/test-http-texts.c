@@ -2,7 +2,7 @@
  * The small texts of HTTP: times, base64, strings of JSON, problems, cursors, paths, tokens'
  * comparison with nothing.
  */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -112,7 +112,8 @@ create table nodes (
 );
 
 -- One row per numbered transaction whose fate may still be asked for. Those of claims keep the runs of
--- seq that they took, (first, count) as native 64-bit integers, until all of them ended.
+-- seq that they took, (first, count) as native 64-bit integers, until all of them ended. A token without
+-- runs: void, put there to make sure that the transaction never happens.
 create table commits (
         holder integer not null,
         writer integer not null,
