@@ -142,6 +142,9 @@ void ring_returned(struct engine *e, uint32_t worker, uint32_t position, bool dr
         if (held && w->tail == w->head) {
                 q->busy--;
         }
+        if (w->why && (int32_t)(w->asked_position - w->tail) >= 0) {
+                w->why = 0; /* who was asked to stop had not started */
+        }
 }
 
 void engine_recalled(struct engine *e, uint32_t worker, uint32_t position)
