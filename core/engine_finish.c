@@ -84,7 +84,7 @@ struct finish_row *finish_add(struct engine *e, struct job *j)
                 claim_unlink(e, c);
                 c->next = f->ended;
                 f->ended = c;
-                f->n_retire++;
+                f->n_retire += !c->unretired;
         }
         struct finish_row *row = &f->rows[f->n++];
         *row = (struct finish_row){.job = j};
@@ -129,7 +129,9 @@ static bool list_retired(struct ledger_finish *f)
         }
         uint32_t n = 0;
         for (struct claim *c = f->ended; c; c = c->next) {
-                f->retire[n++] = c->no;
+                if (!c->unretired) {
+                        f->retire[n++] = c->no;
+                }
         }
         return true;
 }

@@ -73,6 +73,7 @@ static void drop_job(struct engine *e, struct job *j)
 {
         struct claim *c = j->of;
         j->ended = true;
+        c->unretired = true;
         e->claimed--;
         if (--c->open == 0) {
                 claim_unlink(e, c);

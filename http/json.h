@@ -59,8 +59,8 @@ bool json_media_type(struct str content_type);
 /* Line and column (in characters), both from 1. */
 void json_place(struct str text, size_t at, uint32_t *ret_line, uint32_t *ret_column);
 
-/* Bytes of the UTF-8 character that begins at p; 0: none does (overlong, surrogate, beyond
+/* Bytes of the UTF-8 character that begins the text; 0: none does (overlong, surrogate, beyond
  * U+10FFFF, cut). */
-size_t utf8_length(const char *p, size_t n);
+size_t utf8_length(const char *text, size_t n);
 
 #endif

@@ -9,8 +9,7 @@
 
 #include "http/call.h"
 
-#define BODY_TIMEOUT_S 120
-#define SEND_TIMEOUT_S 120
+#define TRANSFER_TIMEOUT_S 120 /* of a body, of an answer */
 
 static void cut(struct peer *p)
 {
@@ -27,8 +26,8 @@ void peer_enter(struct peer *p, enum phase phase)
         case PHASE_HEAD:
                 p->deadline_ns = now_ns() + (int64_t)p->listener->http->head_timeout_ms * NS_PER_MS;
                 break;
-        case PHASE_BODY: p->deadline_ns = now_ns() + BODY_TIMEOUT_S * NS_PER_S; break;
-        case PHASE_SEND: p->deadline_ns = now_ns() + SEND_TIMEOUT_S * NS_PER_S; break;
+        case PHASE_BODY:
+        case PHASE_SEND: p->deadline_ns = now_ns() + TRANSFER_TIMEOUT_S * NS_PER_S; break;
         default:
                 p->deadline_ns = INT64_MAX;
                 break; /* the daemon's time, or libmicrohttpd's time-out alone */

@@ -372,14 +372,14 @@ static int start_tcp(struct http *h, const struct http_options *o, char *note, s
         return r ? r : add_listener(h, o, fd, true);
 }
 
-static int seed_mint(struct http *h)
+static bool seed_mint(struct http *h)
 {
         while (h->mint.random == 0) {
                 if (getrandom(&h->mint.random, sizeof h->mint.random, 0) < 0 && errno != EINTR) {
-                        return -errno;
+                        return false;
                 }
         }
-        return 0;
+        return true;
 }
 
 static bool copy_str(struct str s, struct str *ret)
@@ -389,12 +389,13 @@ static bool copy_str(struct str s, struct str *ret)
         return p != NULL;
 }
 
-static int new_http(const struct http_options *o, struct http **ret)
+/* NULL with errno. */
+static struct http *new_http(const struct http_options *o)
 {
         CLEANUP(free_http)
         struct http *h = calloc(1, sizeof *h);
         if (!h) {
-                return -ENOMEM;
+                return NULL;
         }
         pthread_mutex_init(&h->lock, NULL);
         h->refs = 1;
@@ -402,32 +403,26 @@ static int new_http(const struct http_options *o, struct http **ret)
         h->ctx = o->ctx;
         h->head_timeout_ms = o->head_timeout_ms ? o->head_timeout_ms : HEAD_TIMEOUT_MS;
         h->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (h->wake_fd < 0) {
-                return -errno;
+        if (h->wake_fd < 0 || !seed_mint(h)) {
+                return NULL;
         }
         h->settings = settings_new(o->config);
         if (!h->settings || !copy_str(o->socket, &h->socket_path) ||
             !copy_str(o->token_file, &h->token_path)) {
-                return -ENOMEM;
+                return NULL;
         }
-        int r = seed_mint(h);
-        if (r) {
-                return r;
-        }
-        *ret = STEAL(h);
-        return 0;
+        return STEAL(h);
 }
 
 int http_start(const struct http_options *o, struct http **ret, char *note, size_t note_size)
 {
         CLEANUP(free_http)
-        struct http *h = NULL;
+        struct http *h = new_http(o);
         sigset_t all, old;
-        int r = new_http(o, &h);
-        if (r) {
-                return r;
+        if (!h) {
+                return -errno;
         }
-        r = start_unix(h, o, note, note_size);
+        int r = start_unix(h, o, note, note_size);
         if (r == 0 && o->listen.n) {
                 r = start_tcp(h, o, note, note_size);
         }

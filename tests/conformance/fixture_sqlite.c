@@ -172,6 +172,7 @@ static int64_t count_commits(void *store)
 const struct ledger_fixture fixture_sqlite = {
     .name = "sqlite",
     .has = NEED_REOPEN | NEED_SHARE | NEED_FAULT | NEED_RAW,
+    .crowd = 300,
     .lacks = "",
     .setup = setup_file,
     .teardown = teardown,
@@ -186,6 +187,7 @@ const struct ledger_fixture fixture_sqlite = {
 const struct ledger_fixture fixture_sqlite_memory = {
     .name = "sqlite-memory",
     .has = NEED_FAULT,
+    .crowd = 300,
     .lacks = "a database in memory has one handle, and nobody else can look into it",
     .setup = setup_memory,
     .teardown = teardown,

@@ -46,10 +46,26 @@ int64_t node_next(struct world *w, const struct sim_node *n)
 
 /* --- actions ------------------------------------------------------------------------------ */
 
+static void trace_finish(struct world *w, const struct ledger_finish *f)
+{
+        for (uint32_t i = 0; i < f->n; i++) {
+                char id[JOB_ID_TEXT];
+                id_text(&f->rows[i].id, id);
+                TRACE(w, "  row %s claim %u %s", id, f->rows[i].claim, state_name(f->rows[i].to));
+        }
+        for (uint32_t i = 0; i < f->n_retire; i++) {
+                TRACE(w, "  retires %016llx %u/%llu", (unsigned long long)f->retire[i].holder,
+                      f->retire[i].writer, (unsigned long long)f->retire[i].n);
+        }
+}
+
 static void carry_post(struct world *w, struct sim_node *n, struct ledger_batch *b)
 {
         TRACE(w, "n%u post %s %u/%llu", n->index, ledger_op_name(b->op), b->no.writer,
               (unsigned long long)b->no.n);
+        if (b->op == LEDGER_FINISH) {
+                trace_finish(w, LEDGER_AS(finish, FINISH, b));
+        }
         sim_ledger_tick(n->ledger, w->now_ns);
         n->ledger->ops->post(n->ledger, b);
 }

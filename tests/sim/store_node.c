@@ -133,10 +133,11 @@ void store_apply_bury(struct store *s, struct ledger_bury *b)
         }
 }
 
+/* A resolved number is remembered as void, so that it may be asked for any number of times. */
 void store_apply_resolve(struct store *s, struct ledger_resolve *b)
 {
         struct store_commit *c = store_commit_find(s, &b->of);
-        b->happened = c && !c->voided;
+        b->happened = c && (!c->voided || planted(PLANT_RESOLVE_OWN));
         if (!c) {
                 store_commit_add(s, &b->of)->voided = true;
         }

@@ -3,7 +3,9 @@
  */
 #include "tests/unit/test-http-fake.h"
 
+#include <CUnit/CUnit.h>
 #include <arpa/inet.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -166,3 +168,20 @@ void client_ask_route(const struct fake *f, bool tcp, size_t i, const char *extr
 }
 
 _Static_assert(ARRAY_LEN(fake_routes) == FAKE_ROUTES, "the header says how many");
+
+void check_problem(const struct reply *r, int status, const char *detail, const char *about)
+{
+        json_t *v = json_loads(r->body, 0, NULL);
+        const char *text = json_string_value(json_object_get(v, "detail"));
+        bool fits = r->status == status && v && text && strstr(r->body, detail) &&
+                    json_integer_value(json_object_get(v, "status")) == status &&
+                    json_is_string(json_object_get(v, "title")) &&
+                    json_is_string(json_object_get(v, "type")) &&
+                    strstr(r->head, "Content-Type: application/problem+json\r\n");
+        if (!fits) {
+                fprintf(stderr, "  %.200s\n    wanted %d with %s, got %d: %.400s\n", about, status,
+                        detail, r->status, r->body);
+        }
+        CU_ASSERT_TRUE(fits);
+        json_decref(v);
+}

@@ -79,6 +79,9 @@ void client_ask(const struct fake *f, bool tcp, const char *method, const char *
 void client_post(const struct fake *f, const char *body, struct reply *ret);
 void client_get(const struct fake *f, const char *path, struct reply *ret);
 
+/* Asserts a problem document that is true to itself and says `detail`; about: for the report. */
+void check_problem(const struct reply *r, int status, const char *detail, const char *about);
+
 #define CHECK_STATUS(r, expected)                                                                  \
         do {                                                                                       \
                 if ((r).status != (expected)) {                                                    \
