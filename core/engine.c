@@ -82,6 +82,7 @@ struct engine *engine_new(const struct engine_config *c)
         e->config = c->config;
         memcpy(e->random, c->seed, sizeof e->random);
         e->pid = c->pid;
+        e->mint.random = engine_random(e) | 1;
         char *host = copy_text(c->host), *version = copy_text(c->version);
         e->host = (struct str){host, c->host.n};
         e->version = (struct str){version, c->version.n};
@@ -297,8 +298,8 @@ static bool all_ended(const struct engine *e)
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 coming |= e->queues[i].claiming;
         }
-        return e->claimed == 0 && !coming && !e->finishing && !e->unwritten && !e->submitting &&
-               !e->later;
+        return e->claimed == 0 && !coming && e->recalling == 0 && !e->finishing && !e->unwritten &&
+               !e->submitting && !e->later;
 }
 
 static void drain_pump(struct engine *e)

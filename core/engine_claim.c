@@ -274,7 +274,7 @@ void claim_resolved(struct engine *e, struct ledger_claim *b, bool happened)
                 recall->token = b->token;
                 recall->got = empty;
                 r->cookie = (void *)(uintptr_t)at;
-                post_batch(e, r);
+                e->recalling += post_batch(e, r);
         } else if (happened) {
                 ledger_batch_free(r);
                 e->out->out_of_memory = true;
@@ -292,6 +292,7 @@ void recall_answered(struct engine *e, struct ledger_recall *b)
                 post_later(e, &b->base, 200 * NS_PER_MS);
                 return;
         }
+        e->recalling--;
         take_claim(e, &b->got, b->of, b->token, (uint32_t)(uintptr_t)b->base.cookie);
         ledger_batch_free(&b->base);
 }

@@ -180,6 +180,9 @@ static void finish_over(struct engine *e, struct ledger_finish *f)
                         claim_hint_all(e);
                 }
                 finish_hint_due(e, &f->rows[i]);
+                if (f->rows[i].children && !f->rows[i].stale) {
+                        submit_hint(e, f->rows[i].children);
+                }
         }
         e->claimed -= f->n;
         e->dirty = true;
@@ -189,7 +192,8 @@ static void finish_over(struct engine *e, struct ledger_finish *f)
         }
 }
 
-/* The batch and the claims that it ended are told as ACT_SETTLED and stay alive until the next step. */
+/* The batch and the claims that it ended are told as ACT_SETTLED and stay alive until the next
+ * step. */
 static void finish_keep(struct engine *e, struct ledger_finish *f)
 {
         f->base.next = e->told;

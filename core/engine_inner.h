@@ -7,6 +7,7 @@
  *   engine_claim.c     what to claim, and when
  *   engine_give.c      which worker gets which job; taking back
  *   engine_worker.c    workers' lives: spawn, time-outs, cancels, deaths
+ *   engine_child.c     jobs that a handler enqueued, completed with ids and defaults
  *   engine_finish.c    verdicts into ledger writes, retiring claims
  *   engine_duty.c      register, beat, due, unpark, fold
  *   engine_rescue.c    jobs of nodes that are gone
@@ -15,6 +16,7 @@
 #define SKEP_CORE_ENGINE_INNER_H
 
 #include "core/engine.h"
+#include "core/id.h"
 #include "core/plant.h"
 #include "core/settle.h"
 
@@ -91,6 +93,7 @@ struct engine {
         struct str host, version;
         int32_t pid;
         uint64_t random[4];
+        struct id_mint mint; /* ids of children */
 
         /* the node */
         uint64_t holder;
@@ -118,6 +121,7 @@ struct engine {
         uint32_t n_queues, next_queue;
         struct claim *claims;
         uint32_t claimed;
+        uint32_t recalling; /* claims that happened and are being read back */
         struct worker_books workers[ENGINE_WORKERS_MAX];
         uint32_t workers_top; /* slots in use are below it */
         int64_t spawn_after_ns, spawn_pause_ns;
@@ -176,9 +180,14 @@ void submit_pump(struct engine *e);
 void submit_answered(struct engine *e, struct ledger_submit *b /* takes */);
 void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */, bool happened);
 void submit_refuse_all(struct engine *e, const char *note);
+void submit_place(const struct engine *e, struct submission *s);  /* parks what no handler here serves */
+void submit_hint(struct engine *e, const struct submission *s); /* it is in the ledger: who may claim it, when */
 void operator_arrived(struct engine *e, enum ledger_op op, const struct job_id *id, void *cookie);
 void operator_answered(struct engine *e, struct ledger_batch *b /* takes */);
 void operator_resolved(struct engine *e, struct ledger_batch *b /* takes */, bool happened);
+
+/* engine_child.c */
+void child_complete(struct engine *e, const struct job *parent, struct submission *children);
 
 /* engine_claim.c */
 void claim_pump(struct engine *e);

@@ -24,7 +24,7 @@ static void refuse(struct engine *e, struct submission *s, const char *note)
 
 /* A type that no handler here serves is parked as it comes, so that it never stands before others
  * in its lane. */
-static void place_rows(struct engine *e, struct submission *s)
+void submit_place(const struct engine *e, struct submission *s)
 {
         for (uint32_t i = 0; e->roster && i < s->n; i++) {
                 struct submit_row *row = &s->rows[i];
@@ -49,7 +49,7 @@ void submit_arrived(struct engine *e, struct submission *list)
                 } else if (e->waiting_rows + s->n > WAITING_ROWS_MAX && e->waiting_rows > 0) {
                         refuse(e, s, "too many submissions wait for the ledger");
                 } else {
-                        place_rows(e, s);
+                        submit_place(e, s);
                         if (!e->waiting) {
                                 e->waiting_tail = &e->waiting;
                         }
@@ -96,7 +96,7 @@ void submit_pump(struct engine *e)
         e->submitting = post_batch(e, b);
 }
 
-static void hint_rows(struct engine *e, const struct submission *s)
+void submit_hint(struct engine *e, const struct submission *s)
 {
         struct str last = {0};
         for (uint32_t i = 0; i < s->n; i++) {
@@ -120,7 +120,7 @@ static void answer_list(struct engine *e, struct ledger_submit *b)
                 struct submission *next = s->next;
                 s->next = NULL;
                 if (b->base.outcome == LEDGER_COMMITTED) {
-                        hint_rows(e, s);
+                        submit_hint(e, s);
                         struct engine_action *a = engine_act(e, ACT_ANSWER);
                         if (a) {
                                 a->submission = s;
@@ -144,7 +144,8 @@ void submit_answered(struct engine *e, struct ledger_submit *b)
                 fence_node(e, "submit");
         }
         if (b->base.outcome != LEDGER_COMMITTED && b->base.cookie) {
-                post_later(e, &b->base, 200 * NS_PER_MS); /* the rows exist: refused would be a lie */
+                post_later(e, &b->base,
+                           200 * NS_PER_MS); /* the rows exist: refused would be a lie */
                 return;
         }
         e->submitting = false;

@@ -142,6 +142,9 @@ static void settle_job(struct engine *e, uint32_t worker, struct job *j, const s
         }
         worker_note(e, row, worker, v);
         row->children = v->children;
+        if (v->children) {
+                child_complete(e, j, v->children);
+        }
         if (row->error == ERROR_FAILED && why == WHY_TIMEOUT) {
                 row->error = ERROR_TIMED_OUT; /* it stopped when asked: no strike */
         } else if (row->error == ERROR_FAILED && why == WHY_SHUTDOWN) {
@@ -155,7 +158,8 @@ void worker_verdicts(struct engine *e, uint32_t worker, uint32_t first, uint32_t
 {
         struct worker_books *w = &e->workers[worker];
         if (first != w->head || n > w->tail - w->head) {
-                for (uint32_t i = 0; i < n; i++) { /* not what this engine gave: nothing of it counts */
+                for (uint32_t i = 0; i < n;
+                     i++) { /* not what this engine gave: nothing of it counts */
                         submission_free(list[i].children);
                 }
                 return;

@@ -27,12 +27,9 @@ static void close_fd(int *fd)
         }
 }
 
-static void wipe_text(char **text)
+static void wipe_text(char (*text)[FILE_MAX + 1])
 {
-        if (*text) {
-                explicit_bzero(*text, FILE_MAX);
-                free(*text);
-        }
+        explicit_bzero(*text, sizeof *text);
 }
 
 static void free_tokens(struct tokens **t)
@@ -130,45 +127,59 @@ static bool read_line(const char *p, size_t n, struct str *ret)
         return ret->n == 0 || (n >= TOKEN_MIN && n <= TOKEN_MAX);
 }
 
-int tokens_load(struct str path, struct tokens **ret, char *note, size_t note_size)
+/* Counts the tokens, and hashes them when t is given. false: the line *ret_line holds none. */
+static bool scan_tokens(const char *text, size_t n, struct tokens *t, uint32_t *ret_n,
+                        uint32_t *ret_line)
 {
-        char name[4096], why[96];
-        snprintf(name, sizeof name, "%.*s", (int)path.n, path.p);
-        CLEANUP(wipe_text)
-        char *text = calloc(1, FILE_MAX + 1);
-        CLEANUP(free_tokens)
-        struct tokens *t = calloc(1, sizeof *t + (size_t)FILE_MAX / TOKEN_MIN * SHA256_DIGEST_SIZE);
-        size_t n = 0;
-        if (!text || !t) {
-                return -ENOMEM;
-        }
-        int r = read_file(name, text, &n, note, note_size);
-        uint32_t line = 0;
-        for (size_t i = 0; r == 0 && i < n;) {
+        uint32_t found = 0, line = 0;
+        for (size_t i = 0; i < n;) {
                 struct str token;
                 const char *end = memchr(text + i, '\n', n - i);
                 size_t k = end ? (size_t)(end - text) - i : n - i;
                 line++;
                 if (!read_line(text + i, k, &token)) {
-                        snprintf(
-                            why, sizeof why,
-                            "line %u is not a token: 16 to 1024 printable characters, no spaces",
-                            line);
-                        return refuse(note, note_size, name, why);
+                        *ret_line = line;
+                        return false;
                 }
-                if (token.n) {
-                        hash_token(token.p, token.n, t->hash[t->n++]);
+                if (token.n && t) {
+                        hash_token(token.p, token.n, t->hash[found]);
                 }
+                found += token.n > 0;
                 i += k + 1;
         }
+        *ret_n = found;
+        return true;
+}
+
+int tokens_load(struct str path, struct tokens **ret, char *note, size_t note_size)
+{
+        char name[4096], why[96];
+        CLEANUP(wipe_text)
+        char text[FILE_MAX + 1] = "";
+        size_t n = 0;
+        uint32_t found, line;
+        snprintf(name, sizeof name, "%.*s", (int)path.n, path.p);
+        int r = read_file(name, text, &n, note, note_size);
         if (r) {
                 return r;
         }
-        if (t->n == 0) {
+        if (!scan_tokens(text, n, NULL, &found, &line)) {
+                snprintf(why, sizeof why,
+                         "line %u is not a token: 16 to 1024 printable characters, no spaces",
+                         line);
+                return refuse(note, note_size, name, why);
+        }
+        if (found == 0) {
                 return refuse(
                     note, note_size, name,
                     "holds no token; write one a line, for example from: openssl rand -hex 32");
         }
+        CLEANUP(free_tokens)
+        struct tokens *t = calloc(1, sizeof *t + found * sizeof *t->hash);
+        if (!t) {
+                return -ENOMEM;
+        }
+        scan_tokens(text, n, t, &t->n, &line);
         *ret = STEAL(t);
         return 0;
 }

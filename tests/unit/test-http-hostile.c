@@ -167,8 +167,9 @@ static void test_raw_nul_in_body(void)
         for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
                 char text[64];
                 size_t n = strlen(prefixes[i]);
-                memcpy(text, prefixes[i], n);
-                memcpy(text + n, "\0\"}]", 4);
+                static const char tail[4] = {0, '"', '}', ']'};
+                memcpy(text, prefixes[i], n + 1);
+                memcpy(text + n, tail, sizeof tail);
                 client_ask(&f, false, "POST", "/v1/jobs", "Content-Type: application/json\r\n",
                            text, n + 4, &r);
                 check_problem(&r, 400, "column", prefixes[i]);
@@ -258,7 +259,7 @@ static void post_large(struct fake *f, const char *before, char fill, size_t n, 
 {
         size_t a = strlen(before), b = strlen(after);
         char *text = malloc(a + n + b + 1);
-        memcpy(text, before, a);
+        memcpy(text, before, a + 1);
         memset(text + a, fill, n);
         memcpy(text + a + n, after, b + 1);
         client_ask(f, false, "POST", "/v1/jobs", extra, text, a + n + b, ret);
@@ -335,7 +336,8 @@ static void test_chunked(void)
         client_send(fd, head, sizeof head - 1);
         char chunk[65536 + 9] = "10000\r\n";
         memset(chunk + 7, ' ', 65536);
-        memcpy(chunk + 7 + 65536, "\r\n", 2);
+        chunk[7 + 65536] = '\r';
+        chunk[7 + 65537] = '\n';
         for (int i = 0; i < 40; i++) {
                 chunk[7] = i ? ' ' : '{';
                 client_send(fd, chunk, sizeof chunk);
