@@ -158,6 +158,43 @@ static bool unpark_wanted(const struct engine *e)
         return !e->unparking && e->roster && e->roster->n;
 }
 
+static void pump_beat(struct engine *e)
+{
+        struct ledger_batch *b = ledger_batch_new(LEDGER_BEAT);
+        if (!b) {
+                e->beat_ns = e->now.mono_ns + RETRY_AFTER;
+                return;
+        }
+        e->beat_posted_ns = e->now.mono_ns;
+        e->beating = post_batch(e, b);
+}
+
+static void pump_fold(struct engine *e)
+{
+        struct ledger_batch *b = ledger_batch_new(LEDGER_FOLD);
+        if (!b) {
+                e->fold_ns = e->now.mono_ns + RETRY_AFTER;
+                return;
+        }
+        e->dirty = false;
+        e->folding = post_batch(e, b);
+}
+
+/* What a node does for all, while it takes part. */
+static void pump_duties(struct engine *e)
+{
+        int64_t now = e->now.mono_ns;
+        if (!e->due_posted && now >= e->due_ns) {
+                pump_due(e);
+        }
+        if (unpark_wanted(e) && now >= e->unpark_ns) {
+                pump_unpark(e);
+        }
+        if (e->dirty && !e->folding && now >= e->fold_ns) {
+                pump_fold(e);
+        }
+}
+
 void duty_pump(struct engine *e)
 {
         int64_t now = e->now.mono_ns;
@@ -170,23 +207,11 @@ void duty_pump(struct engine *e)
                 }
                 return;
         }
-        struct ledger_batch *b;
-        if (!e->beating && now >= e->beat_ns && (b = ledger_batch_new(LEDGER_BEAT))) {
-                e->beat_posted_ns = now;
-                e->beating = post_batch(e, b);
+        if (!e->beating && now >= e->beat_ns) {
+                pump_beat(e);
         }
-        if (e->draining) {
-                return;
-        }
-        if (!e->due_posted && now >= e->due_ns) {
-                pump_due(e);
-        }
-        if (unpark_wanted(e) && now >= e->unpark_ns) {
-                pump_unpark(e);
-        }
-        if (e->dirty && !e->folding && now >= e->fold_ns && (b = ledger_batch_new(LEDGER_FOLD))) {
-                e->dirty = false;
-                e->folding = post_batch(e, b);
+        if (!e->draining) {
+                pump_duties(e);
         }
 }
 

@@ -180,8 +180,10 @@ void submit_pump(struct engine *e);
 void submit_answered(struct engine *e, struct ledger_submit *b /* takes */);
 void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */, bool happened);
 void submit_refuse_all(struct engine *e, const char *note);
-void submit_place(const struct engine *e, struct submission *s);  /* parks what no handler here serves */
-void submit_hint(struct engine *e, const struct submission *s); /* it is in the ledger: who may claim it, when */
+void submit_place(const struct engine *e,
+                  struct submission *s); /* parks what no handler here serves */
+void submit_hint(struct engine *e,
+                 const struct submission *s); /* it is in the ledger: who may claim it, when */
 void operator_arrived(struct engine *e, enum ledger_op op, const struct job_id *id, void *cookie);
 void operator_answered(struct engine *e, struct ledger_batch *b /* takes */);
 void operator_resolved(struct engine *e, struct ledger_batch *b /* takes */, bool happened);

@@ -253,38 +253,47 @@ static void watch_worker(struct engine *e, uint32_t worker)
         }
 }
 
-void worker_watch(struct engine *e)
+static bool works(const struct worker_books *w)
 {
-        for (uint32_t w = 0; w < e->workers_top; w++) {
-                const struct worker_books *b = &e->workers[w];
-                if ((b->state == WORKER_READY || b->state == WORKER_DRAINING) &&
-                    b->head != b->tail) {
-                        watch_worker(e, w);
-                }
-        }
-        bool drain_ask = e->draining && !e->drain_asked && e->now.mono_ns >= e->drain_ask_ns;
-        bool drain_kill = e->draining && !e->drain_killed && e->now.mono_ns >= e->drain_kill_ns;
-        for (uint32_t w = 0; (drain_ask || drain_kill) && w < e->workers_top; w++) {
+        return (w->state == WORKER_READY || w->state == WORKER_DRAINING) && w->head != w->tail;
+}
+
+/* The end of the shutdown grace: what still runs is asked to stop, then killed. */
+static void watch_drain(struct engine *e)
+{
+        bool ask = !e->drain_asked && e->now.mono_ns >= e->drain_ask_ns;
+        bool kill = !e->drain_killed && e->now.mono_ns >= e->drain_kill_ns;
+        for (uint32_t w = 0; (ask || kill) && w < e->workers_top; w++) {
                 struct worker_books *b = &e->workers[w];
-                bool busy =
-                    (b->state == WORKER_READY || b->state == WORKER_DRAINING) && b->head != b->tail;
-                if (busy && drain_ask && !b->why) {
+                if (works(b) && ask && !b->why) {
                         ask_worker(e, w, b->head, WHY_SHUTDOWN);
                 }
-                if (busy && drain_kill) {
+                if (works(b) && kill) {
                         b->why = b->why ? b->why : WHY_SHUTDOWN;
                         kill_worker(e, w);
                 }
         }
-        e->drain_asked |= drain_ask;
-        e->drain_killed |= drain_kill;
+        e->drain_asked |= ask;
+        e->drain_killed |= kill;
+}
+
+void worker_watch(struct engine *e)
+{
+        for (uint32_t w = 0; w < e->workers_top; w++) {
+                if (works(&e->workers[w])) {
+                        watch_worker(e, w);
+                }
+        }
+        if (e->draining) {
+                watch_drain(e);
+        }
 }
 
 /* When this worker next needs a look. Busy ones are looked at now and then, since only their page
  * knows what runs. */
 static int64_t watch_wake(const struct engine *e, const struct worker_books *w)
 {
-        if ((w->state != WORKER_READY && w->state != WORKER_DRAINING) || w->head == w->tail) {
+        if (!works(w)) {
                 return NEVER;
         }
         int64_t at = w->why ? w->kill_at_ns : NEVER;

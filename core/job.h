@@ -61,8 +61,9 @@ struct claim {
         struct arena arena; /* all texts and payloads of its jobs */
         struct job *jobs;
         uint32_t n;
-        uint32_t open;   /* jobs whose end is not yet on its way to the ledger */
-        bool unretired;  /* some of its jobs were let go for others to rescue: its commit must stay */
+        uint32_t open; /* jobs whose end is not yet on its way to the ledger */
+        bool
+            unretired; /* some of its jobs were let go for others to rescue: its commit must stay */
         struct claim *prev, *next;
 };
 

@@ -265,7 +265,7 @@ struct finish_row {
         uint16_t snoozes;
         uint8_t strikes;
         bool keep_attempt; /* write a row of `attempts`: it failed and did not end the job */
-        int64_t after_us; /* RETRYING, SCHEDULED: due so long after the ledger's now */
+        int64_t after_us;  /* RETRYING, SCHEDULED: due so long after the ledger's now */
         int64_t started_us, ended_us; /* wall time of the try; 0: never started */
         uint16_t worker;
         int32_t worker_pid;
@@ -274,7 +274,7 @@ struct finish_row {
         struct submission *children; /* inserted in the same transaction when `to` is COMPLETED and
                                         the fence holds; else not at all */
         const struct job *job; /* the poster's own, NULL for rescued ones; ledgers never read it */
-        bool stale; /* answer: the fence did not match, nothing of the row was written */
+        bool stale;            /* answer: the fence did not match, nothing of the row was written */
 };
 
 /* FINISH: verdicts, each fenced by (id, claim, token, running). `retire`: claim commits all of
@@ -286,7 +286,8 @@ struct ledger_finish {
         uint32_t n;
         struct commit_no *retire;
         uint32_t n_retire;
-        struct claim *ended; /* the poster's: claims whose last jobs these are; freed with the batch */
+        struct claim
+            *ended;     /* the poster's: claims whose last jobs these are; freed with the batch */
         uint32_t stale; /* answer: how many rows were */
 };
 
@@ -342,9 +343,10 @@ struct ledger_fold {
         struct ledger_batch base;
 };
 
-/* RESOLVE: the fate of the numbered transaction `of`. Inserts its number, marked as void. If the transaction's own entry is
- * there, it happened; if the void one goes in, or stands there from a RESOLVE whose answer was lost, it never can. So it
- * may be asked any number of times and says the same. */
+/* RESOLVE: the fate of the numbered transaction `of`. Inserts its number, marked as void. If the
+ * transaction's own entry is there, it happened; if the void one goes in, or stands there from a
+ * RESOLVE whose answer was lost, it never can. So it may be asked any number of times and says the
+ * same. */
 struct ledger_resolve {
         struct ledger_batch base;
         struct commit_no of;

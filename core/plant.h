@@ -1,6 +1,7 @@
 /*
- * Planted bugs: places where the simulator proves that it would notice. In every ordinary build PLANT(x) is the constant
- * false and the compiler removes the branch; only the simulator's own copy of core is compiled with SKEP_PLANT.
+ * Planted bugs: places where the simulator proves that it would notice. In every ordinary build
+ * PLANT(x) is the constant false and the compiler removes the branch; only the simulator's own copy
+ * of core is compiled with SKEP_PLANT.
  */
 #ifndef SKEP_CORE_PLANT_H
 #define SKEP_CORE_PLANT_H

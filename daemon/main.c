@@ -96,6 +96,10 @@ static void reload(struct node *n, void *ctx)
                     "ledger.url, http.* and state_dir change with a restart only");
         }
         node_configure(n, fresh);
+        char note[512];
+        if (http_reload_tokens(n->http, note, sizeof note) != 0) {
+                LOG(n->log, LOG_ERR_, "%s; the former tokens stay valid", note);
+        }
         LOG(n->log, LOG_INFO_, "configuration reloaded");
 }
 

@@ -70,12 +70,12 @@ static inline const char *in(const char *name)
         return path;
 }
 
-static inline struct loaded load_with(const char *file, const char *const *environ,
+static inline struct loaded load_with(const char *file, const char *const *environment,
                                       const struct config_flag *flags, uint32_t n_flags)
 {
         static const struct config_flag defaults[] = {{"build", "handlers.dir", "/opt/handlers"}};
         struct config_sources s = {.file = file,
-                                   .environ = environ,
+                                   .environ = environment,
                                    .flags = flags,
                                    .n_flags = n_flags,
                                    .defaults = defaults,

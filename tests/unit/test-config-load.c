@@ -18,9 +18,9 @@ static void test_precedence(void)
         };
         open_folder();
         snprintf(credentials, sizeof credentials, "CREDENTIALS_DIRECTORY=%s/cred", folder);
-        const char *environ[] = {"SKEP_LEDGER__URL=sqlite:/environment", NULL};
+        const char *environment[] = {"SKEP_LEDGER__URL=sqlite:/environment", NULL};
         const char *only_credentials[] = {credentials, NULL};
-        const char *both[] = {environ[0], credentials, NULL};
+        const char *both[] = {environment[0], credentials, NULL};
         static const struct {
                 const char *url, *source;
                 int line;
@@ -74,8 +74,8 @@ static void test_user_places(void)
         open_folder();
         snprintf(home, sizeof home, "HOME=%s", folder);
         snprintf(config, sizeof config, "XDG_CONFIG_HOME=%s/xdg", folder);
-        const char *environ[] = {home, config, NULL};
-        struct config_sources s = {.environ = environ};
+        const char *environment[] = {home, config, NULL};
+        struct config_sources s = {.environ = environment};
         write_file("xdg/skep/skep.conf", "handlers = { workers = 5; };");
         struct loaded l = {0};
         l.r = config_load(&s, &l.config, &l.report);
@@ -171,7 +171,7 @@ static const char queues_text[] = "queues = ( { name = \"email\"; }, { name = \"
 
 static void test_environment(void)
 {
-        static const char *const environ[] = {
+        static const char *const environment[] = {
             "SKEP_URL=unix:/x",
             "SKEP_WORKERS=nonsense",
             "SKEPX__Y=1",
@@ -188,7 +188,7 @@ static void test_environment(void)
         };
         open_folder();
         write_file("skep.conf", queues_text);
-        struct loaded l = load_with(in("skep.conf"), environ, NULL, 0);
+        struct loaded l = load_with(in("skep.conf"), environment, NULL, 0);
         expect_ok(&l);
         CU_ASSERT_EQUAL(l.config.workers, 4);
         CU_ASSERT_STRING_EQUAL(l.config.http_token_file.p, "/t");
@@ -228,14 +228,14 @@ static void test_environment_mistakes(void)
         open_folder();
         write_file("skep.conf", queues_text);
         for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-                const char *environ[] = {cases[i].variable, NULL};
-                struct loaded l = load_with(in("skep.conf"), environ, NULL, 0);
+                const char *environment[] = {cases[i].variable, NULL};
+                struct loaded l = load_with(in("skep.conf"), environment, NULL, 0);
                 CU_ASSERT_FALSE(has_error(&l, "hidden"));
                 expect_error(&l, cases[i].error);
         }
         write_file("skep.conf", "queues = ( { name = \"a-b\"; }, { name = \"a.b\"; } );");
-        const char *environ[] = {"SKEP_QUEUES__A_B__PRIORITY=1", NULL};
-        struct loaded l = load_with(in("skep.conf"), environ, NULL, 0);
+        const char *environment[] = {"SKEP_QUEUES__A_B__PRIORITY=1", NULL};
+        struct loaded l = load_with(in("skep.conf"), environment, NULL, 0);
         expect_error(&l, "environment SKEP_QUEUES__A_B__PRIORITY: fits two queues");
         close_folder();
 }
@@ -310,15 +310,15 @@ static void test_secret_files(void)
 
         write_file("cred/transports-rabbit-url", "amqp://u:hidden@h");
         snprintf(credentials, sizeof credentials, "CREDENTIALS_DIRECTORY=%s/cred", folder);
-        const char *environ[] = {credentials, NULL};
+        const char *environment[] = {credentials, NULL};
         write_file("skep.conf", "transports = { rabbit = { }; };");
-        l = load_with(in("skep.conf"), environ, NULL, 0);
+        l = load_with(in("skep.conf"), environment, NULL, 0);
         expect_ok(&l);
         CU_ASSERT_STRING_EQUAL(l.config.transports[0].url.p, "amqp://u:hidden@h");
         unload(&l);
 
         write_file("cred/ledger-url", "");
-        l = load_with(in("skep.conf"), environ, NULL, 0);
+        l = load_with(in("skep.conf"), environment, NULL, 0);
         expect_error(&l, "credential ledger-url: ledger.url: an empty value is not allowed");
         close_folder();
 }
