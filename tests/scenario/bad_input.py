@@ -180,7 +180,9 @@ def a_full_disk_refuses_and_loses_nothing():
                            (node.post({"type": "echo", "payload": 1})))
             check(node.finish(job.json["id"])["state"] == "completed", "it works on")
             for id_ in accepted:
-                check(node.job(id_)["state"] in ("completed", "scheduled"), "an accepted job is there")
+                job = wait_for(f"accepted job {id_}", lambda id_=id_: (lambda job: job if job["state"] in
+                               ("completed", "scheduled") else None)(node.job(id_)))
+                check(job["id"] == id_, "an accepted job is there")
             check(not os.path.exists(ballast), "nothing else was written")
     finally:
         unmount(where)
