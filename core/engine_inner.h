@@ -178,7 +178,7 @@ void fence_node(struct engine *e, const char *why); /* this holder was declared 
 void submit_arrived(struct engine *e, struct submission *list /* takes */);
 void submit_pump(struct engine *e);
 void submit_answered(struct engine *e, struct ledger_submit *b /* takes */);
-void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */, bool happened);
+void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */, bool maybe);
 void submit_refuse_all(struct engine *e, const char *note);
 void submit_place(const struct engine *e,
                   struct submission *s); /* parks what no handler here serves */

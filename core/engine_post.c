@@ -110,11 +110,12 @@ void resolve_answered(struct engine *e, struct ledger_resolve *r)
         }
         struct ledger_batch *b = r->base.cookie;
         bool happened = r->happened;
+        bool maybe = r->happened || r->forgotten; /* this node was buried before it could ask */
         enum ledger_lane lane = r->of.writer;
         ledger_batch_free(&r->base);
         thaw_lane(e, lane);
         switch (b->op) {
-        case LEDGER_SUBMIT: submit_repeat(e, LEDGER_AS(submit, SUBMIT, b), happened); break;
+        case LEDGER_SUBMIT: submit_repeat(e, LEDGER_AS(submit, SUBMIT, b), maybe); break;
         case LEDGER_CLAIM: claim_resolved(e, LEDGER_AS(claim, CLAIM, b), happened); break;
         case LEDGER_FINISH: finish_resolved(e, LEDGER_AS(finish, FINISH, b), happened); break;
         default: operator_resolved(e, b, happened); break;

@@ -156,10 +156,10 @@ void submit_answered(struct engine *e, struct ledger_submit *b)
 
 /* The commit's fate is known, its answers are not: the same rows again. Those that are there say so
  * by their id. */
-void submit_repeat(struct engine *e, struct ledger_submit *b, bool happened)
+void submit_repeat(struct engine *e, struct ledger_submit *b, bool maybe)
 {
-        if (happened) {
-                b->base.cookie = b; /* it did happen once: to be repeated until it is answered */
+        if (maybe) {
+                b->base.cookie = b; /* its rows may be there: to be repeated until it is answered */
         }
         if (!post_batch(e, &b->base)) {
                 e->submitting = false;

@@ -350,7 +350,7 @@ struct ledger_fold {
 struct ledger_resolve {
         struct ledger_batch base;
         struct commit_no of;
-        bool happened;
+        bool happened, forgotten;
 };
 
 /* --- reads ------------------------------------------------------------------------------------ */

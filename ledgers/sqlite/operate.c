@@ -310,22 +310,42 @@ int fold_run(struct tx *t, struct ledger_fold *b)
         return rc ? rc : db_run(db_get(t->db, ST_FOLD_CLEAR));
 }
 
+static int node_gone(struct tx *t, uint64_t holder, bool *ret_gone)
+{
+        sqlite3_stmt *s = db_get(t->db, ST_NODE_SHOW);
+        struct binder b = bind_start(s);
+        bind_u64(&b, holder);
+        int rc = sqlite3_step(s);
+        (void)sqlite3_reset(s);
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+                return rc;
+        }
+        *ret_gone = rc == SQLITE_DONE;
+        return SQLITE_OK;
+}
+
+static int number_is_void(struct tx *t, const struct commit_no *no, bool *ret_void)
+{
+        sqlite3_stmt *s = db_get(t->db, ST_NUMBER_VOID);
+        struct binder b = bind_start(s);
+        bind_u64(&b, no->holder);
+        bind_int(&b, no->writer);
+        bind_u64(&b, no->n);
+        int rc = sqlite3_step(s);
+        *ret_void = rc == SQLITE_ROW && sqlite3_column_int(s, 0) != 0;
+        (void)sqlite3_reset(s);
+        return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
 /* A number put here is void: it has a token and no runs, as no transaction's own number has. */
 int resolve_run(struct tx *t, struct ledger_resolve *b)
 {
+        bool is_void = true;
         int rc = tx_void_number(t, &b->of);
         tx_resolved(t, &b->of);
-        if (rc != TX_TAKEN) {
-                b->happened = false;
-                return rc;
+        if (rc == TX_TAKEN) {
+                rc = number_is_void(t, &b->of, &is_void);
         }
-        sqlite3_stmt *s = db_get(t->db, ST_NUMBER_VOID);
-        struct binder at = bind_start(s);
-        bind_u64(&at, b->of.holder);
-        bind_int(&at, b->of.writer);
-        bind_u64(&at, b->of.n);
-        rc = sqlite3_step(s);
-        b->happened = rc == SQLITE_ROW && sqlite3_column_int(s, 0) == 0;
-        (void)sqlite3_reset(s);
-        return rc == SQLITE_ROW ? SQLITE_OK : rc;
+        b->happened = rc == SQLITE_OK && !is_void;
+        return rc || b->happened ? rc : node_gone(t, b->of.holder, &b->forgotten);
 }

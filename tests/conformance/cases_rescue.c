@@ -195,6 +195,11 @@ static void forgets_a_node_that_leaves_in_order(void)
         CU_ASSERT(bed_finish_one(bed, bed_verdict(&c->jobs[0], STATE_COMPLETED)));
         CU_ASSERT(bury(bed, bed->holder, 0, false, true));
         CU_ASSERT(fixture->count_commits(bed->store) == 0);
+        struct ledger_resolve *r = NEW(resolve, RESOLVE); /* its numbers are gone, and it says so */
+        r->of = c->no;
+        bed_must(bed, &r->base);
+        CU_ASSERT(!r->happened && r->forgotten);
+        ledger_batch_free(&r->base);
         claim_free(c);
         bed_free(bed);
 }

@@ -138,6 +138,7 @@ void store_apply_resolve(struct store *s, struct ledger_resolve *b)
 {
         struct store_commit *c = store_commit_find(s, &b->of);
         b->happened = c && (!c->voided || planted(PLANT_RESOLVE_OWN));
+        b->forgotten = !b->happened && !store_node_of(s, b->of.holder);
         if (!c) {
                 store_commit_add(s, &b->of)->voided = true;
         }
