@@ -83,6 +83,8 @@ enum rescue_phase { RESCUE_IDLE, RESCUE_BURY, RESCUE_READ, RESCUE_WRITE, RESCUE_
 struct rescue {
         enum rescue_phase phase;
         uint64_t victim, after, after_next;
+        uint64_t
+            seen_beat; /* that stood still for a lease; a later one says that the victim lives */
         bool more, posted, former;
         struct ledger_finish *writing; /* its FINISH on the way, told apart from the engine's own */
         int64_t not_before_ns;

@@ -109,7 +109,8 @@ static void choose_victim(struct engine *e)
                                     "node %016llx is silent for a lease: rescuing its jobs",
                                     (unsigned long long)n->holder);
                         *r = (struct rescue){.phase = n->dead ? RESCUE_READ : RESCUE_BURY,
-                                             .victim = n->holder};
+                                             .victim = n->holder,
+                                             .seen_beat = n->beat};
                         return;
                 }
         }
@@ -126,9 +127,8 @@ static void post_bury(struct engine *e, bool forget)
                 return;
         }
         struct ledger_bury *bury = LEDGER_AS(bury, BURY, b);
-        const struct node_books *n = r->former ? NULL : node_find(e, r->victim);
         bury->victim = r->victim;
-        bury->seen_beat = n ? n->beat : 0;
+        bury->seen_beat = r->seen_beat;
         bury->any_beat = r->former;
         bury->forget = forget;
         r->posted = post_batch(e, b);
