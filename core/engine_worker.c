@@ -235,8 +235,10 @@ static void watch_worker(struct engine *e, uint32_t worker)
 {
         struct worker_books *w = &e->workers[worker];
         int64_t now = e->now.mono_ns;
-        if (w->why && (int32_t)(w->asked_position - w->head) < 0) {
-                w->why = 0;
+        bool passed = w->running && w->running_position != w->asked_position;
+        if (w->why && ((int32_t)(w->asked_position - w->head) < 0 || passed)) {
+                w->why = 0; /* it has ended, even if its verdict is still on its way: nobody else
+                               dies for it */
         }
         if (w->why && now >= w->kill_at_ns) {
                 kill_worker(e, worker);
@@ -385,7 +387,9 @@ static enum error_class death_class(const struct worker_books *w, uint32_t posit
                 default: break;
                 }
         }
-        return how == ERROR_NONE ? ERROR_CRASHED : how;
+        bool ours =
+            w->state == WORKER_KILLED; /* meant for another job that ended at that very moment */
+        return ours ? ERROR_STOPPED : how == ERROR_NONE ? ERROR_CRASHED : how;
 }
 
 static void settle_death(struct engine *e, const struct engine_event *ev, uint32_t position)

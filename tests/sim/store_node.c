@@ -105,7 +105,7 @@ static void forget(struct store *s, struct store_node *n, uint64_t victim)
 {
         struct store_commit *c, *next;
         HASH_ITER (hh, s->commits, c, next) {
-                if (c->no.holder == victim) {
+                if (c->no.holder == victim && !c->voided) { /* those still keep late ones out */
                         store_commit_delete(s, c);
                 }
         }
