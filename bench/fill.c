@@ -49,6 +49,31 @@ static struct submission *make_page(struct id_mint *mint, uint32_t n, struct str
         return s;
 }
 
+static int join(struct ledger *l)
+{
+        struct ledger_batch *b = ledger_batch_new(LEDGER_REGISTER);
+        b->no = (struct commit_no){1, LANE_BEAT, 1};
+        l->ops->post(l, b);
+        b = wait_answer(l);
+        int bad = b->outcome != LEDGER_COMMITTED;
+        ledger_batch_free(b);
+        return bad;
+}
+
+/* Leaves in order: declared dead, then forgotten. */
+static void leave(struct ledger *l)
+{
+        for (int forget = 0; forget < 2; forget++) {
+                struct ledger_batch *b = ledger_batch_new(LEDGER_BURY);
+                b->no = (struct commit_no){1, LANE_BEAT, 2 + (uint64_t)forget};
+                LEDGER_AS(bury, BURY, b)->victim = 1;
+                LEDGER_AS(bury, BURY, b)->any_beat = true;
+                LEDGER_AS(bury, BURY, b)->forget = forget;
+                l->ops->post(l, b);
+                ledger_batch_free(wait_answer(l));
+        }
+}
+
 static int submit_page(struct ledger *l, struct submission *s, uint64_t number)
 {
         struct ledger_batch *b = ledger_batch_new(LEDGER_SUBMIT);
@@ -82,11 +107,12 @@ int main(int argc, char **argv)
         memset(bytes, 'x', size);
         struct id_mint mint = {.random = (uint64_t)time(NULL) | 1};
         uint64_t number = 0;
-        int r = 0;
+        int r = join(l);
         for (long left = n; left > 0 && r == 0; left -= PAGE) {
                 uint32_t page = left < PAGE ? (uint32_t)left : PAGE;
                 r = submit_page(l, make_page(&mint, page, (struct str){bytes, size}), ++number);
         }
+        leave(l);
         l->ops->close(l);
         free(bytes);
         return r;

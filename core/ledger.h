@@ -15,6 +15,11 @@
  * between.
  *  - Each write batch inserts its number into `commits` in its own transaction; a number that is
  *    already there makes the batch REFUSED (somebody resolved it meanwhile).
+ *  - Of a holder whose node row is gone or declared dead no BEAT, SUBMIT, CLAIM, CANCEL or REQUEUE
+ * commits: FENCED. So nothing that was under way when a node was forgotten can happen later. FINISH
+ * rows have fences of their own.
+ *  - A batch that finds nothing to write MAY skip its number; RESOLVE then says that it did not
+ * happen.
  *  - Only the edges of core/state.h; others are refused by the store itself, even from other
  * programs.
  *  - A fenced write (claim, token, state = running) that does not match writes nothing and says

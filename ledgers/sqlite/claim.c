@@ -242,15 +242,6 @@ static int take_range(struct taking *k)
         return rc ? rc : tx_delta(t, k->b->queue, STATE_RUNNING, k->b->got->n);
 }
 
-static int is_fenced(struct tx *t, uint64_t holder)
-{
-        struct binder b = bind_start(db_get(t->db, ST_NODE_ALIVE));
-        bind_u64(&b, holder);
-        int rc = sqlite3_step(b.s);
-        (void)sqlite3_reset(b.s);
-        return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? TX_FENCED : rc;
-}
-
 int claim_run(struct tx *t, struct ledger_claim *b)
 {
         struct claim *c = b->got;
@@ -260,16 +251,12 @@ int claim_run(struct tx *t, struct ledger_claim *b)
         c->n = c->open = 0;
         b->more = false;
         b->parked = b->expired = 0;
-        int rc = is_fenced(t, b->base.no.holder);
-        if (rc) {
-                return rc;
-        }
         c->jobs = arena_alloc(&c->arena, b->want * sizeof *c->jobs);
         if (!c->jobs) {
                 return SQLITE_NOMEM;
         }
         struct taking k = {.t = t, .b = b};
-        rc = select_offered(&k);
+        int rc = select_offered(&k);
         if (rc || (!c->n && !k.n_aside)) {
                 return rc;
         }

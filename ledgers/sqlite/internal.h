@@ -119,6 +119,9 @@ struct tx {
 void tx_begin(struct tx *t, struct db *db, int64_t now_us);
 enum tx_fate { TX_WRITTEN, TX_ROLLED_BACK, TX_UNKNOWN };
 void tx_end(struct tx *t, enum tx_fate fate);
+/* 0, or TX_FENCED: the node of this holder is gone or declared dead. */
+int tx_alive(struct tx *t, uint64_t holder);
+
 /* Enters a number as one that never can happen; TX_TAKEN: it stands there already. */
 int tx_void_number(struct tx *t, const struct commit_no *no);
 void tx_resolved(struct tx *t, const struct commit_no *no);

@@ -108,21 +108,11 @@ static int see_changes(struct tx *t, struct ledger_beat *b)
         return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-static int is_alive(struct tx *t, uint64_t holder)
-{
-        struct binder q = bind_start(db_get(t->db, ST_NODE_ALIVE));
-        bind_u64(&q, holder);
-        int rc = sqlite3_step(q.s);
-        (void)sqlite3_reset(q.s);
-        return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? TX_FENCED : rc;
-}
-
 int beat_run(struct tx *t, struct ledger_beat *b)
 {
         b->n_nodes = b->n_cancels = 0;
         b->changed = false;
-        int rc = is_alive(t, b->base.no.holder);
-        rc = rc ? rc : tx_number(t, &b->base.no);
+        int rc = tx_number(t, &b->base.no);
         if (rc) {
                 return rc;
         }

@@ -194,3 +194,12 @@ int tx_delta(struct tx *t, struct str queue, enum job_state state, int64_t n)
         t->deltas[i].n[state] += n;
         return SQLITE_OK;
 }
+
+int tx_alive(struct tx *t, uint64_t holder)
+{
+        struct binder b = bind_start(db_get(t->db, ST_NODE_ALIVE));
+        bind_u64(&b, holder);
+        int rc = sqlite3_step(b.s);
+        (void)sqlite3_reset(b.s);
+        return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? TX_FENCED : rc;
+}

@@ -158,8 +158,20 @@ static int run_read(struct db *db, struct ledger_batch *b)
         }
 }
 
+/* Of a node that was declared dead nothing new may come, not even a transaction that was under way
+ * when it was forgotten. Verdicts have fences of their own. */
+static bool needs_living_node(enum ledger_op op)
+{
+        return op == LEDGER_BEAT || op == LEDGER_SUBMIT || op == LEDGER_CLAIM ||
+               op == LEDGER_CANCEL || op == LEDGER_REQUEUE;
+}
+
 static int run_batch(struct tx *t, struct ledger_batch *b)
 {
+        int rc = needs_living_node(b->op) ? tx_alive(t, b->no.holder) : SQLITE_OK;
+        if (rc) {
+                return rc;
+        }
         switch (b->op) {
         case LEDGER_REGISTER: return register_run(t, LEDGER_AS(register, REGISTER, b));
         case LEDGER_BEAT: return beat_run(t, LEDGER_AS(beat, BEAT, b));

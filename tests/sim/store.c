@@ -241,8 +241,19 @@ void store_commit_delete(struct store *s, struct store_commit *c)
         free(c);
 }
 
+static bool comes_too_late(const struct store *s, const struct ledger_batch *b)
+{
+        bool of_the_living =
+            b->op == LEDGER_SUBMIT || b->op == LEDGER_CANCEL || b->op == LEDGER_REQUEUE;
+        return of_the_living && store_fenced(s, b->no.holder);
+}
+
 static void apply_op(struct store *s, struct ledger_batch *b)
 {
+        if (comes_too_late(s, b)) {
+                b->outcome = LEDGER_FENCED;
+                return;
+        }
         switch (b->op) {
         case LEDGER_REGISTER: store_apply_register(s, LEDGER_AS(register, REGISTER, b)); break;
         case LEDGER_BEAT: store_apply_beat(s, LEDGER_AS(beat, BEAT, b)); break;
