@@ -138,10 +138,11 @@ static int start_host(struct daemon *d, const struct config *c)
             .worker_program = d->options.worker ? d->options.worker : SKEP_WORKER,
             .probe_timeout_ms = c->probe_timeout_ms,
             .payload_max = c->payload_max,
-            .options = options, /* lives as long as the host */
+            .options = options,
         };
         int r = options ? host_start(&h, &d->node.host, note, sizeof note) : -ENOMEM;
-        return r < 0 ? fail(options ? note : "out of memory", EX_OSERR) : 0;
+        free(options); /* the host has copies */
+        return r < 0 ? fail(r == -ENOMEM ? "out of memory" : note, EX_OSERR) : 0;
 }
 
 static int start_ledger(struct daemon *d, const struct config *c)
