@@ -248,7 +248,7 @@ void claim_answered(struct engine *e, struct ledger_claim *b)
         claim_over(e, b, q);
         q->last_claim = 0;
         if (b->base.outcome == LEDGER_FENCED) {
-                fence_node(e, "claim");
+                fence_node(e, b->base.no.holder);
         } else if (b->base.outcome == LEDGER_REFUSED) {
                 q->not_before_ns = e->now.mono_ns + 250 * NS_PER_MS;
         } else {

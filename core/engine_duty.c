@@ -64,7 +64,7 @@ static void beat_answered(struct engine *e, struct ledger_beat *b)
         e->beating = false;
         e->beat_ns = e->now.mono_ns + beat_every(e);
         if (b->base.outcome == LEDGER_FENCED) {
-                fence_node(e, "beat");
+                fence_node(e, b->base.no.holder);
         } else if (b->base.outcome == LEDGER_COMMITTED) {
                 int64_t elapsed = e->now.mono_ns - e->beat_answered_ns;
                 e->beat_answered_ns = e->now.mono_ns;

@@ -218,7 +218,7 @@ void finish_answered(struct engine *e, struct ledger_finish *f)
                 break;
         case LEDGER_UNKNOWN: resolve_batch(e, &f->base); break;
         case LEDGER_FENCED: /* this node is dead to the others, yet each row's fence decides */
-                fence_node(e, "finish");
+                fence_node(e, f->base.no.holder);
                 finish_refused(e, f);
                 break;
         case LEDGER_REFUSED: finish_refused(e, f); break;

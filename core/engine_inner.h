@@ -174,7 +174,7 @@ void post_later(struct engine *e, struct ledger_batch *b, int64_t delay_ns); /* 
 void post_waiting(struct engine *e);
 void resolve_batch(struct engine *e, struct ledger_batch *unknown /* takes */);
 void resolve_answered(struct engine *e, struct ledger_resolve *r /* takes */);
-void fence_node(struct engine *e, const char *why); /* this holder was declared dead */
+void fence_node(struct engine *e, uint64_t holder); /* this holder was declared dead */
 
 /* engine_submit.c */
 void submit_arrived(struct engine *e, struct submission *list /* takes */);

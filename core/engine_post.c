@@ -125,12 +125,12 @@ void resolve_answered(struct engine *e, struct ledger_resolve *r)
 /* Somebody found this node silent for a lease and is rescuing its jobs. Nothing that has not
  * started may start; what runs goes on, and the fence decides whose verdict counts. A new
  * incarnation registers. */
-void fence_node(struct engine *e, const char *why)
+void fence_node(struct engine *e, uint64_t holder)
 {
-        if (!e->registered) {
+        if (!e->registered || holder != e->holder) { /* an answer to a former incarnation: known */
                 return;
         }
-        engine_note(e, 4, NULL, "declared dead by another node (%s): registering anew", why);
+        engine_note(e, 4, NULL, "declared dead by another node: registering anew");
         e->registered = false;
         e->register_ns = e->now.mono_ns;
         e->lease_until_ns = 0;

@@ -141,7 +141,7 @@ void submit_answered(struct engine *e, struct ledger_submit *b)
                 return;
         }
         if (b->base.outcome == LEDGER_FENCED) {
-                fence_node(e, "submit");
+                fence_node(e, b->base.no.holder);
         }
         if (b->base.outcome != LEDGER_COMMITTED && b->base.cookie) {
                 post_later(e, &b->base,
@@ -203,7 +203,7 @@ void operator_answered(struct engine *e, struct ledger_batch *b)
                 return;
         }
         if (b->outcome == LEDGER_FENCED) {
-                fence_node(e, "operator");
+                fence_node(e, b->no.holder);
                 b->outcome = LEDGER_REFUSED;
         }
         if (b->outcome == LEDGER_COMMITTED) {
