@@ -214,6 +214,7 @@ void api_take_requests(struct node *n)
         struct api_request *r;
         for (unsigned i = 0;
              i < 1000 && zmq_recv(n->requests, &r, sizeof r, ZMQ_DONTWAIT) == sizeof r; i++) {
+                (void)atomic_load_explicit(&n->handed, memory_order_acquire);
                 take_request(n, r, &tail);
         }
         if (list) {

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -115,6 +116,7 @@ static bool post_request(void *ctx, struct api_request *r)
                         return false;
                 }
         }
+        atomic_fetch_add_explicit(&d->node.handed, 1, memory_order_release);
         return zmq_send(d->push, &r, sizeof r, ZMQ_DONTWAIT) == sizeof r;
 }
 

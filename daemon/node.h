@@ -7,6 +7,8 @@
 #ifndef SKEP_DAEMON_NODE_H
 #define SKEP_DAEMON_NODE_H
 
+#include <stdatomic.h>
+
 #include "core/config.h"
 #include "core/engine.h"
 #include "core/ledger.h"
@@ -26,7 +28,9 @@ struct node {
         struct http *http;
         struct metrics *metrics;
         void *requests; /* ZeroMQ PULL of struct api_request pointers */
-        int signals;    /* signalfd */
+        _Atomic uint64_t
+            handed;  /* requests sent so far: orders their bytes before their pointers */
+        int signals; /* signalfd */
 
         struct engine_actions actions;
         uint64_t holder; /* as last written to the state directory */

@@ -61,12 +61,25 @@ static uint64_t count_pending(struct ledger *l)
         return n;
 }
 
+static enum ledger_outcome join(struct ledger *l)
+{
+        struct ledger_batch *b = ledger_batch_new(LEDGER_REGISTER);
+        b->no = (struct commit_no){7, LANE_BEAT, 1};
+        wait_for(l, b);
+        enum ledger_outcome outcome = b->outcome;
+        ledger_batch_free(b);
+        return outcome;
+}
+
 static bool fill_up(struct ledger *l, const char *dir)
 {
         struct id_mint mint = {.random = 1};
         char note[160] = "";
         uint64_t written = 0;
-        enum ledger_outcome outcome;
+        enum ledger_outcome outcome = join(l);
+        if (!expect(outcome == LEDGER_COMMITTED, "a node registers", note)) {
+                return false;
+        }
         while ((outcome = submit(l, &mint, note, sizeof note)) == LEDGER_COMMITTED) {
                 written++;
         }

@@ -118,7 +118,7 @@ void store_apply_claim(struct store *s, struct ledger_claim *b)
         b->more = false;
         b->parked = b->expired = 0;
         b->got->n = 0;
-        if (store_fenced(s, b->base.no.holder) && !planted(PLANT_DEAD_CLAIMS)) {
+        if (store_fenced(s, b->base.no.holder)) {
                 b->base.outcome = LEDGER_FENCED;
                 return;
         }
