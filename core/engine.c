@@ -103,6 +103,34 @@ static void free_list(struct ledger_batch *b)
         }
 }
 
+static void free_submissions(struct submission *s)
+{
+        while (s) {
+                struct submission *next = s->next;
+                submission_free(s);
+                s = next;
+        }
+}
+
+/* Batches that were not under way: with all that the engine hung on them. */
+static void drop_list(struct ledger_batch *b)
+{
+        while (b) {
+                struct ledger_batch *next = b->next;
+                if (b->op == LEDGER_RESOLVE) {
+                        struct ledger_batch *unknown = b->cookie;
+                        unknown->next = NULL;
+                        drop_list(unknown);
+                } else if (b->op == LEDGER_CLAIM) {
+                        roster_unref((struct roster *)LEDGER_AS(claim, CLAIM, b)->roster);
+                } else if (b->op == LEDGER_SUBMIT) {
+                        free_submissions(LEDGER_AS(submit, SUBMIT, b)->list);
+                }
+                ledger_batch_free(b);
+                b = next;
+        }
+}
+
 struct engine *engine_free(struct engine *e)
 {
         if (!e) {
@@ -111,7 +139,7 @@ struct engine *engine_free(struct engine *e)
         free_list(e->later);
         free_list(STEAL(e->told));
         for (uint32_t l = 0; l < LEDGER_LANES; l++) {
-                free_list(e->held[l]);
+                drop_list(e->held[l]);
         }
         ledger_batch_free(e->filling ? &e->filling->base : NULL);
         ledger_batch_free(e->unwritten ? &e->unwritten->base : NULL);
@@ -120,11 +148,7 @@ struct engine *engine_free(struct engine *e)
                 claim_free(e->claims);
                 e->claims = next;
         }
-        while (e->waiting) {
-                struct submission *next = e->waiting->next;
-                submission_free(e->waiting);
-                e->waiting = next;
-        }
+        free_submissions(e->waiting);
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 free((char *)e->queues[i].name.p);
                 free(e->queues[i].ready.slots);

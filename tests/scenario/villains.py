@@ -106,8 +106,9 @@ def cancel_of_a_running_job_asks_then_kills():
 
 def sigterm_drains():
     with Node(settings=["node.shutdown_grace=10s", "handlers.workers=1"]).start() as node:
-        running = node.enqueue("sleep", {"ms": 1500})
+        running = node.enqueue("sleep", {"ms": 2500})
         node.until(running, "running")
+        time.sleep(1)
         behind = [node.enqueue("sleep", {"ms": 10}) for _ in range(20)]
         check(node.stop() == 0, f"skepd ended with {node.process.returncode}")
         node.start()
@@ -123,6 +124,7 @@ def sigterm_stops_what_outlives_the_grace():
         node.serving("stubborn.so")
         id_ = node.enqueue(node.plugins()["stubborn.so"]["types"], {}, max_attempts=1)
         node.until(id_, "running")
+        time.sleep(1)  # claimed is not started: what had not would rightly be given back
         check(node.stop() == 0, f"skepd ended with {node.process.returncode}")
         node.start()
         job = node.job(id_)
