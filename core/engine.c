@@ -136,7 +136,7 @@ struct engine *engine_free(struct engine *e)
         if (!e) {
                 return NULL;
         }
-        free_list(e->later);
+        drop_list(e->later);
         free_list(STEAL(e->told));
         for (uint32_t l = 0; l < LEDGER_LANES; l++) {
                 drop_list(e->held[l]);
