@@ -195,6 +195,11 @@ int64_t sim_ledger_next_apply(const struct ledger *l)
         return f ? f->apply_ns : INT64_MAX;
 }
 
+bool sim_ledger_late(const struct ledger *l)
+{
+        return sim_of(l)->late != NULL;
+}
+
 void sim_ledger_run(struct ledger *l, int64_t now_ns)
 {
         struct sim_ledger *s = sim_of(l);
@@ -287,7 +292,10 @@ static void abandon_flight(struct sim_ledger *s, struct flight *f)
                     rng_chance(&s->server->rng, 500);
         struct ledger_batch *shadow = sent ? sim_batch_clone(f->b) : STEAL(f->shadow);
         if (shadow) {
-                move_to_late(s, shadow, f->apply_ns);
+                struct rng *rng = &s->server->rng;
+                bool hangs = rng_chance(rng, 500);
+                int64_t late = hangs ? rng_between(rng, 0, s->server->faults.late_ns) : 0;
+                move_to_late(s, shadow, f->apply_ns + late);
         }
         sim_batch_drop(f->b);
         free(f);

@@ -53,6 +53,7 @@ void sim_ledger_tick(struct ledger *l, int64_t now_ns);
 /* When something posted here will reach the store; INT64_MAX: nothing is under way. The world must
  * run every connection in order of these times, so that nodes see one history. */
 int64_t sim_ledger_next_apply(const struct ledger *l);
+bool sim_ledger_late(const struct ledger *l); /* may an unknown commit still happen? */
 void sim_ledger_run(struct ledger *l, int64_t now_ns);
 
 /* The node died: of what is under way some was sent and will happen, some was not. Nothing is

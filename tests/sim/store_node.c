@@ -18,7 +18,7 @@ struct store_node *store_node_of(const struct store *s, uint64_t holder)
 bool store_fenced(const struct store *s, uint64_t holder)
 {
         const struct store_node *n = store_node_of(s, holder);
-        return !n || (n->dead && !planted(PLANT_DEAD_CLAIMS));
+        return (!n || n->dead) && !planted(PLANT_DEAD_CLAIMS);
 }
 
 void store_apply_register(struct store *s, struct ledger_register *b)

@@ -130,6 +130,18 @@ static void check_drains(const struct world *w)
         }
 }
 
+static bool late_commits(const struct world *w)
+{
+        for (uint32_t i = 0; i < SIM_NODES + w->n_orphans; i++) {
+                const struct ledger *l =
+                    i < SIM_NODES ? w->nodes[i].ledger : w->orphans[i - SIM_NODES];
+                if (l && sim_ledger_late(l)) {
+                        return true;
+                }
+        }
+        return false;
+}
+
 bool world_settled(const struct world *w)
 {
         check_drains(w);
@@ -138,8 +150,8 @@ bool world_settled(const struct world *w)
                         return false;
                 }
         }
-        return produce_done(w) && rows_settled(w) && count_claims(&w->server.store) == 0 &&
-               count_dead_nodes(w) == 0;
+        return produce_done(w) && !late_commits(w) && rows_settled(w) &&
+               count_claims(&w->server.store) == 0 && count_dead_nodes(w) == 0;
 }
 
 static void audit_one(struct world *w, const struct store_job *j)
