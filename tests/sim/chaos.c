@@ -106,30 +106,34 @@ static void jump_clock(struct world *w, struct sim_node *n)
         TRACE(w, "n%u clock jumps", n->index);
 }
 
+static void kill_node(struct world *w, struct sim_node *n)
+{
+        node_kill(w, n);
+        restart_later(w, n, MS(rng_between(&w->rng_env, 1, 5000)));
+}
+
+static void change_roster(struct world *w, struct sim_node *n)
+{
+        node_roster(w, n, n->roster->generation + 1);
+}
+
 static void strike(struct world *w)
 {
         const struct swarm *s = &w->swarm;
+        const struct {
+                bool on;
+                void (*at)(struct world *w, struct sim_node *n);
+        } blows[] = {{s->kill, kill_node},        {s->drain, node_drain},
+                     {s->pause, pause_node},      {s->clocks, jump_clock},
+                     {s->rosters, change_roster}, {s->reload, node_reload}};
         struct sim_node *n = node_any(w);
-        int64_t what = rng_between(&w->rng_env, 0, 6);
-        if (what == 0 && s->windows && !w->server.faults.down) {
-                open_window(w);
-        }
-        if (!n) {
-                return;
-        }
-        if (what == 1 && s->kill) {
-                node_kill(w, n);
-                restart_later(w, n, MS(rng_between(&w->rng_env, 1, 5000)));
-        } else if (what == 2 && s->drain) {
-                node_drain(w, n);
-        } else if (what == 3 && s->pause) {
-                pause_node(w, n);
-        } else if (what == 4 && s->clocks) {
-                jump_clock(w, n);
-        } else if (what == 5 && s->rosters) {
-                node_roster(w, n, n->roster->generation + 1);
-        } else if (what == 6 && s->reload) {
-                node_reload(w, n);
+        int64_t what = rng_between(&w->rng_env, 0, ARRAY_LEN(blows));
+        if (what == 0) {
+                if (s->windows && !w->server.faults.down) {
+                        open_window(w);
+                }
+        } else if (n && blows[what - 1].on) {
+                blows[what - 1].at(w, n);
         }
 }
 
