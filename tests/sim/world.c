@@ -39,7 +39,7 @@ void world_trace(struct world *w, const char *fmt, ...)
         va_start(args, fmt);
         int n = vsnprintf(line + at, sizeof line - (size_t)at, fmt, args);
         va_end(args);
-        size_t length = (size_t)(at + n);
+        size_t length = (size_t)at + (size_t)n;
         length = length < sizeof line ? length : sizeof line - 1;
         w->hash = hash_on(w->hash, line, length);
         if (w->tracing) {
