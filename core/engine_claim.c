@@ -76,7 +76,7 @@ void claim_hint(struct engine *e, struct str queue)
 }
 
 /* How many of its jobs this node should hold: what its workers start within AHEAD_NS. */
-static uint32_t queue_target(const struct engine *e, const struct queue_books *q, uint32_t able)
+static uint32_t queue_target(const struct queue_books *q, uint32_t able)
 {
         uint32_t workers = q->concurrency && q->concurrency < able ? q->concurrency : able;
         if (q->service_ns <= 0) {
@@ -85,7 +85,6 @@ static uint32_t queue_target(const struct engine *e, const struct queue_books *q
         int64_t each = AHEAD_NS / q->service_ns;
         each = each < 1 ? 1 : each;
         int64_t target = each > CLAIMED_MAX ? CLAIMED_MAX : each * workers;
-        (void)e;
         return target > CLAIMED_MAX ? CLAIMED_MAX : (uint32_t)target;
 }
 
@@ -111,7 +110,7 @@ static uint32_t coming(const struct engine *e)
 static uint32_t queue_want(const struct engine *e, const struct queue_books *q)
 {
         uint32_t able = workers_able(e);
-        uint32_t target = queue_target(e, q, able);
+        uint32_t target = queue_target(q, able);
         uint32_t share = CLAIMED_MAX / active_queues(e);
         target = target > share ? share : target;
         uint32_t here = q->ready.n + q->given;

@@ -110,8 +110,8 @@ static void measure(struct queue_books *q, int64_t run_ns)
         }
 }
 
-static uint64_t worker_note(struct engine *e, struct finish_row *row, uint32_t worker,
-                            const struct verdict *v)
+static void note_run(struct engine *e, struct finish_row *row, uint32_t worker,
+                     const struct verdict *v)
 {
         row->worker = (uint16_t)worker;
         row->started_us = v->started_wall_us;
@@ -119,7 +119,6 @@ static uint64_t worker_note(struct engine *e, struct finish_row *row, uint32_t w
         row->error_text = finish_text(e->filling, v->text, ERROR_TEXT_MAX);
         row->result = finish_text(e->filling, v->result, RESULT_MAX);
         row->result_type = finish_text(e->filling, v->result_type, 255);
-        return 0;
 }
 
 static void settle_job(struct engine *e, uint32_t worker, struct job *j, const struct verdict *v,
@@ -140,7 +139,7 @@ static void settle_job(struct engine *e, uint32_t worker, struct job *j, const s
         if (PLANT(verdict_of_another)) {
                 row->claim = 0;
         }
-        worker_note(e, row, worker, v);
+        note_run(e, row, worker, v);
         row->children = v->children;
         if (v->children) {
                 child_complete(e, j, v->children);
