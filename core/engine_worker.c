@@ -416,9 +416,11 @@ static void settle_death(struct engine *e, const struct engine_event *ev, uint32
                     ev->gone.text.p ? ev->gone.text.p : "");
 }
 
-static void throttle_spawn(struct engine *e, const struct worker_books *w)
+/* A death while a job ran is bounded by that job's strikes; one without a job would otherwise be a
+ * storm of forks. */
+static void throttle_spawn(struct engine *e, const struct worker_books *w, bool ran)
 {
-        if (w->finished > 0 || w->state == WORKER_DRAINING || w->why) {
+        if (ran || w->finished > 0 || w->state == WORKER_DRAINING || w->why) {
                 return;
         }
         e->spawn_pause_ns = e->spawn_pause_ns ? e->spawn_pause_ns * 2 : SPAWN_PAUSE_FIRST;
@@ -445,6 +447,6 @@ void worker_gone(struct engine *e, const struct engine_event *ev)
                 q->busy -= w->tail == w->head;
         }
         ring_returned(e, ev->gone.worker, w->head, false);
-        throttle_spawn(e, w);
+        throttle_spawn(e, w, ran);
         *w = (struct worker_books){.state = WORKER_NONE};
 }
