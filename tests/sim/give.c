@@ -98,9 +98,7 @@ void carry_recall(struct world *w, struct sim_node *n, const struct engine_actio
         }
         TRACE(w, "n%u w%u recall @%u: from @%u", n->index, a->worker, a->position, from);
         w->seen.recalls += k->tail - from;
-        if (!planted(PLANT_RECALL_STARTED)) {
-                k->tail = from;
-        } else if (from > k->next) {
+        if (!planted(PLANT_RECALL_STARTED) || from > k->next) {
                 k->tail = from;
         }
         engine_recalled(n->engine, a->worker, from);
