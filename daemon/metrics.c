@@ -43,10 +43,12 @@ struct metrics *metrics_new(void)
 struct metrics *metrics_free(struct metrics *m)
 {
         if (m) {
-                struct series *s, *next;
-                HASH_ITER (hh, m->all, s, next) {
-                        HASH_DEL(m->all, s);
+                struct series *s = m->all;
+                HASH_CLEAR(hh, m->all); /* frees the table; the series stay chained */
+                while (s) {
+                        struct series *next = s->hh.next;
                         free(s);
+                        s = next;
                 }
                 free(m);
         }
