@@ -343,8 +343,8 @@ static int enqueue_one(struct invocation *in)
         struct client *c = NULL;
         CLEANUP(response_deinit)
         struct response answer = {0};
-        uint32_t patience_ms;
-        bool stubborn;
+        uint32_t patience_ms = 0;
+        bool stubborn = false;
         long ignored;
         int r =
             invocation_number(in, "wait", 1, 31536000, 0, &ignored); /* before anything is sent */

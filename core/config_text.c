@@ -106,7 +106,7 @@ static int refuse(const struct config_key *k, struct str value, const char *faul
 static bool parse_count(struct str text, int64_t *ret)
 {
         /* A size without its suffix has the same form. */
-        return text.n > 0 && text.p[text.n - 1] >= '0' && text.p[text.n - 1] <= '9' &&
+        return text.p && text.n > 0 && text.p[text.n - 1] >= '0' && text.p[text.n - 1] <= '9' &&
                size_parse(text, ret);
 }
 

@@ -129,7 +129,7 @@ static bool list_retired(struct ledger_finish *f)
         }
         uint32_t n = 0;
         for (struct claim *c = f->ended; c; c = c->next) {
-                if (!c->unretired) {
+                if (!c->unretired && f->retire) {
                         f->retire[n++] = c->no;
                 }
         }

@@ -233,8 +233,8 @@ uint32_t workers_able(const struct engine *e); /* workers of the current roster,
 struct finish_row *finish_add(struct engine *e, struct job *j);
 void finish_unstarted(struct engine *e, struct job *j);
 void finish_pump(struct engine *e);
-void finish_answered(struct engine *e, struct ledger_finish *b /* takes */);
-void finish_resolved(struct engine *e, struct ledger_finish *b /* takes */, bool happened);
+void finish_answered(struct engine *e, struct ledger_finish *f /* takes */);
+void finish_resolved(struct engine *e, struct ledger_finish *f /* takes */, bool happened);
 void finish_hint_due(struct engine *e, const struct finish_row *row);
 int64_t finish_wake_ns(const struct engine *e);
 void claim_unlink(struct engine *e, struct claim *c);

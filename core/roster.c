@@ -121,20 +121,21 @@ struct roster *roster_unref(struct roster *r)
         return NULL;
 }
 
-int roster_find(const struct roster *shown, struct str type)
+int roster_find(const struct roster *r, struct str type)
 {
-        const struct roster_inner *r = CONTAINER_OF(shown, struct roster_inner, shown);
-        if (!shown || type.n == 0) {
+        const struct roster_inner *inner = CONTAINER_OF(r, struct roster_inner, shown);
+        if (!r || type.n == 0) {
                 return -1;
         }
-        for (uint32_t at = hash_type(type) & r->mask; r->exact[at] >= 0; at = (at + 1) & r->mask) {
-                if (str_eq(shown->handlers[r->exact[at]].pattern, type)) {
-                        return r->exact[at];
+        for (uint32_t at = hash_type(type) & inner->mask; inner->exact[at] >= 0;
+             at = (at + 1) & inner->mask) {
+                if (str_eq(r->handlers[inner->exact[at]].pattern, type)) {
+                        return inner->exact[at];
                 }
         }
-        for (uint32_t i = 0; i < r->n_wild; i++) {
-                if (pattern_match(shown->handlers[r->wild[i]].pattern, type)) {
-                        return r->wild[i];
+        for (uint32_t i = 0; i < inner->n_wild; i++) {
+                if (pattern_match(r->handlers[inner->wild[i]].pattern, type)) {
+                        return inner->wild[i];
                 }
         }
         return -1;

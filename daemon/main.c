@@ -43,8 +43,6 @@ struct daemon {
         struct node node;
 };
 
-extern char **environ;
-
 /* --- configuration ---------------------------------------------------------------------------- */
 
 static void print_report(struct log *log, const struct config_report *r)

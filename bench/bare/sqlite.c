@@ -216,9 +216,10 @@ static void latency(long n, long rate)
                 write_all(claim, &seq, 1);
                 took[i] = now_us(CLOCK_MONOTONIC) - begin;
         }
+        long middle = n / 2, high = n * 99 / 100;
         qsort(took, (size_t)n, sizeof *took, compare);
-        printf("{\"jobs\":%ld,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", n, (double)took[n / 2] / 1e3,
-               (double)took[n * 99 / 100] / 1e3);
+        printf("{\"jobs\":%ld,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", n, (double)took[middle] / 1e3,
+               (double)took[high] / 1e3);
         free(took);
         sqlite3_finalize(s);
         sqlite3_finalize(claim);
