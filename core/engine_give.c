@@ -199,7 +199,7 @@ static int choose_queue(struct engine *e, const struct worker_books *w)
         return -1;
 }
 
-static uint32_t able_workers(const struct engine *e)
+static uint32_t ready_workers(const struct engine *e)
 {
         uint32_t n = 0;
         for (uint32_t w = 0; w < e->workers_top; w++) {
@@ -268,7 +268,8 @@ static bool give_worker(struct engine *e, uint32_t worker)
         struct queue_books *q = &e->queues[at];
         uint32_t given = w->tail - w->head;
         uint32_t most = window(q);
-        uint32_t share = (q->ready.n + able_workers(e) - 1) / able_workers(e);
+        uint32_t ready = ready_workers(e);
+        uint32_t share = (q->ready.n + ready - 1) / ready;
         uint32_t room = most > given ? most - given : 0;
         room = room > share ? share : room;
         bool refill =
@@ -280,7 +281,6 @@ static bool give_worker(struct engine *e, uint32_t worker)
         if (given == 0) {
                 q->busy++;
                 w->queue = (uint32_t)at;
-                w->given_ns = e->now.mono_ns;
                 w->running = false;
         }
         tell_give(e, worker, w->tail, n);

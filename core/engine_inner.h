@@ -65,8 +65,7 @@ struct worker_books {
         bool running; /* as last seen */
         uint32_t running_position;
         int64_t running_since_ns;
-        int64_t given_ns; /* when its ring last became non-empty */
-        int why;          /* asked to stop the job at asked_position; 0: not asked */
+        int why; /* asked to stop the job at asked_position; 0: not asked */
         uint32_t asked_position;
         int64_t kill_at_ns;
         struct job *ring[ENGINE_RING];

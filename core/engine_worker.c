@@ -178,7 +178,6 @@ void worker_verdicts(struct engine *e, uint32_t worker, uint32_t first, uint32_t
         q->busy -= w->head == w->tail;
         w->finished += n;
         w->running = false;
-        w->given_ns = e->now.mono_ns;
         e->spawn_pause_ns = 0;
 }
 
