@@ -37,6 +37,7 @@ struct queue_config {
         struct str default_type;
         uint32_t concurrency; /* workers of this node that may hold its jobs; 0: all */
         uint32_t priority;    /* default of its jobs, 0 to 9 */
+        bool by_priority;     /* taken in: what arrives waits in the ledger and is chosen there */
         uint32_t timeout_ms;  /* per attempt; 0: none */
         struct retry_policy retry;
         struct config_origin *origins; /* as config_queue_keys counts; NULL: all are defaults */
@@ -44,6 +45,11 @@ struct queue_config {
 
 struct transport_config {
         struct str name, url;
+        struct str password_file;              /* overrides the URL's; read when connecting */
+        struct str ca_file, cert_file, key_file; /* TLS; empty: the system's CAs, no certificate */
+        struct str exchange;                   /* AMQP: the topic exchange */
+        uint32_t heartbeat_ms;
+        uint32_t prefetch_bytes; /* of payloads that wait unanswered, per queue */
         struct config_origin origin;   /* of the entry */
         struct config_origin *origins; /* as config_transport_keys counts, or NULL */
 };
@@ -56,6 +62,8 @@ struct handler_option_config {
 struct config {
         struct arena arena; /* all texts */
         struct str ledger_url;
+        bool ledger_unsafe; /* a ledger whose commits are not durable, or plain text to another host,
+                               is accepted */
         struct transport_config *transports;
         uint32_t n_transports;
         struct queue_config *queues;

@@ -310,6 +310,11 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                             ev->seen.since_ns);
                 break;
         case EV_WORKER_GONE: worker_gone(e, ev); break;
+        case EV_ARRIVALS:
+        case EV_RUNG:
+        case EV_ACKNOWLEDGED:
+        case EV_TRANSPORT: break;
+        case EV_HEARD: claim_hint_all(e); break;
         case EV_DRAIN: drain_start(e); break;
         }
 }
@@ -377,6 +382,11 @@ int64_t engine_wake_ns(const struct engine *e)
         at = engine_min(at, engine_min(claim_wake_ns(e), finish_wake_ns(e)));
         at = engine_min(at, e->later_ns);
         return engine_min(at, worker_wake_ns(e));
+}
+
+int engine_queue(const struct engine *e, struct str name)
+{
+        return queue_find(e, name);
 }
 
 /* --- views ------------------------------------------------------------------------------------ */

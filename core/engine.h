@@ -51,8 +51,20 @@ enum engine_event_kind {
         EV_VERDICTS, /* the jobs at ring positions first .. first + n - 1 of a worker have ended */
         EV_SEEN,     /* what a worker's page says now */
         EV_WORKER_GONE, /* a worker died; its verdicts were told before */
+        EV_ARRIVALS, /* a transport brought `arrivals` (a list, taken) */
+        EV_RUNG,     /* `bells` (a list, taken) are answered */
+        EV_ACKNOWLEDGED, /* the broker surely has the acknowledgements of `receipts` (borrowed) */
+        EV_TRANSPORT,    /* what became of a transport */
+        EV_HEARD,        /* other nodes may have offered jobs */
         EV_DRAIN, /* stop: start nothing new, give back what has not started; ends with ACT_STOPPED
                    */
+};
+
+enum transport_change {
+        CHANGE_UP,    /* it consumes and publishes */
+        CHANGE_DOWN,  /* it does not */
+        CHANGE_LOST,  /* arrivals of `connection` cannot be settled any more */
+        CHANGE_EMPTY, /* the broker holds nothing for queue `queue` */
 };
 
 struct former_job { /* one slot of a former node's pages */
@@ -77,6 +89,15 @@ struct engine_event {
                         struct job_id id;
                         void *cookie;
                 } operator_;
+                struct arrivals *arrivals;
+                struct doorbells *bells;
+                const struct receipt *receipts;
+                struct {
+                        enum transport_change change;
+                        struct str name;     /* of the transport, as configured */
+                        uint64_t connection; /* LOST */
+                        uint32_t queue;      /* EMPTY */
+                } transport;
                 struct roster *roster;
                 const struct config *config;
                 struct {
@@ -120,6 +141,10 @@ enum engine_action_kind {
         ACT_CANCEL_ANSWER,  /* `batch` is the ledger_cancel, `cookie` the request's */
         ACT_REQUEUE_ANSWER, /* likewise */
         ACT_READ,           /* a read batch is back (passes to the carrier) */
+        ACT_CONSUME, /* ask queue `queue`'s transport for about `n` arrivals at a time; 0: none */
+        ACT_SETTLE,  /* acknowledge `receipt` (taken) of queue `queue` */
+        ACT_DROP,    /* free `receipt` (taken) of queue `queue` unsettled: its arrivals come again */
+        ACT_RING,    /* publish `bells` (taken) to their queue */
         ACT_SETTLED, /* these finish rows are durable: `finish` (borrowed); for waiters and metrics
                       */
         ACT_NOTE,    /* one line for the log: `level`, `text`, `job` */
@@ -129,6 +154,7 @@ enum engine_action_kind {
 struct engine_action {
         enum engine_action_kind kind;
         uint32_t worker, position, n;
+        uint32_t queue; /* the engine's index: engine_queue() */
         int why, level;
         int64_t until_ns;
         union {
@@ -136,6 +162,8 @@ struct engine_action {
                 struct job *const *jobs;
                 struct submission *submission;
                 const struct ledger_finish *finish;
+                struct receipt *receipt;
+                struct doorbells *bells;
         };
         void *cookie;
         struct job_id job; /* NOTE: all zero: none */
@@ -162,6 +190,9 @@ void engine_step(struct engine *e, const struct engine_event *ev, struct instant
 /* The carrier's answer to ACT_RECALL: jobs from `position` on are the engine's again. */
 void engine_recalled(struct engine *e, uint32_t worker, uint32_t position);
 
+/* The engine's index of a queue, the same for all its life; -1: it has none of this name. */
+int engine_queue(const struct engine *e, struct str name);
+
 /* When EV_TIMER is wanted next, on the monotonic clock; INT64_MAX: never. */
 int64_t engine_wake_ns(const struct engine *e);
 
@@ -186,6 +217,9 @@ struct engine_view {
         uint64_t claims, commits; /* batches answered */
         uint64_t crashes;
         uint64_t recalls;
+        uint64_t letters, letters_known; /* arrived; dropped since their job was there */
+        uint64_t bells, bells_known;     /* doorbells arrived; dropped since nothing waited for them */
+        uint64_t tide;                   /* jobs that a broker lost, found and offered */
 };
 void engine_look(const struct engine *e, struct engine_view *ret_view);
 uint32_t engine_workers(const struct engine *e, struct worker_view *ret_views, uint32_t max);

@@ -4,6 +4,8 @@
  */
 #include "core/job.h"
 
+#include "core/arrival.h"
+
 #include <stdlib.h>
 
 struct claim *claim_new(void)
@@ -14,6 +16,11 @@ struct claim *claim_new(void)
 struct claim *claim_free(struct claim *c)
 {
         if (c) {
+                while (c->letters) {
+                        struct arrivals *next = c->letters->next;
+                        arrivals_free(c->letters);
+                        c->letters = next;
+                }
                 arena_deinit(&c->arena);
                 free(c);
         }

@@ -58,7 +58,8 @@ struct job {
 struct claim {
         struct commit_no no;
         uint64_t token;
-        struct arena arena; /* all texts and payloads of its jobs */
+        struct arena arena;       /* all texts and payloads of its jobs, but for those of */
+        struct arrivals *letters; /* the batches that brought some of them; freed with the claim */
         struct job *jobs;
         uint32_t n;
         uint32_t open; /* jobs whose end is not yet on its way to the ledger */
@@ -66,6 +67,8 @@ struct claim {
             unretired; /* some of its jobs were let go for others to rescue: its commit must stay */
         struct claim *prev, *next;
 };
+
+struct arrivals;
 
 struct claim *claim_new(void);
 struct claim *claim_free(struct claim *c); /* NULL-safe, returns NULL */

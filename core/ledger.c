@@ -15,6 +15,9 @@ static const struct op_info {
         [LEDGER_##OP] = {#kind, LANE_##lane_, write, sizeof(struct ledger_##kind)}
     SIZED(REGISTER, register, BEAT, true), SIZED(BEAT, beat, BEAT, true),
     SIZED(BURY, bury, BEAT, true),         SIZED(SUBMIT, submit, CLAIMS, true),
+    SIZED(ARRIVE, arrive, CLAIMS, true),   SIZED(INBOX, inbox, READS, false),
+    SIZED(RELAY, relay, BEAT, true),       SIZED(RUNG, rung, BEAT, true),
+    SIZED(TIDE, tide, BEAT, true),
     SIZED(CLAIM, claim, CLAIMS, true),     SIZED(FINISH, finish, VERDICTS, true),
     SIZED(CANCEL, cancel, VERDICTS, true), SIZED(REQUEUE, requeue, VERDICTS, true),
     SIZED(DUE, due, BEAT, true),           SIZED(UNPARK, unpark, BEAT, true),
@@ -68,6 +71,8 @@ struct ledger_batch *ledger_batch_free(struct ledger_batch *b)
         }
         if (b->op == LEDGER_CLAIM) {
                 claim_free(LEDGER_AS(claim, CLAIM, b)->got);
+        } else if (b->op == LEDGER_ARRIVE) {
+                claim_free(LEDGER_AS(arrive, ARRIVE, b)->got);
         } else if (b->op == LEDGER_RECALL) {
                 claim_free(LEDGER_AS(recall, RECALL, b)->got);
         } else if (b->op == LEDGER_FINISH) {
@@ -103,6 +108,7 @@ struct submission *submission_free(struct submission *s)
 int64_t lane_value(enum lane_band band, uint8_t priority, int64_t seq)
 {
         int64_t urgency = PRIORITY_MAX - (priority > PRIORITY_MAX ? PRIORITY_MAX : priority);
+        urgency = band == BAND_BROKER ? 0 : urgency;
         return (int64_t)band << BAND_SHIFT | urgency << URGENCY_SHIFT | (seq & SEQ_MASK);
 }
 

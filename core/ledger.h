@@ -15,8 +15,8 @@
  * between.
  *  - Each write batch inserts its number into `commits` in its own transaction; a number that is
  *    already there makes the batch REFUSED (somebody resolved it meanwhile).
- *  - Of a holder whose node row is gone or declared dead no BEAT, SUBMIT, CLAIM, CANCEL or REQUEUE
- * commits: FENCED. So nothing that was under way when a node was forgotten can happen later. FINISH
+ *  - Of a holder whose node row is gone or declared dead no BEAT, SUBMIT, ARRIVE, CLAIM, CANCEL or
+ * REQUEUE commits: FENCED. So nothing that was under way when a node was forgotten can happen later. FINISH
  * rows have fences of their own.
  *  - A batch that finds nothing to write MAY skip its number; RESOLVE then says that it did not
  * happen.
@@ -34,6 +34,7 @@
 #define SKEP_CORE_LEDGER_H
 
 #include "core/arena.h"
+#include "core/arrival.h"
 #include "core/base.h"
 #include "core/id.h"
 #include "core/job.h"
@@ -52,6 +53,7 @@ enum ledger_lane { LANE_CLAIMS, LANE_VERDICTS, LANE_BEAT, LANE_READS };
         X(BEAT, BEAT, true)                                                                        \
         X(BURY, BEAT, true)                                                                        \
         X(SUBMIT, CLAIMS, true)                                                                    \
+        X(ARRIVE, CLAIMS, true)                                                                    \
         X(CLAIM, CLAIMS, true)                                                                     \
         X(FINISH, VERDICTS, true)                                                                  \
         X(CANCEL, VERDICTS, true)                                                                  \
@@ -59,9 +61,13 @@ enum ledger_lane { LANE_CLAIMS, LANE_VERDICTS, LANE_BEAT, LANE_READS };
         X(DUE, BEAT, true)                                                                         \
         X(UNPARK, BEAT, true)                                                                      \
         X(FOLD, BEAT, true)                                                                        \
+        X(RELAY, BEAT, true)                                                                       \
+        X(RUNG, BEAT, true)                                                                        \
+        X(TIDE, BEAT, true)                                                                        \
         X(RESOLVE, BEAT, false)                                                                    \
         X(RECALL, READS, false)                                                                    \
         X(HELD, READS, false)                                                                      \
+        X(INBOX, READS, false)                                                                     \
         X(SHOW, READS, false)                                                                      \
         X(LIST, READS, false)                                                                      \
         X(STATS, READS, false)
@@ -115,12 +121,14 @@ struct node_seen {
 /* BEAT: raises the beat of `no.holder`. FENCED when that row is gone or declared dead. */
 struct ledger_beat {
         struct ledger_batch base;
+        uint64_t known; /* number of this holder's last beat whose answer arrived; 0: none yet */
         /* answers */
         struct node_seen *nodes; /* all rows, this node's included */
         uint32_t n_nodes;
-        struct job_id *cancels; /* running jobs of this holder with a cancel asked and not yet given
-                                   out by a beat of this holder */
+        struct job_id *cancels; /* running jobs of this holder with a cancel asked, but for those
+                                   that a beat up to `known` gave out already */
         uint32_t n_cancels;
+        bool inbox;   /* letters wait in the inbox */
         bool changed; /* some other writer committed since this handle's last beat; MAY be always
                          true */
 };
@@ -166,40 +174,6 @@ struct ledger_held {
 
 /* --- jobs come in ----------------------------------------------------------------------------- */
 
-/* Where a pending row waits. Only OFFERED rows are claimed from the ledger. */
-enum lane_band { BAND_OFFERED, BAND_BROKER, BAND_PARKED };
-
-enum submit_result {
-        SUBMIT_CREATED,
-        SUBMIT_EXISTS, /* same key, same payload: `existing` is the job. Also: this very id is there
-                        */
-        SUBMIT_CONFLICT, /* same key, other payload: nothing written; `existing` is the other job */
-        SUBMIT_UNSTORABLE, /* the store refused its data; a row dead(unstorable) without texts was
-                              written if `atomic` is false */
-        SUBMIT_UNDONE,     /* member of an atomic submission that failed through another member */
-};
-
-struct submit_row {
-        struct job_id id;
-        struct job_key key;
-        struct str key_text; /* as the producer wrote it; shown, never compared */
-        struct str queue, type;
-        enum job_state state; /* PENDING, SCHEDULED or DEAD */
-        enum job_reason reason;
-        enum lane_band band; /* when PENDING */
-        uint8_t priority;
-        uint16_t max_attempts;
-        uint32_t timeout_ms;
-        int64_t at_us;    /* SCHEDULED: wall time; used when after_us is 0 */
-        int64_t after_us; /* SCHEDULED: from the ledger's now */
-        int64_t deadline_us;
-        struct str content_type, headers, payload, tags; /* tags: ",a,b," or empty */
-        /* answers */
-        enum submit_result result;
-        struct job_id existing;
-        enum job_state existing_state;
-};
-
 /* One caller's request: one row, an array, or a page of NDJSON. */
 struct submission {
         struct arena arena; /* rows and texts */
@@ -228,6 +202,49 @@ struct ledger_submit {
         struct ledger_batch base;
         struct submission *list;
         uint32_t rows; /* in all */
+        /* answers: one outbox row for each queue with CREATED rows in the BROKER band, written in
+         * the same transaction; their doorbells are to be rung. When the answer is repeated after an
+         * unknown commit, those of the first time are found by RELAY. */
+        struct outbox_row *outbox;
+        uint32_t n_outbox;
+};
+
+/* Doorbells that are not known to be confirmed. */
+struct outbox_row {
+        int64_t no;
+        struct str queue;
+        struct doorbell *bells; /* id and seq of each job */
+        uint32_t n;
+};
+
+/* ARRIVE: one queue's arrivals, answered in one transaction. A LETTER inserts its row with
+ * row.state; RUNNING is a claim: claim 1, attempt 1, this token and holder. A DOORBELL with `start`
+ * claims the pending row with its id, of this queue and in the BROKER band (claim + 1, attempt + 1);
+ * without, it moves it to the OFFERED band; a deadline in the past makes it dead(expired). MARKs
+ * write nothing. Keys are looked at as SUBMIT does, within the batch too; a conflict writes a dead
+ * row.
+ *
+ * The journal: letters with a fingerprint are written down with their job's id under this batch's
+ * number, until a later ARRIVE names that number in `acknowledged`. A redelivered letter with a
+ * fingerprint is KNOWN if exactly one entry of its queue in the journal has that fingerprint; the
+ * entry moves to this batch. With several it is a new job: taking one of two equal letters for the
+ * other would lose a job, running one again does not.
+ *
+ * The claim is recorded in `commits` like that of CLAIM; RECALL tells its jobs after an unknown
+ * commit. Posting the same rows (same ids) again after a commit that did not happen is harmless. */
+struct ledger_arrive {
+        struct ledger_batch base;
+        struct str queue;
+        struct arrivals *list; /* the poster's; the items are answered in place */
+        uint32_t n;            /* items in all */
+        uint64_t token;
+        struct commit_no *acknowledged; /* batches whose journal is no longer needed */
+        uint32_t n_acknowledged;
+        /* answers */
+        struct claim *got; /* in: an empty claim; out: the jobs of started DOORBELLs, in any order.
+                              Started letters are told by their result and ref. Passes to whoever
+                              reads the answer */
+        uint32_t known, conflicts, unstorable, ambiguous; /* counts of the list */
 };
 
 /* CLAIM: up to `want` OFFERED jobs of a queue whose type the roster serves, most urgent lane first,
@@ -247,7 +264,7 @@ struct ledger_claim {
         uint32_t parked, expired;
 };
 
-/* RECALL: what the claim transaction `of` took, as far as it still runs under `token`: the answer
+/* RECALL: what the claim or arrive transaction `of` took, as far as it still runs under `token`: the answer
  * to a claim whose commit was unknown and turned out to have happened. */
 struct ledger_recall {
         struct ledger_batch base;
@@ -343,9 +360,40 @@ struct ledger_unpark {
         uint32_t moved;
 };
 
-/* FOLD: adds the counters' deltas up. */
+/* FOLD: adds the counters' deltas up; forgets journal entries older than a day. */
 struct ledger_fold {
         struct ledger_batch base;
+};
+
+/* RELAY: up to `limit` outbox rows that nobody was seen to confirm for `older_us`; taking them puts
+ * that time off again, so that two nodes do not ring the same at once. */
+struct ledger_relay {
+        struct ledger_batch base;
+        int64_t older_us;
+        uint32_t limit;
+        struct outbox_row *rows; /* answers */
+        uint32_t n;
+};
+
+/* RUNG: the doorbells of these outbox rows are confirmed; the rows go. */
+struct ledger_rung {
+        struct ledger_batch base;
+        int64_t *rows;
+        uint32_t n;
+};
+
+/* TIDE: up to `limit` pending rows of the queue in the BROKER band, with a seq below `below`, created
+ * at least `older_us` ago by the ledger's clock, oldest first → OFFERED. limit 0 only looks. */
+struct ledger_tide {
+        struct ledger_batch base;
+        struct str queue;
+        int64_t below, older_us;
+        uint32_t limit;
+        /* answers */
+        uint32_t moved;
+        bool more;    /* there was at least one more to move */
+        bool waiting; /* rows older than that are left in the BROKER band, whatever their seq */
+        int64_t last; /* the highest seq given out so far, to any row: the place of a mark */
 };
 
 /* RESOLVE: the fate of the numbered transaction `of`. Inserts its number, marked as void. If the
@@ -416,6 +464,26 @@ struct ledger_list {
         bool more;
 };
 
+/* A letter that an SQL producer wrote into the inbox. */
+struct inbox_letter {
+        int64_t no;
+        struct str queue, type, key, content_type, headers, payload; /* empty: not given */
+        int priority;         /* -1: the queue's */
+        uint32_t max_attempts; /* 0: the queue's */
+        uint32_t timeout_ms;
+        int64_t at_us, deadline_us; /* 0: none */
+};
+
+/* INBOX: up to `limit` letters, oldest first. Taken by a SUBMIT whose rows name them (row.inbox):
+ * a row whose letter is gone by then is UNDONE. Ledgers without an inbox answer none. */
+struct ledger_inbox {
+        struct ledger_batch base;
+        uint32_t limit;
+        struct inbox_letter *letters; /* answers */
+        uint32_t n;
+        bool more;
+};
+
 struct queue_stat {
         struct str queue;
         uint64_t jobs[JOB_STATE_COUNT];
@@ -454,6 +522,10 @@ struct ledger_ops {
          * thread. */
         struct ledger_batch *(*dispatch)(struct ledger *l, int64_t now_ns);
 
+        /* Since the last call: may other nodes have offered jobs? MAY be NULL: cannot tell. Engine's
+         * thread. */
+        bool (*heard)(struct ledger *l);
+
         /* Waits for the posted batches, closes, frees. NULL-safe, returns NULL. */
         struct ledger *(*close)(struct ledger *l);
 };
@@ -473,8 +545,8 @@ struct ledger_batch *ledger_batch_free(struct ledger_batch *b); /* NULL-safe, re
                 (struct ledger_##kind *)b_;                                                        \
         })
 
-/* The order in which pending rows are claimed, as one number: band, then priority (9 first), then
- * seq. For parked rows: band, then 24 bits of the type's hash, so that a parked type is one range
+/* The order in which pending rows are claimed, as one number: band, then priority (9 first; the
+ * BROKER band has none: the tide goes by seq alone), then seq. For parked rows: band, then 24 bits of the type's hash, so that a parked type is one range
  * of the index. Shared by all ledgers so that they agree. */
 int64_t lane_value(enum lane_band band, uint8_t priority, int64_t seq);
 int64_t lane_parked(struct str type, int64_t seq);

@@ -1,82 +1,94 @@
 /*
- * The seam to a transport: what carries jobs from outside. By batch, and by credit: the engine
- * gives an empty batch, the transport returns it full or after 4 ms, so that small arrivals never
- * starve the ledger.
+ * The seam to a transport: what carries jobs from outside. One conformance binary
+ * (tests/conformance/transport) runs over every implementation, the simulated one included.
  *
- * No implementation yet; the shape stands from the first day so that the engine's one way of a job
- * leaves room for it: letters arrive, are answered in one ledger transaction, and are acknowledged
- * after its commit.
+ * What every implementation MUST hold:
+ *  - An arrival is acknowledged only by settle(), after the ledger commit that made it redundant.
+ *    Nothing is ever nacked or rejected.
+ *  - What was not settled when its connection went away comes again, with `redelivered` as the broker
+ *    tells it.
+ *  - After each reconnect, a cancelled consumer, a deleted and remade queue, it consumes again by
+ *    itself. A connection that is up and brings nothing although messages wait is found within 30 s
+ *    and opened anew.
+ *  - Everything that a broker delivered is handed over within 4 ms, whatever `room` says: `room`
+ *    only decides what is asked for next. So nothing stays unacknowledged because nobody looked.
+ *  - Doorbells are told `confirmed` only when the broker has confirmed every one of them and returned
+ *    none. Unconfirmed ones MAY be out there too.
+ *  - It never blocks the caller: what blocks does so on threads of its own.
+ *  - Broker texts, names and payloads are bytes, never trusted.
  */
 #ifndef SKEP_CORE_TRANSPORT_H
 #define SKEP_CORE_TRANSPORT_H
 
-#include "core/arena.h"
+#include "core/arrival.h"
 #include "core/base.h"
-#include "core/ledger.h"
+#include "core/config.h"
 
 struct pollfd;
-
-enum arrival_kind { ARRIVAL_LETTER, ARRIVAL_DOORBELL, ARRIVAL_MARK };
-
-struct arrival {
-        enum arrival_kind kind;
-        bool redelivered;
-        struct job_id id;      /* DOORBELL: the job; LETTER: minted by the engine */
-        int64_t seq;           /* DOORBELL, MARK: the tide's position */
-        struct submit_row row; /* LETTER: the envelope, resolved */
-        uint64_t tag;          /* the transport's own, given back with settle() */
-};
-
-struct arrivals {
-        struct arena arena;
-        struct arrival *items;
-        uint32_t n, capacity;
-        uint32_t queue; /* index of the configured queue */
-        struct arrivals *next;
-        void *connection; /* the transport's: arrivals of a connection that is gone cannot be
-                             settled */
-};
-
-struct doorbell {
-        struct job_id id;
-        int64_t seq;
-        uint32_t queue;
-};
-
-struct doorbells {
-        struct doorbell *items;
-        uint32_t n;
-        bool confirmed; /* answer: all of them */
-        struct doorbells *next;
-};
 
 struct transport {
         const struct transport_ops *ops;
 };
 
+/* Something that the rest must know of a transport. */
+enum transport_news_kind {
+        TRANSPORT_UP,    /* it consumes and publishes */
+        TRANSPORT_DOWN,  /* it does not; `text` says why, for people */
+        TRANSPORT_NOTE,  /* a line for the log */
+        TRANSPORT_LOST,  /* arrivals of connection `connection` cannot be settled any more: drop those
+                            that no ledger transaction holds yet, they come again */
+        TRANSPORT_EMPTY, /* queue `queue` holds no message that waits or is unacknowledged by
+                            anybody, as the broker said just now */
+        TRANSPORT_DEAF,  /* credit was open, messages waited, nothing came: the channel was reopened;
+                            told again, it is not healed */
+};
+
+struct transport_news {
+        enum transport_news_kind kind;
+        int level; /* NOTE: syslog's: 3 error, 4 warning, 5 notice, 6 info */
+        uint32_t queue;
+        uint64_t connection;
+        char text[256];
+        struct transport_news *next;
+};
+
+/* What dispatch() hands over: lists in order of completion, owned by the caller from then on. */
+struct transport_answers {
+        struct transport_news *news; /* to be read first; freed with free() */
+        struct arrivals *arrivals;
+        struct doorbells *bells;   /* answered */
+        struct receipt *confirmed; /* journalled receipts whose acknowledgement the broker surely has;
+                                      freed by ops->receipt_free */
+};
+
 struct transport_ops {
-        const char *scheme; /* "amqp", "nats" */
+        const char *scheme; /* "amqp", "nats", "sim" */
 
-        /* MUST fill and return each credited batch through dispatch(): when it is full, or 4 ms
-         * after its first arrival. MAY hold any number of credits per queue; an empty queue keeps
-         * its credit. */
-        void (*credit)(struct transport *t, struct arrivals *empty /* takes empty */);
+        /* The queue with this index is served through this transport, with these settings (copied).
+         * Again for a known index: its settings changed. Before the first consume() of it. */
+        void (*attach)(struct transport *t, uint32_t queue, const struct queue_config *settings);
 
-        /* Acknowledges all arrivals of a batch. Only after the commit that made them redundant.
-         * MUST be harmless when the connection they came over is gone: they will come again. */
-        void (*settle)(struct transport *t, struct arrivals *answered /* takes answered */);
+        /* So many arrivals of the queue can be used soon; 0: ask for nothing more. A hint for prefetch
+         * that MAY be followed coarsely, but 0 stops the flow within a second. */
+        void (*consume)(struct transport *t, uint32_t queue, uint32_t room);
 
-        /* Publishes doorbells with confirms; comes back through dispatch(). */
+        /* Acknowledges a batch, only after the commit that made it redundant. Harmless when its
+         * connection is gone. A journalled receipt comes back through dispatch() or, when its
+         * connection went away before the broker surely had the acknowledgement, never. */
+        void (*settle)(struct transport *t, struct receipt *r /* takes r */);
+        struct receipt *(*receipt_free)(struct receipt *r); /* unsettled: comes again. NULL-safe */
+
+        /* Publishes doorbells or marks; come back through dispatch(), within 30 s. */
         void (*ring)(struct transport *t, struct doorbells *bells /* takes bells */);
 
+        /* Fills at most max entries with what the engine's poll shall watch; returns how many. */
         uint32_t (*pollfds)(struct transport *t, struct pollfd *fds, uint32_t max);
-        int64_t (*deadline_ns)(struct transport *t);
+        int64_t (*deadline_ns)(struct transport *t); /* monotonic; INT64_MAX: never */
 
-        /* Hands back filled arrivals and answered doorbells. Engine's thread. */
-        void (*dispatch)(struct transport *t, int64_t now_ns, struct arrivals **ret_arrivals,
-                         struct doorbells **ret_bells);
+        /* Hands back what happened. Engine's thread, like all of these. */
+        void (*dispatch)(struct transport *t, int64_t now_ns, struct transport_answers *ret);
 
-        struct transport *(*close)(struct transport *t); /* NULL-safe, returns NULL */
+        struct transport *(*close)(struct transport *t); /* NULL-safe, returns NULL; within 5 s */
 };
 
 #endif

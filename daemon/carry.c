@@ -82,6 +82,10 @@ static void carry_action(struct node *n, const struct engine_action *a)
         case ACT_CANCEL_ANSWER:
         case ACT_REQUEUE_ANSWER: api_answer_operator(n, a->batch, a->cookie); break;
         case ACT_READ: api_answer_read(n, a->batch); break;
+        case ACT_CONSUME:
+        case ACT_SETTLE:
+        case ACT_DROP:
+        case ACT_RING: break;
         case ACT_SETTLED:
                 metrics_settled(n->metrics, a->finish);
                 api_settled(n, a->finish);

@@ -1,0 +1,54 @@
+/*
+ * The life of the batches that transports fill.
+ */
+#include "core/arrival.h"
+
+#include <stdlib.h>
+
+struct arrivals *arrivals_new(uint32_t capacity)
+{
+        struct arrivals *a = calloc(1, sizeof *a);
+        if (!a) {
+                return NULL;
+        }
+        a->items = calloc(capacity ? capacity : 1, sizeof *a->items);
+        a->capacity = capacity;
+        if (!a->items) {
+                free(a);
+                return NULL;
+        }
+        return a;
+}
+
+struct arrivals *arrivals_free(struct arrivals *a)
+{
+        if (a) {
+                arena_deinit(&a->arena);
+                free(a->items);
+                free(a);
+        }
+        return NULL;
+}
+
+struct doorbells *doorbells_new(uint32_t n)
+{
+        struct doorbells *d = calloc(1, sizeof *d);
+        if (!d) {
+                return NULL;
+        }
+        d->items = arena_zalloc(&d->arena, (n ? n : 1) * sizeof *d->items);
+        if (!d->items) {
+                free(d);
+                return NULL;
+        }
+        return d;
+}
+
+struct doorbells *doorbells_free(struct doorbells *d)
+{
+        if (d) {
+                arena_deinit(&d->arena);
+                free(d);
+        }
+        return NULL;
+}

@@ -1,0 +1,62 @@
+/*
+ * The envelope: from a broker's message to a job. First hit wins: header `job-*` (names in any case)
+ * → broker property → the queue's default. The body is the payload and is never looked into.
+ *
+ * Pure, and the same for every transport: a transport coerces its fields to text in one place and
+ * fills `struct envelope`; envelope_open() decides. Docs: docs/envelope.md.
+ */
+#ifndef SKEP_CORE_ENVELOPE_H
+#define SKEP_CORE_ENVELOPE_H
+
+#include "core/arrival.h"
+#include "core/config.h"
+
+#define ENVELOPE_HEADERS_MAX 256
+
+struct envelope_header {
+        struct str name;  /* as it came; any case, any bytes */
+        struct str value; /* as text: what is not text was written as it would be in JSON */
+};
+
+/* A message as the transport saw it. Everything is borrowed. A text property that was absent has
+ * p == NULL. */
+struct envelope {
+        struct str address; /* AMQP: the routing key; NATS: the subject less the stream's prefix */
+        struct str body;
+        const struct envelope_header *headers;
+        uint32_t n_headers;
+        bool too_large;     /* the body was over the limit and is not here */
+        uint64_t body_size; /* of the message, whatever is here */
+        bool redelivered;
+        /* broker properties */
+        struct str type, message_id, content_type, content_encoding, reply_to, correlation_id,
+            app_id, user_id;
+        struct str expiration; /* AMQP: milliseconds after arrival, as text */
+        int priority;          /* -1: absent; over 9 counts as 9 */
+        int64_t timestamp_s;   /* 0: absent */
+};
+
+/* What the queue adds. Borrowed. */
+struct envelope_defaults {
+        struct str queue, default_type;
+        uint8_t priority;
+        uint16_t max_attempts;
+        uint32_t timeout_ms;
+        uint32_t payload_max;
+};
+
+/* Fills *ret (kind, redelivered, fingerprint, row but for row.id; texts copied into the arena).
+ * A letter's row.state is PENDING, SCHEDULED or, with reason and error_text, DEAD: MALFORMED (a known
+ * header cannot be read, no type), TOO_LARGE (no payload), EXPIRED (its deadline has passed). Unknown
+ * headers are kept in row.headers, HEADERS_MAX bytes at most, those that do not fit are left out in
+ * order and named by a header `skep-dropped-headers`. `wall_us`: now. -ENOMEM. */
+int envelope_open(const struct envelope *in, const struct envelope_defaults *d, int64_t wall_us,
+                  struct arena *a, struct arrival *ret);
+
+/* A doorbell or mark as two headers, for every transport: `skep-bell` is the job's id in text, or
+ * "mark"; `skep-seq` the decimal seq. The body is empty. */
+#define BELL_HEADER     "skep-bell"
+#define BELL_SEQ_HEADER "skep-seq"
+#define BELL_MARK       "mark"
+
+#endif
