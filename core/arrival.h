@@ -1,8 +1,8 @@
 /*
  * What a transport brought: letters, doorbells and marks, in batches. A batch belongs to one queue
- * and one connection; it is answered by one ledger transaction (LEDGER_ARRIVE) and then settled as a
- * whole. The transport fills it, the engine decides what each arrival becomes, the ledger says what
- * it became.
+ * and one connection; it is answered by one ledger transaction (LEDGER_ARRIVE) and then settled as
+ * a whole. The transport fills it, the engine decides what each arrival becomes, the ledger says
+ * what it became.
  */
 #ifndef SKEP_CORE_ARRIVAL_H
 #define SKEP_CORE_ARRIVAL_H
@@ -12,6 +12,9 @@
 #include "core/id.h"
 #include "core/job.h"
 #include "core/state.h"
+
+/* The queue of rows that no queue takes. */
+#define QUEUE_UNROUTED "jobs.unrouted"
 
 /* Where a pending row waits. Only OFFERED rows are claimed from the ledger. */
 enum lane_band { BAND_OFFERED, BAND_BROKER, BAND_PARKED };
@@ -80,9 +83,11 @@ struct arrival {
         int64_t ref; /* started LETTER: the ledger's handle of its row */
 };
 
-/* Base of a transport's own note of what is to be acknowledged for a batch; opaque to all others. */
+/* Base of a transport's own note of what is to be acknowledged for a batch; opaque to all others.
+ */
 struct receipt {
         struct receipt *next;
+        void *carrier;   /* whoever carries it between transport and engine: which transport */
         bool journalled; /* the engine's, at settle(): the transport hands the receipt back once the
                             broker surely has the acknowledgement */
         struct commit_no no; /* the engine's: the ARRIVE that answered it */
@@ -96,6 +101,7 @@ struct arrivals {
         uint32_t queue;          /* the engine's index */
         struct receipt *receipt; /* the transport's; taken by settle() */
         uint64_t connection;     /* which connection brought it: rises with each one, never 0 */
+        int64_t not_before_ns;   /* the engine's: when it is posted again */
         struct arrivals *next;
 };
 
@@ -112,14 +118,14 @@ struct doorbell {
 struct doorbells {
         struct doorbell *items; /* of the arena */
         uint32_t n;
-        uint32_t queue;  /* the engine's index */
-        int64_t outbox;  /* the outbox row that these come from; 0: none */
-        bool confirmed;  /* answer: the broker has all of them */
+        uint32_t queue; /* the engine's index */
+        int64_t outbox; /* the outbox row that these come from; 0: none */
+        bool confirmed; /* answer: the broker has all of them */
         struct arena arena;
         struct doorbells *next;
 };
 
-struct doorbells *doorbells_new(uint32_t n); /* with room for n; NULL: out of memory */
+struct doorbells *doorbells_new(uint32_t n);           /* with room for n; NULL: out of memory */
 struct doorbells *doorbells_free(struct doorbells *d); /* NULL-safe, returns NULL */
 
 #endif

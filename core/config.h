@@ -29,6 +29,13 @@ struct config_origin {
         int line;          /* 0: none */
 };
 
+enum config_answer { ANSWER_NO, ANSWER_YES };
+
+enum queue_order {
+        ORDER_FIFO,     /* jobs start as the broker brings them */
+        ORDER_PRIORITY, /* taken in: what arrives waits in the ledger and is chosen there */
+};
+
 struct queue_config {
         struct str name;
         struct str transport; /* name of a transport, or empty: jobs come from the ledger alone */
@@ -37,19 +44,19 @@ struct queue_config {
         struct str default_type;
         uint32_t concurrency; /* workers of this node that may hold its jobs; 0: all */
         uint32_t priority;    /* default of its jobs, 0 to 9 */
-        bool by_priority;     /* taken in: what arrives waits in the ledger and is chosen there */
-        uint32_t timeout_ms;  /* per attempt; 0: none */
+        enum queue_order order;
+        uint32_t timeout_ms; /* per attempt; 0: none */
         struct retry_policy retry;
         struct config_origin *origins; /* as config_queue_keys counts; NULL: all are defaults */
 };
 
 struct transport_config {
         struct str name, url;
-        struct str password_file;              /* overrides the URL's; read when connecting */
+        struct str password_file;                /* overrides the URL's; read when connecting */
         struct str ca_file, cert_file, key_file; /* TLS; empty: the system's CAs, no certificate */
-        struct str exchange;                   /* AMQP: the topic exchange */
+        struct str exchange;                     /* AMQP: the topic exchange */
         uint32_t heartbeat_ms;
-        uint32_t prefetch_bytes; /* of payloads that wait unanswered, per queue */
+        uint32_t prefetch_bytes;       /* of payloads that wait unanswered, per queue */
         struct config_origin origin;   /* of the entry */
         struct config_origin *origins; /* as config_transport_keys counts, or NULL */
 };
@@ -62,8 +69,8 @@ struct handler_option_config {
 struct config {
         struct arena arena; /* all texts */
         struct str ledger_url;
-        bool ledger_unsafe; /* a ledger whose commits are not durable, or plain text to another host,
-                               is accepted */
+        enum config_answer ledger_unsafe; /* a ledger whose commits are not durable, or plain text
+                                             to another host, is accepted */
         struct transport_config *transports;
         uint32_t n_transports;
         struct queue_config *queues;

@@ -13,6 +13,7 @@
 #define YEAR   (365 * DAY)
 #define KIB    INT64_C(1024)
 #define MIB    (1024 * KIB)
+#define GIB    (1024 * MIB)
 
 #define PATH_BYTES   4095
 #define SOCKET_BYTES 107 /* sun_path, less its NUL */
@@ -30,9 +31,12 @@ static const char backoffs[] = BACKOFFS(X);
 const struct config_key config_keys[] = {
     {"ledger.url", CONFIG_TEXT, WHOLE(ledger_url), "sqlite:/var/lib/skep/skep.db", 1, URL_BYTES,
      .by_file = true,
-     .help =
-         "The durable record of all jobs, as a URL: sqlite:PATH or sqlite::memory:. Without it: "
-         "skep.db within node.state_dir."},
+     .help = "The durable record of all jobs, as a URL: postgresql://USER@HOST/DATABASE, "
+             "sqlite:PATH or "
+             "sqlite::memory:. Without it: skep.db within node.state_dir."},
+    {"ledger.unsafe", CONFIG_CHOICE, WHOLE(ledger_unsafe), "no", .choices = "no yes",
+     .help = "yes: a PostgreSQL that does not make commits durable, or plain text to another host, "
+             "is used all the same. Jobs may be lost."},
     {"node.state_dir", CONFIG_TEXT, WHOLE(state_dir), "/var/lib/skep", 1, PATH_BYTES,
      .help = "Folder of this node alone: its lock, its run pages and, by default, its ledger."},
     {"node.beat", CONFIG_DURATION, WHOLE(beat_ms), "1s", 50, 10 * SECOND,
@@ -74,6 +78,9 @@ const struct config_key config_queue_keys[] = {
                                        "changes that one key by key."},
     {"transport", CONFIG_TEXT, QUEUE(transport), "", 0, 64,
      .help = "Name of the transport that brings its jobs. Empty: they come from the ledger alone."},
+    {"order", CONFIG_CHOICE, QUEUE(order), "fifo", .choices = "fifo priority",
+     .help = "fifo: jobs start as its transport brings them. priority: they are taken into the "
+             "ledger as they come, and the most urgent starts first."},
     {"types", CONFIG_TEXTS, QUEUE(types), "", 0, TYPES_MAX,
      .help = "Patterns of job types that belong here when a job names no queue; * is one token, > "
              "is one or more at the end."},
@@ -102,6 +109,25 @@ const struct config_key config_queue_keys[] = {
 
 const struct config_key config_transport_keys[] = {
     {"url", CONFIG_TEXT, OF(transport_config, url), "", 1, URL_BYTES, .by_file = true,
-     .help = "Where the broker is, as a URL."},
+     .help = "Where the broker is, as a URL: amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps:// for "
+             "TLS, which any host but this one needs."},
+    {"password_file", CONFIG_TEXT, OF(transport_config, password_file), "", 0, PATH_BYTES,
+     .help =
+         "File with the password, instead of one in the URL; read at each connect, not readable "
+         "by others."},
+    {"ca_file", CONFIG_TEXT, OF(transport_config, ca_file), "", 0, PATH_BYTES,
+     .help = "PEM file of the authorities that may vouch for the broker. Empty: those of the "
+             "system."},
+    {"cert_file", CONFIG_TEXT, OF(transport_config, cert_file), "", 0, PATH_BYTES,
+     .help = "PEM file of this node's certificate, shown to the broker. Empty: none."},
+    {"key_file", CONFIG_TEXT, OF(transport_config, key_file), "", 0, PATH_BYTES,
+     .help = "PEM file of the key of cert_file."},
+    {"exchange", CONFIG_TEXT, OF(transport_config, exchange), "jobs", 1, 100,
+     .help = "The topic exchange that producers publish to; NAME.unrouted and NAME.refused are the "
+             "queues for what no queue takes and what is too large."},
+    {"heartbeat", CONFIG_DURATION, OF(transport_config, heartbeat_ms), "10s", SECOND, HOUR,
+     .help = "How often the connection proves that it lives, as a duration in whole seconds."},
+    {"prefetch", CONFIG_SIZE, OF(transport_config, prefetch_bytes), "8M", 64 * KIB, GIB,
+     .help = "Bytes of payloads that may be on their way to this node unanswered, per queue."},
     {0},
 };

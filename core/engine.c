@@ -112,6 +112,17 @@ static void free_submissions(struct submission *s)
         }
 }
 
+/* Their receipts are the transports', which are gone by now or let them go with their connections.
+ */
+static void free_arrivals(struct arrivals *list)
+{
+        while (list) {
+                struct arrivals *next = list->next;
+                arrivals_free(list);
+                list = next;
+        }
+}
+
 /* Batches that were not under way: with all that the engine hung on them. */
 static void drop_list(struct ledger_batch *b)
 {
@@ -123,6 +134,8 @@ static void drop_list(struct ledger_batch *b)
                         drop_list(unknown);
                 } else if (b->op == LEDGER_CLAIM) {
                         roster_unref((struct roster *)LEDGER_AS(claim, CLAIM, b)->roster);
+                } else if (b->op == LEDGER_ARRIVE) {
+                        free_arrivals(LEDGER_AS(arrive, ARRIVE, b)->list);
                 } else if (b->op == LEDGER_SUBMIT) {
                         free_submissions(LEDGER_AS(submit, SUBMIT, b)->list);
                 }
@@ -151,9 +164,13 @@ struct engine *engine_free(struct engine *e)
         free_submissions(e->waiting);
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 free((char *)e->queues[i].name.p);
+                free((char *)e->queues[i].transport.p);
+                free_arrivals(e->queues[i].arrived);
                 free(e->queues[i].ready.slots);
         }
         free(e->queues);
+        free(e->journal);
+        free(e->rung.items);
         free(e->former);
         arena_deinit(&e->former_arena);
         arena_deinit(&e->notes);
@@ -181,12 +198,14 @@ static void ledger_reached(struct engine *e, const struct ledger_batch *b)
 {
         bool up = b->outcome != LEDGER_REFUSED && b->outcome != LEDGER_UNKNOWN;
         if (b->op == LEDGER_BEAT || b->op == LEDGER_REGISTER || b->op == LEDGER_FINISH || up) {
-                if (up != e->ledger_up) {
+                bool news = !up && strcmp(b->note, e->view.ledger_note) != 0;
+                if (up != e->ledger_up || news) {
                         engine_note(e, up ? 5 : 3, NULL,
                                     up ? "the ledger answers again" : "the ledger refuses: %s",
                                     b->note);
                 }
                 e->ledger_up = up;
+                snprintf(e->view.ledger_note, sizeof e->view.ledger_note, "%s", up ? "" : b->note);
         }
 }
 
@@ -229,6 +248,11 @@ static void ledger_answered(struct engine *e, struct ledger_batch *b)
         ledger_reached(e, b);
         switch (b->op) {
         case LEDGER_SUBMIT: submit_answered(e, LEDGER_AS(submit, SUBMIT, b)); break;
+        case LEDGER_ARRIVE: arrive_answered(e, LEDGER_AS(arrive, ARRIVE, b)); break;
+        case LEDGER_RELAY:
+        case LEDGER_RUNG: ring_ledger_answered(e, b); break;
+        case LEDGER_TIDE: tide_answered(e, LEDGER_AS(tide, TIDE, b)); break;
+        case LEDGER_INBOX: inbox_answered(e, LEDGER_AS(inbox, INBOX, b)); break;
         case LEDGER_CLAIM: claim_answered(e, LEDGER_AS(claim, CLAIM, b)); break;
         case LEDGER_RECALL: recall_answered(e, LEDGER_AS(recall, RECALL, b)); break;
         case LEDGER_RESOLVE: resolve_answered(e, LEDGER_AS(resolve, RESOLVE, b)); break;
@@ -310,11 +334,14 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                             ev->seen.since_ns);
                 break;
         case EV_WORKER_GONE: worker_gone(e, ev); break;
-        case EV_ARRIVALS:
-        case EV_RUNG:
-        case EV_ACKNOWLEDGED:
-        case EV_TRANSPORT: break;
-        case EV_HEARD: claim_hint_all(e); break;
+        case EV_ARRIVALS: arrive_came(e, ev->arrivals); break;
+        case EV_RUNG: ring_answered(e, ev->bells); break;
+        case EV_ACKNOWLEDGED: journal_acknowledged(e, ev->receipts); break;
+        case EV_TRANSPORT: transport_changed(e, ev); break;
+        case EV_HEARD:
+                e->unpark_ns = engine_min(e->unpark_ns, e->now.mono_ns + NS_PER_S);
+                claim_hint_all(e);
+                break;
         case EV_DRAIN: drain_start(e); break;
         }
 }
@@ -325,7 +352,7 @@ static bool all_ended(const struct engine *e)
 {
         bool coming = false;
         for (uint32_t i = 0; i < e->n_queues; i++) {
-                coming |= e->queues[i].claiming;
+                coming |= e->queues[i].claiming || e->queues[i].arriving;
         }
         return e->claimed == 0 && !coming && e->recalling == 0 && !e->finishing && !e->unwritten &&
                !e->submitting && !e->later;
@@ -338,6 +365,9 @@ static void drain_pump(struct engine *e)
         }
         give_back_ready(e);
         if (!e->leaving && all_ended(e) && !e->beating && !e->rescue.posted) {
+                for (uint32_t i = 0; i < e->n_queues; i++) {
+                        arrive_drop(e, &e->queues[i], 0);
+                }
                 post_own_burial(e, false);
         } else if (e->now.mono_ns >= e->drain_give_up_ns) {
                 engine_note(
@@ -361,10 +391,15 @@ void engine_step(struct engine *e, const struct engine_event *ev, struct instant
                 duty_pump(e);
                 rescue_pump(e);
                 submit_pump(e);
+                inbox_pump(e);
+                ring_pump(e);
+                tide_pump(e);
                 worker_pump(e);
                 give_pump(e);
                 drain_pump(e);
+                arrive_pump(e);
                 claim_pump(e);
+                consume_pump(e);
                 finish_pump(e);
         }
         e->out = NULL;
@@ -380,6 +415,8 @@ int64_t engine_wake_ns(const struct engine *e)
         }
         int64_t at = engine_min(duty_wake_ns(e), rescue_wake_ns(e));
         at = engine_min(at, engine_min(claim_wake_ns(e), finish_wake_ns(e)));
+        at = engine_min(at, engine_min(arrive_wake_ns(e), ring_wake_ns(e)));
+        at = engine_min(at, engine_min(tide_wake_ns(e), inbox_wake_ns(e)));
         at = engine_min(at, e->later_ns);
         return engine_min(at, worker_wake_ns(e));
 }
@@ -387,6 +424,11 @@ int64_t engine_wake_ns(const struct engine *e)
 int engine_queue(const struct engine *e, struct str name)
 {
         return queue_find(e, name);
+}
+
+struct str engine_queue_transport(const struct engine *e, uint32_t queue)
+{
+        return queue < e->n_queues ? e->queues[queue].transport : (struct str){0};
 }
 
 /* --- views ------------------------------------------------------------------------------------ */

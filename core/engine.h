@@ -50,9 +50,9 @@ enum engine_event_kind {
         EV_WORKER_UP,
         EV_VERDICTS, /* the jobs at ring positions first .. first + n - 1 of a worker have ended */
         EV_SEEN,     /* what a worker's page says now */
-        EV_WORKER_GONE, /* a worker died; its verdicts were told before */
-        EV_ARRIVALS, /* a transport brought `arrivals` (a list, taken) */
-        EV_RUNG,     /* `bells` (a list, taken) are answered */
+        EV_WORKER_GONE,  /* a worker died; its verdicts were told before */
+        EV_ARRIVALS,     /* a transport brought `arrivals` (a list, taken) */
+        EV_RUNG,         /* `bells` (a list, taken) are answered */
         EV_ACKNOWLEDGED, /* the broker surely has the acknowledgements of `receipts` (borrowed) */
         EV_TRANSPORT,    /* what became of a transport */
         EV_HEARD,        /* other nodes may have offered jobs */
@@ -142,8 +142,8 @@ enum engine_action_kind {
         ACT_REQUEUE_ANSWER, /* likewise */
         ACT_READ,           /* a read batch is back (passes to the carrier) */
         ACT_CONSUME, /* ask queue `queue`'s transport for about `n` arrivals at a time; 0: none */
-        ACT_SETTLE,  /* acknowledge `receipt` (taken) of queue `queue` */
-        ACT_DROP,    /* free `receipt` (taken) of queue `queue` unsettled: its arrivals come again */
+        ACT_SETTLE,  /* acknowledge `receipt` (taken) */
+        ACT_DROP,    /* free `receipt` (taken) unsettled: its arrivals come again */
         ACT_RING,    /* publish `bells` (taken) to their queue */
         ACT_SETTLED, /* these finish rows are durable: `finish` (borrowed); for waiters and metrics
                       */
@@ -193,6 +193,8 @@ void engine_recalled(struct engine *e, uint32_t worker, uint32_t position);
 /* The engine's index of a queue, the same for all its life; -1: it has none of this name. */
 int engine_queue(const struct engine *e, struct str name);
 
+struct str engine_queue_transport(const struct engine *e, uint32_t queue); /* empty: none */
+
 /* When EV_TIMER is wanted next, on the monotonic clock; INT64_MAX: never. */
 int64_t engine_wake_ns(const struct engine *e);
 
@@ -212,14 +214,15 @@ struct worker_view {
 struct engine_view {
         uint64_t holder;
         bool registered, ledger_up, draining;
+        char ledger_note[160];    /* why it is not up */
         uint32_t claimed;         /* jobs claimed and not durably ended */
         uint64_t fenced_writes;   /* verdicts that a fence refused */
         uint64_t claims, commits; /* batches answered */
         uint64_t crashes;
         uint64_t recalls;
         uint64_t letters, letters_known; /* arrived; dropped since their job was there */
-        uint64_t bells, bells_known;     /* doorbells arrived; dropped since nothing waited for them */
-        uint64_t tide;                   /* jobs that a broker lost, found and offered */
+        uint64_t bells, bells_known; /* doorbells arrived; dropped since nothing waited for them */
+        uint64_t tide;               /* jobs that a broker lost, found and offered */
 };
 void engine_look(const struct engine *e, struct engine_view *ret_view);
 uint32_t engine_workers(const struct engine *e, struct worker_view *ret_views, uint32_t max);

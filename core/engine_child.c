@@ -35,5 +35,5 @@ void child_complete(struct engine *e, const struct job *parent, struct submissio
                             q ? q->retry.max_attempts : RETRY_POLICY_DEFAULT.max_attempts;
                 }
         }
-        submit_place(e, children);
+        submit_place(e, children, false);
 }

@@ -20,6 +20,18 @@ int queue_find(const struct engine *e, struct str name)
         return -1;
 }
 
+static bool copy_name(struct str s, struct str *ret)
+{
+        char *copy = malloc((size_t)s.n + 1);
+        if (!copy) {
+                return false;
+        }
+        memcpy(copy, s.p ? s.p : "", s.n);
+        copy[s.n] = 0;
+        *ret = (struct str){copy, s.n};
+        return true;
+}
+
 static int queue_add(struct engine *e, struct str name)
 {
         struct queue_books *grown = realloc(e->queues, (e->n_queues + 1) * sizeof *grown);
@@ -27,14 +39,34 @@ static int queue_add(struct engine *e, struct str name)
                 return -1;
         }
         e->queues = grown;
-        char *copy = malloc((size_t)name.n + 1);
-        if (!copy) {
+        struct str copy;
+        if (!copy_name(name, &copy)) {
                 return -1;
         }
-        memcpy(copy, name.p, name.n);
-        copy[name.n] = 0;
-        e->queues[e->n_queues] = (struct queue_books){.name = {copy, name.n}};
+        e->queues[e->n_queues] = (struct queue_books){.name = copy};
         return (int)e->n_queues++;
+}
+
+int queue_unrouted(struct engine *e)
+{
+        int at = queue_find(e, STR(QUEUE_UNROUTED));
+        at = at < 0 ? queue_add(e, STR(QUEUE_UNROUTED)) : at;
+        if (at >= 0) {
+                e->queues[at].gone = true; /* nothing is ever claimed from it */
+        }
+        return at;
+}
+
+static bool queue_transport(struct queue_books *q, struct str name)
+{
+        if (str_eq(q->transport, name)) {
+                return true;
+        }
+        free((char *)q->transport.p);
+        q->transport = (struct str){0};
+        q->up = false;
+        q->asked = 0;
+        return name.n == 0 || copy_name(name, &q->transport);
 }
 
 /* Queues keep their index for life: jobs in workers name them by it. One that left the
@@ -55,7 +87,11 @@ int queues_configure(struct engine *e, const struct config *c)
                 q->retry = c->queues[i].retry;
                 q->concurrency = c->queues[i].concurrency;
                 q->timeout_ms = c->queues[i].timeout_ms;
+                q->by_priority = c->queues[i].order == ORDER_PRIORITY;
                 q->may_have_work = true;
+                if (!queue_transport(q, c->queues[i].transport)) {
+                        return -1;
+                }
         }
         return 0;
 }
@@ -76,7 +112,7 @@ void claim_hint(struct engine *e, struct str queue)
 }
 
 /* How many of its jobs this node should hold: what its workers start within AHEAD_NS. */
-static uint32_t queue_target(const struct queue_books *q, uint32_t able)
+uint32_t queue_target(const struct queue_books *q, uint32_t able)
 {
         uint32_t workers = q->concurrency && q->concurrency < able ? q->concurrency : able;
         if (q->service_ns <= 0) {
@@ -93,7 +129,8 @@ static uint32_t active_queues(const struct engine *e)
         uint32_t n = 0;
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 const struct queue_books *q = &e->queues[i];
-                n += q->may_have_work || q->claiming || q->ready.n || q->given;
+                n += q->may_have_work || q->claiming || q->ready.n || q->given || q->n_arrived ||
+                     q->arriving;
         }
         return n ? n : 1;
 }
@@ -103,17 +140,18 @@ static uint32_t coming(const struct engine *e)
         uint32_t n = 0;
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 n += e->queues[i].claiming ? e->queues[i].coming : 0;
+                n += e->queues[i].starting;
         }
         return n;
 }
 
-static uint32_t queue_want(const struct engine *e, const struct queue_books *q)
+uint32_t queue_want(const struct engine *e, const struct queue_books *q)
 {
         uint32_t able = workers_able(e);
         uint32_t target = queue_target(q, able);
         uint32_t share = CLAIMED_MAX / active_queues(e);
         target = target > share ? share : target;
-        uint32_t here = q->ready.n + q->given;
+        uint32_t here = q->ready.n + q->given + q->starting + (q->claiming ? q->coming : 0);
         uint32_t busy = e->claimed + coming(e);
         uint32_t want = target > here ? target - here : 0;
         uint32_t free = busy < CLAIMED_MAX ? CLAIMED_MAX - busy : 0;
@@ -216,8 +254,8 @@ static void take_jobs(struct engine *e, struct claim *c, uint32_t queue)
 
 /* Jobs that arrived under this incarnation's name become the engine's; those of an incarnation that
  * was declared dead meanwhile are being rescued by others and are not touched. */
-static void take_claim(struct engine *e, struct claim **got, struct commit_no no, uint64_t token,
-                       uint32_t queue)
+void take_claim(struct engine *e, struct claim **got, struct commit_no no, uint64_t token,
+                uint32_t queue)
 {
         struct claim *c = STEAL(*got);
         if (!c || c->n == 0 || no.holder != e->holder || !e->registered) {
@@ -254,6 +292,8 @@ void claim_answered(struct engine *e, struct ledger_claim *b)
                 q->not_before_ns = 0;
                 q->last_claim = b->got->n;
                 q->may_have_work = b->more;
+                uint32_t gone = b->got->n + b->parked + b->expired;
+                q->backlog = b->more && q->backlog > gone ? q->backlog - gone : 0;
                 e->view.claims++;
                 e->dirty = true;
                 take_claim(e, &b->got, b->base.no, b->token, at);
@@ -261,27 +301,34 @@ void claim_answered(struct engine *e, struct ledger_claim *b)
         ledger_batch_free(&b->base);
 }
 
+/* What a claim took is read back: its commit happened, its answer was lost. */
+void recall_claim(struct engine *e, struct commit_no no, uint64_t token, uint32_t queue)
+{
+        struct ledger_batch *r = ledger_batch_new(LEDGER_RECALL);
+        struct claim *empty = r ? claim_new() : NULL;
+        if (!empty) {
+                ledger_batch_free(r);
+                e->out->out_of_memory = true;
+                return;
+        }
+        struct ledger_recall *recall = LEDGER_AS(recall, RECALL, r);
+        recall->of = no;
+        recall->token = token;
+        recall->got = empty;
+        r->cookie = (void *)(uintptr_t)queue;
+        e->recalling += post_batch(e, r);
+}
+
 void claim_resolved(struct engine *e, struct ledger_claim *b, bool happened)
 {
         uint32_t at = (uint32_t)queue_find(e, b->queue);
         struct queue_books *q = &e->queues[at];
-        struct ledger_batch *r = happened ? ledger_batch_new(LEDGER_RECALL) : NULL;
-        struct claim *empty = r ? claim_new() : NULL;
-        if (r && empty) {
-                struct ledger_recall *recall = LEDGER_AS(recall, RECALL, r);
-                recall->of = b->base.no;
-                recall->token = b->token;
-                recall->got = empty;
-                r->cookie = (void *)(uintptr_t)at;
-                e->recalling += post_batch(e, r);
-        } else if (happened) {
-                ledger_batch_free(r);
-                e->out->out_of_memory = true;
-        }
-        claim_over(e, b, q);
-        if (!happened) {
+        if (happened) {
+                recall_claim(e, b->base.no, b->token, at);
+        } else {
                 q->last_claim = 0;
         }
+        claim_over(e, b, q);
         ledger_batch_free(&b->base);
 }
 

@@ -39,6 +39,7 @@ static void register_node(struct engine *e)
         r->version = e->version;
         r->pid = e->pid;
         e->holder = engine_random(e) >> 1 | 1;
+        e->beat_known = 0;
         e->beat_posted_ns = e->now.mono_ns;
         e->registering = post_batch(e, b);
 }
@@ -67,6 +68,8 @@ static void beat_answered(struct engine *e, struct ledger_beat *b)
                 fence_node(e, b->base.no.holder);
         } else if (b->base.outcome == LEDGER_COMMITTED) {
                 int64_t elapsed = e->now.mono_ns - e->beat_answered_ns;
+                e->beat_known = b->base.no.n;
+                e->inbox_waits |= b->inbox;
                 e->beat_answered_ns = e->now.mono_ns;
                 extend_lease(e, e->beat_posted_ns);
                 for (uint32_t i = 0; i < b->n_cancels; i++) {
@@ -165,6 +168,7 @@ static void pump_beat(struct engine *e)
                 e->beat_ns = e->now.mono_ns + RETRY_AFTER;
                 return;
         }
+        LEDGER_AS(beat, BEAT, b)->known = e->beat_known;
         e->beat_posted_ns = e->now.mono_ns;
         e->beating = post_batch(e, b);
 }

@@ -5,6 +5,12 @@
  *   engine_post.c      numbering, frozen lanes, unknown commits: everything that goes to the ledger
  *   engine_submit.c    submissions in, answers out; operators' requests
  *   engine_claim.c     what to claim, and when
+ *   engine_arrive.c    what transports brought: placed, answered in one write, acknowledged
+ *   engine_journal.c   letters without ids, until their acknowledgement is sure
+ *   engine_consume.c   how much transports shall bring; what becomes of them
+ *   engine_ring.c      doorbells out, the outbox
+ *   engine_tide.c      what a broker lost
+ *   engine_inbox.c     letters of SQL producers
  *   engine_give.c      which worker gets which job; taking back
  *   engine_worker.c    workers' lives: spawn, time-outs, cancels, deaths
  *   engine_child.c     jobs that a handler enqueued, completed with ids and defaults
@@ -19,6 +25,7 @@
 #include "core/id.h"
 #include "core/plant.h"
 #include "core/settle.h"
+#include "core/transport.h"
 
 #define CLAIMED_MAX     4000 /* jobs claimed and not durably ended */
 #define CLAIM_MAX       1000 /* jobs in one claim */
@@ -32,6 +39,10 @@
 #define WATCH_NS        (100 * NS_PER_MS) /* how often busy workers are looked at */
 #define NODES_MAX       64
 #define NEVER           INT64_MAX
+
+#define ARRIVE_MAX    1000  /* arrivals answered in one write */
+#define PARKED_MAX    10000 /* letters parked for want of a handler before a queue is not consumed */
+#define TIDE_OLDER_US (10 * US_PER_S)
 
 /* A growing ring of job pointers. */
 struct job_ring {
@@ -54,6 +65,48 @@ struct queue_books {
         uint32_t busy;         /* workers that hold its jobs */
         int64_t service_ns;    /* moving mean of a job's run; 0: not known */
         struct job_ring ready;
+
+        /* what its transport brings; all zero without one */
+        struct str transport;
+        bool by_priority;                         /* taken in: nothing starts as it arrives */
+        bool up;                                  /* its transport is */
+        int64_t down_ns;                          /* since when it is not */
+        uint32_t asked;                           /* room that the transport was told */
+        struct arrivals *arrived, **arrived_tail; /* not yet on their way to the ledger */
+        uint32_t n_arrived;
+        int64_t arrived_ns; /* the first of them */
+        struct ledger_arrive *arriving;
+        uint32_t starting;    /* jobs that it will start at most */
+        uint32_t last_arrive; /* arrivals of the one before */
+        int64_t arrive_after_ns;
+        uint64_t lost_connection; /* the last one that went away */
+        uint32_t backlog;         /* rows that arrivals left to be claimed from the ledger, about */
+        bool told_parked;
+        uint32_t parked; /* letters that were parked since the handlers changed */
+
+        /* the tide */
+        int64_t tide_seq; /* the highest seq that came in with a doorbell or mark */
+        uint32_t empty;   /* times in a row that the broker said it holds nothing */
+        int64_t tide_ns;  /* when it is looked at next */
+        int64_t mark_ns;  /* when the next mark may be rung */
+        bool tide_posted;
+};
+
+/* A batch of letters without ids, from its commit until the ledger knows what became of its
+ * acknowledgement. */
+enum journal_fate { FATE_OPEN, FATE_ACKNOWLEDGED, FATE_LOST };
+
+struct journal_entry {
+        struct commit_no no;
+        uint32_t queue;
+        uint64_t connection;
+        enum journal_fate fate;
+};
+
+/* Growing list of numbers that wait to be told to the ledger. */
+struct number_list {
+        int64_t *items;
+        uint32_t n, capacity;
 };
 
 struct worker_books {
@@ -117,6 +170,19 @@ struct engine {
         uint32_t waiting_rows;
         bool submitting;
 
+        /* transports */
+        struct journal_entry *journal; /* batches whose letters the ledger has in its journal */
+        uint32_t n_journal, journal_capacity;
+        int64_t
+            journal_ns; /* since when one of them waits to be told to the ledger; 0: none does */
+        struct number_list rung; /* outbox rows whose doorbells are confirmed */
+        bool ringing;            /* a RUNG is on its way */
+        int64_t rung_ns;         /* not posted before */
+        bool relaying;
+        int64_t relay_ns;
+        bool inbox_waits, inbox_posted;
+        int64_t inbox_ns; /* not read before */
+
         /* claims and jobs */
         struct queue_books *queues;
         uint32_t n_queues, next_queue;
@@ -141,6 +207,7 @@ struct engine {
         /* duties */
         int64_t beat_ns, due_ns, fold_ns, unpark_ns, register_ns;
         int64_t beat_posted_ns, beat_answered_ns;
+        uint64_t beat_known; /* number of the last one whose answer arrived */
         bool beating, due_posted, folding, unparking, dirty;
         struct node_books nodes[NODES_MAX];
         uint32_t n_nodes;
@@ -181,8 +248,8 @@ void submit_pump(struct engine *e);
 void submit_answered(struct engine *e, struct ledger_submit *b /* takes */);
 void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */, bool maybe);
 void submit_refuse_all(struct engine *e, const char *note);
-void submit_place(const struct engine *e,
-                  struct submission *s); /* parks what no handler here serves */
+/* Parks what no handler here serves; `ring`: what goes through a broker waits for its doorbell. */
+void submit_place(const struct engine *e, struct submission *s, bool ring);
 void submit_hint(struct engine *e,
                  const struct submission *s); /* it is in the ledger: who may claim it, when */
 void operator_arrived(struct engine *e, enum ledger_op op, const struct job_id *id, void *cookie);
@@ -201,7 +268,56 @@ void claim_hint_all(struct engine *e);
 void claim_hint(struct engine *e, struct str queue);
 int64_t claim_wake_ns(const struct engine *e);
 int queue_find(const struct engine *e, struct str name);
+int queue_unrouted(struct engine *e); /* of arrivals that no queue takes; -1: no memory */
 int queues_configure(struct engine *e, const struct config *c);
+
+uint32_t queue_want(const struct engine *e, const struct queue_books *q);
+uint32_t queue_target(const struct queue_books *q, uint32_t able);
+void take_claim(struct engine *e, struct claim **got, struct commit_no no, uint64_t token,
+                uint32_t queue);
+
+void recall_claim(struct engine *e, struct commit_no no, uint64_t token, uint32_t queue);
+
+/* engine_arrive.c */
+void arrive_came(struct engine *e, struct arrivals *list /* takes */);
+void arrive_pump(struct engine *e);
+void arrive_answered(struct engine *e, struct ledger_arrive *b /* takes */);
+void arrive_resolved(struct engine *e, struct ledger_arrive *b /* takes */, bool happened);
+void arrive_drop(struct engine *e, struct queue_books *q, uint64_t connection); /* 0: all */
+void arrivals_drop(struct engine *e, struct arrivals *a /* takes */);
+int64_t arrive_wake_ns(const struct engine *e);
+
+/* engine_journal.c */
+void journal_add(struct engine *e, struct commit_no no, uint32_t queue, uint64_t connection);
+void journal_acknowledged(struct engine *e, const struct receipt *list);
+void journal_lost(struct engine *e, uint32_t queue, uint64_t connection);
+void journal_tell(struct engine *e, struct ledger_arrive *b);
+void journal_untold(struct engine *e, const struct ledger_arrive *b);
+int64_t journal_wake_ns(const struct engine *e);
+
+/* engine_consume.c */
+void transport_changed(struct engine *e, const struct engine_event *ev);
+void consume_pump(struct engine *e);
+
+/* engine_ring.c */
+void ring_outbox(struct engine *e, const struct outbox_row *rows, uint32_t n);
+bool ring_bells(struct engine *e, uint32_t queue, const struct doorbell *bells, uint32_t n,
+                int64_t outbox);
+void ring_answered(struct engine *e, struct doorbells *list /* takes */);
+void ring_pump(struct engine *e);
+void ring_ledger_answered(struct engine *e, struct ledger_batch *b /* takes */);
+int64_t ring_wake_ns(const struct engine *e);
+
+/* engine_tide.c */
+void tide_pump(struct engine *e);
+void tide_answered(struct engine *e, struct ledger_tide *b /* takes */);
+int64_t tide_wake_ns(const struct engine *e);
+
+/* engine_inbox.c */
+void inbox_pump(struct engine *e);
+void inbox_answered(struct engine *e, struct ledger_inbox *b /* takes */);
+void inbox_submitted(struct engine *e, struct submission *s /* takes */, bool committed);
+int64_t inbox_wake_ns(const struct engine *e);
 
 /* engine_give.c */
 bool ring_push(struct job_ring *r, struct job *j);

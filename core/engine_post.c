@@ -11,8 +11,8 @@
 
 static bool worth_resolving(enum ledger_op op)
 {
-        return op == LEDGER_SUBMIT || op == LEDGER_CLAIM || op == LEDGER_FINISH ||
-               op == LEDGER_CANCEL || op == LEDGER_REQUEUE;
+        return op == LEDGER_SUBMIT || op == LEDGER_ARRIVE || op == LEDGER_CLAIM ||
+               op == LEDGER_FINISH || op == LEDGER_CANCEL || op == LEDGER_REQUEUE;
 }
 
 static void hold_batch(struct engine *e, enum ledger_lane lane, struct ledger_batch *b)
@@ -116,6 +116,7 @@ void resolve_answered(struct engine *e, struct ledger_resolve *r)
         thaw_lane(e, lane);
         switch (b->op) {
         case LEDGER_SUBMIT: submit_repeat(e, LEDGER_AS(submit, SUBMIT, b), maybe); break;
+        case LEDGER_ARRIVE: arrive_resolved(e, LEDGER_AS(arrive, ARRIVE, b), happened); break;
         case LEDGER_CLAIM: claim_resolved(e, LEDGER_AS(claim, CLAIM, b), happened); break;
         case LEDGER_FINISH: finish_resolved(e, LEDGER_AS(finish, FINISH, b), happened); break;
         default: operator_resolved(e, b, happened); break;

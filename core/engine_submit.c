@@ -12,6 +12,10 @@
 
 static void refuse(struct engine *e, struct submission *s, const char *note)
 {
+        if (s->from_inbox) {
+                inbox_submitted(e, s, false);
+                return;
+        }
         s->refused = true;
         snprintf(s->note, sizeof s->note, "%s", note);
         struct engine_action *a = engine_act(e, ACT_ANSWER);
@@ -22,16 +26,29 @@ static void refuse(struct engine *e, struct submission *s, const char *note)
         }
 }
 
+/* While a broker cannot be reached its queues are claimed from the ledger, like those without one.
+ */
+static bool goes_through_broker(const struct engine *e, struct str queue)
+{
+        int at = queue_find(e, queue);
+        const struct queue_books *q = at < 0 ? NULL : &e->queues[at];
+        return q && q->transport.n && q->up && !q->by_priority;
+}
+
 /* A type that no handler here serves is parked as it comes, so that it never stands before others
  * in its lane. */
-void submit_place(const struct engine *e, struct submission *s)
+void submit_place(const struct engine *e, struct submission *s, bool ring)
 {
-        for (uint32_t i = 0; e->roster && i < s->n; i++) {
+        for (uint32_t i = 0; i < s->n; i++) {
                 struct submit_row *row = &s->rows[i];
-                if (row->state == STATE_PENDING && row->band == BAND_OFFERED &&
-                    roster_find(e->roster, row->type) < 0) {
+                if (row->state != STATE_PENDING || row->band != BAND_OFFERED) {
+                        continue;
+                }
+                if (e->roster && roster_find(e->roster, row->type) < 0) {
                         row->band = BAND_PARKED;
                         row->reason = REASON_NO_HANDLER;
+                } else if (ring && goes_through_broker(e, row->queue)) {
+                        row->band = BAND_BROKER;
                 }
         }
 }
@@ -49,7 +66,7 @@ void submit_arrived(struct engine *e, struct submission *list)
                 } else if (e->waiting_rows + s->n > WAITING_ROWS_MAX && e->waiting_rows > 0) {
                         refuse(e, s, "too many submissions wait for the ledger");
                 } else {
-                        submit_place(e, s);
+                        submit_place(e, s, !s->from_inbox);
                         if (!e->waiting) {
                                 e->waiting_tail = &e->waiting;
                         }
@@ -121,6 +138,10 @@ static void answer_list(struct engine *e, struct ledger_submit *b)
                 s->next = NULL;
                 if (b->base.outcome == LEDGER_COMMITTED) {
                         submit_hint(e, s);
+                }
+                if (b->base.outcome == LEDGER_COMMITTED && s->from_inbox) {
+                        inbox_submitted(e, s, true);
+                } else if (b->base.outcome == LEDGER_COMMITTED) {
                         struct engine_action *a = engine_act(e, ACT_ANSWER);
                         if (a) {
                                 a->submission = s;
@@ -150,6 +171,9 @@ void submit_answered(struct engine *e, struct ledger_submit *b)
         }
         e->submitting = false;
         e->dirty = true;
+        if (b->base.outcome == LEDGER_COMMITTED) {
+                ring_outbox(e, b->outbox, b->n_outbox);
+        }
         answer_list(e, b);
         ledger_batch_free(&b->base);
 }

@@ -93,6 +93,10 @@ void worker_roster(struct engine *e, struct roster *r)
         e->spawn_pause_ns = 0;
         e->spawn_after_ns = 0;
         e->unpark_ns = e->now.mono_ns;
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                e->queues[i].parked = 0;
+                e->queues[i].told_parked = false;
+        }
         claim_hint_all(e);
 }
 
@@ -362,6 +366,9 @@ void worker_cancel(struct engine *e, const struct job_id *id)
                 struct worker_books *b = &e->workers[w];
                 for (uint32_t p = b->head; p != b->tail; p++) {
                         struct job *j = b->ring[p % ENGINE_RING];
+                        if (job_id_eq(&j->id, id) && j->cancel_asked) {
+                                return; /* a beat may tell it more than once */
+                        }
                         if (job_id_eq(&j->id, id)) {
                                 j->cancel_asked = true;
                                 recall_worker(e, w, p);

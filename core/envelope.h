@@ -1,6 +1,6 @@
 /*
- * The envelope: from a broker's message to a job. First hit wins: header `job-*` (names in any case)
- * → broker property → the queue's default. The body is the payload and is never looked into.
+ * The envelope: from a broker's message to a job. First hit wins: header `job-*` (names in any
+ * case) → broker property → the queue's default. The body is the payload and is never looked into.
  *
  * Pure, and the same for every transport: a transport coerces its fields to text in one place and
  * fills `struct envelope`; envelope_open() decides. Docs: docs/envelope.md.
@@ -45,11 +45,16 @@ struct envelope_defaults {
         uint32_t payload_max;
 };
 
-/* Fills *ret (kind, redelivered, fingerprint, row but for row.id; texts copied into the arena).
- * A letter's row.state is PENDING, SCHEDULED or, with reason and error_text, DEAD: MALFORMED (a known
- * header cannot be read, no type), TOO_LARGE (no payload), EXPIRED (its deadline has passed). Unknown
- * headers are kept in row.headers, HEADERS_MAX bytes at most, those that do not fit are left out in
- * order and named by a header `skep-dropped-headers`. `wall_us`: now. -ENOMEM. */
+/* The type of a dead letter whose own cannot be read. */
+#define ENVELOPE_TYPE_UNKNOWN "unknown"
+
+/* Fills *ret (kind, redelivered, fingerprint, row; a letter's row.id is left all zero; texts copied
+ * into the arena). A letter's row.state is PENDING, SCHEDULED or, with reason and error_text, DEAD:
+ * TOO_LARGE (no payload), MALFORMED (a known header cannot be read, no type), EXPIRED (its deadline
+ * has passed), the first of them that holds. TOO_LARGE and MALFORMED have key_text but no key, so
+ * that the corrected letter with the same id is a new job. Unknown headers are kept in row.headers,
+ * HEADERS_MAX bytes at most, those that do not fit are left out in order and named by a header
+ * `skep-dropped-headers`. `wall_us`: now. -ENOMEM. */
 int envelope_open(const struct envelope *in, const struct envelope_defaults *d, int64_t wall_us,
                   struct arena *a, struct arrival *ret);
 

@@ -13,18 +13,17 @@ static const struct op_info {
 } ops[] = {
 #define SIZED(OP, kind, lane_, write)                                                              \
         [LEDGER_##OP] = {#kind, LANE_##lane_, write, sizeof(struct ledger_##kind)}
-    SIZED(REGISTER, register, BEAT, true), SIZED(BEAT, beat, BEAT, true),
-    SIZED(BURY, bury, BEAT, true),         SIZED(SUBMIT, submit, CLAIMS, true),
-    SIZED(ARRIVE, arrive, CLAIMS, true),   SIZED(INBOX, inbox, READS, false),
-    SIZED(RELAY, relay, BEAT, true),       SIZED(RUNG, rung, BEAT, true),
-    SIZED(TIDE, tide, BEAT, true),
-    SIZED(CLAIM, claim, CLAIMS, true),     SIZED(FINISH, finish, VERDICTS, true),
-    SIZED(CANCEL, cancel, VERDICTS, true), SIZED(REQUEUE, requeue, VERDICTS, true),
-    SIZED(DUE, due, BEAT, true),           SIZED(UNPARK, unpark, BEAT, true),
-    SIZED(FOLD, fold, BEAT, true),         SIZED(RESOLVE, resolve, BEAT, false),
-    SIZED(RECALL, recall, READS, false),   SIZED(HELD, held, READS, false),
-    SIZED(SHOW, show, READS, false),       SIZED(LIST, list, READS, false),
-    SIZED(STATS, stats, READS, false),
+    SIZED(REGISTER, register, BEAT, true),   SIZED(BEAT, beat, BEAT, true),
+    SIZED(BURY, bury, BEAT, true),           SIZED(SUBMIT, submit, CLAIMS, true),
+    SIZED(ARRIVE, arrive, CLAIMS, true),     SIZED(INBOX, inbox, READS, false),
+    SIZED(RELAY, relay, BEAT, true),         SIZED(RUNG, rung, BEAT, true),
+    SIZED(TIDE, tide, BEAT, true),           SIZED(CLAIM, claim, CLAIMS, true),
+    SIZED(FINISH, finish, VERDICTS, true),   SIZED(CANCEL, cancel, VERDICTS, true),
+    SIZED(REQUEUE, requeue, VERDICTS, true), SIZED(DUE, due, BEAT, true),
+    SIZED(UNPARK, unpark, BEAT, true),       SIZED(FOLD, fold, BEAT, true),
+    SIZED(RESOLVE, resolve, BEAT, false),    SIZED(RECALL, recall, READS, false),
+    SIZED(HELD, held, READS, false),         SIZED(SHOW, show, READS, false),
+    SIZED(LIST, list, READS, false),         SIZED(STATS, stats, READS, false),
 #undef SIZED
 };
 

@@ -16,8 +16,8 @@
  *  - Each write batch inserts its number into `commits` in its own transaction; a number that is
  *    already there makes the batch REFUSED (somebody resolved it meanwhile).
  *  - Of a holder whose node row is gone or declared dead no BEAT, SUBMIT, ARRIVE, CLAIM, CANCEL or
- * REQUEUE commits: FENCED. So nothing that was under way when a node was forgotten can happen later. FINISH
- * rows have fences of their own.
+ * REQUEUE commits: FENCED. So nothing that was under way when a node was forgotten can happen
+ * later. FINISH rows have fences of their own.
  *  - A batch that finds nothing to write MAY skip its number; RESOLVE then says that it did not
  * happen.
  *  - Only the edges of core/state.h; others are refused by the store itself, even from other
@@ -186,6 +186,7 @@ struct submission {
         bool refused;          /* the ledger could not be written: nothing of it exists */
         char note[160];        /* why refused */
         bool request_conflict; /* the request key was used with another body: nothing written */
+        bool from_inbox;       /* the engine's own: nobody waits for the answer */
         struct submission *next;
         void *cookie;
 };
@@ -203,8 +204,8 @@ struct ledger_submit {
         struct submission *list;
         uint32_t rows; /* in all */
         /* answers: one outbox row for each queue with CREATED rows in the BROKER band, written in
-         * the same transaction; their doorbells are to be rung. When the answer is repeated after an
-         * unknown commit, those of the first time are found by RELAY. */
+         * the same transaction; their doorbells are to be rung. When the answer is repeated after
+         * an unknown commit, those of the first time are found by RELAY. */
         struct outbox_row *outbox;
         uint32_t n_outbox;
 };
@@ -219,16 +220,22 @@ struct outbox_row {
 
 /* ARRIVE: one queue's arrivals, answered in one transaction. A LETTER inserts its row with
  * row.state; RUNNING is a claim: claim 1, attempt 1, this token and holder. A DOORBELL with `start`
- * claims the pending row with its id, of this queue and in the BROKER band (claim + 1, attempt + 1);
- * without, it moves it to the OFFERED band; a deadline in the past makes it dead(expired). MARKs
- * write nothing. Keys are looked at as SUBMIT does, within the batch too; a conflict writes a dead
- * row.
+ * claims the pending row with its id, of this queue and in the BROKER band (claim + 1, attempt +
+ * 1); without, it moves it to the OFFERED band; a deadline in the past makes it dead(expired).
+ * MARKs write nothing. Keys are looked at as SUBMIT does, within the batch too; a conflict writes a
+ * dead row.
  *
  * The journal: letters with a fingerprint are written down with their job's id under this batch's
- * number, until a later ARRIVE names that number in `acknowledged`. A redelivered letter with a
- * fingerprint is KNOWN if exactly one entry of its queue in the journal has that fingerprint; the
- * entry moves to this batch. With several it is a new job: taking one of two equal letters for the
- * other would lose a job, running one again does not.
+ * number. A later ARRIVE of this holder names the number in `acknowledged` (the broker surely has
+ * the acknowledgement: forgotten) or in `lost` (the connection went away before that was sure:
+ * `over`). Entries of a holder whose node row is gone or dead are `over` as well. A redelivered
+ * letter with a fingerprint looks at the entries of its queue that have it, but for those of this
+ * batch:
+ *  - exactly one, and it is over: KNOWN; the entry moves to this batch;
+ *  - none, or several that are all over: a new job (several: `ambiguous`). To take one of two equal
+ *    letters for the other would lose a job, to run one again does not;
+ *  - any that is not over: the whole batch is REFUSED with `undecided`: posted again a little
+ * later, when the acknowledgement is sure or its holder is dead.
  *
  * The claim is recorded in `commits` like that of CLAIM; RECALL tells its jobs after an unknown
  * commit. Posting the same rows (same ids) again after a commit that did not happen is harmless. */
@@ -239,8 +246,11 @@ struct ledger_arrive {
         uint32_t n;            /* items in all */
         uint64_t token;
         struct commit_no *acknowledged; /* batches whose journal is no longer needed */
-        uint32_t n_acknowledged;
+        struct commit_no *lost;         /* batches whose acknowledgement may be lost */
+        uint32_t n_acknowledged, n_lost;
         /* answers */
+        bool undecided; /* REFUSED for the sake of the journal alone; `acknowledged` and `lost` are
+                           not written either */
         struct claim *got; /* in: an empty claim; out: the jobs of started DOORBELLs, in any order.
                               Started letters are told by their result and ref. Passes to whoever
                               reads the answer */
@@ -264,8 +274,8 @@ struct ledger_claim {
         uint32_t parked, expired;
 };
 
-/* RECALL: what the claim or arrive transaction `of` took, as far as it still runs under `token`: the answer
- * to a claim whose commit was unknown and turned out to have happened. */
+/* RECALL: what the claim or arrive transaction `of` took, as far as it still runs under `token`:
+ * the answer to a claim whose commit was unknown and turned out to have happened. */
 struct ledger_recall {
         struct ledger_batch base;
         struct commit_no of;
@@ -352,7 +362,7 @@ struct ledger_due {
         int64_t next_us; /* until the next one is due, by the ledger's clock; -1: none waits */
 };
 
-/* UNPARK: up to `limit` parked rows whose type the roster serves → offered. */
+/* UNPARK: up to `limit` rows parked for NO_HANDLER whose type the roster serves → offered. */
 struct ledger_unpark {
         struct ledger_batch base;
         const struct roster *roster;
@@ -360,7 +370,7 @@ struct ledger_unpark {
         uint32_t moved;
 };
 
-/* FOLD: adds the counters' deltas up; forgets journal entries older than a day. */
+/* FOLD: adds the counters' deltas up; forgets journal entries older than an hour. */
 struct ledger_fold {
         struct ledger_batch base;
 };
@@ -382,8 +392,9 @@ struct ledger_rung {
         uint32_t n;
 };
 
-/* TIDE: up to `limit` pending rows of the queue in the BROKER band, with a seq below `below`, created
- * at least `older_us` ago by the ledger's clock, oldest first → OFFERED. limit 0 only looks. */
+/* TIDE: up to `limit` pending rows of the queue in the BROKER band, with a seq below `below`,
+ * created at least `older_us` ago by the ledger's clock, oldest first → OFFERED. limit 0 only
+ * looks. */
 struct ledger_tide {
         struct ledger_batch base;
         struct str queue;
@@ -468,14 +479,15 @@ struct ledger_list {
 struct inbox_letter {
         int64_t no;
         struct str queue, type, key, content_type, headers, payload; /* empty: not given */
-        int priority;         /* -1: the queue's */
-        uint32_t max_attempts; /* 0: the queue's */
+        int priority;                                                /* -1: the queue's */
+        uint32_t max_attempts;                                       /* 0: the queue's */
         uint32_t timeout_ms;
         int64_t at_us, deadline_us; /* 0: none */
 };
 
 /* INBOX: up to `limit` letters, oldest first. Taken by a SUBMIT whose rows name them (row.inbox):
- * a row whose letter is gone by then is UNDONE. Ledgers without an inbox answer none. */
+ * a row whose letter is gone by then is UNDONE; one that is neither CREATED nor EXISTS leaves its
+ * letter where it is. Ledgers without an inbox answer none. */
 struct ledger_inbox {
         struct ledger_batch base;
         uint32_t limit;
@@ -522,8 +534,8 @@ struct ledger_ops {
          * thread. */
         struct ledger_batch *(*dispatch)(struct ledger *l, int64_t now_ns);
 
-        /* Since the last call: may other nodes have offered jobs? MAY be NULL: cannot tell. Engine's
-         * thread. */
+        /* Since the last call: may other nodes have offered jobs? MAY be NULL: cannot tell.
+         * Engine's thread. */
         bool (*heard)(struct ledger *l);
 
         /* Waits for the posted batches, closes, frees. NULL-safe, returns NULL. */
@@ -546,8 +558,9 @@ struct ledger_batch *ledger_batch_free(struct ledger_batch *b); /* NULL-safe, re
         })
 
 /* The order in which pending rows are claimed, as one number: band, then priority (9 first; the
- * BROKER band has none: the tide goes by seq alone), then seq. For parked rows: band, then 24 bits of the type's hash, so that a parked type is one range
- * of the index. Shared by all ledgers so that they agree. */
+ * BROKER band has none: the tide goes by seq alone), then seq. For parked rows: band, then 24 bits
+ * of the type's hash, so that a parked type is one range of the index. Shared by all ledgers so
+ * that they agree. */
 int64_t lane_value(enum lane_band band, uint8_t priority, int64_t seq);
 int64_t lane_parked(struct str type, int64_t seq);
 void lane_range(enum lane_band band, int64_t *ret_first, int64_t *ret_last);

@@ -5,15 +5,17 @@
  * What every implementation MUST hold:
  *  - An arrival is acknowledged only by settle(), after the ledger commit that made it redundant.
  *    Nothing is ever nacked or rejected.
- *  - What was not settled when its connection went away comes again, with `redelivered` as the broker
- *    tells it.
+ *  - What was not settled when its connection went away comes again, with `redelivered` as the
+ * broker tells it.
+ *  - A batch of arrivals comes from one connection and holds either redelivered letters without key
+ *    alone or none of them: those may have to wait until their fate is known.
  *  - After each reconnect, a cancelled consumer, a deleted and remade queue, it consumes again by
  *    itself. A connection that is up and brings nothing although messages wait is found within 30 s
  *    and opened anew.
  *  - Everything that a broker delivered is handed over within 4 ms, whatever `room` says: `room`
  *    only decides what is asked for next. So nothing stays unacknowledged because nobody looked.
- *  - Doorbells are told `confirmed` only when the broker has confirmed every one of them and returned
- *    none. Unconfirmed ones MAY be out there too.
+ *  - Doorbells are told `confirmed` only when the broker has confirmed every one of them and
+ * returned none. Unconfirmed ones MAY be out there too.
  *  - It never blocks the caller: what blocks does so on threads of its own.
  *  - Broker texts, names and payloads are bytes, never trusted.
  */
@@ -26,6 +28,9 @@
 
 struct pollfd;
 
+/* As arrivals.queue: no queue was bound for them (AMQP: they came out of `jobs.unrouted`). */
+#define TRANSPORT_UNROUTED UINT32_MAX
+
 struct transport {
         const struct transport_ops *ops;
 };
@@ -35,12 +40,12 @@ enum transport_news_kind {
         TRANSPORT_UP,    /* it consumes and publishes */
         TRANSPORT_DOWN,  /* it does not; `text` says why, for people */
         TRANSPORT_NOTE,  /* a line for the log */
-        TRANSPORT_LOST,  /* arrivals of connection `connection` cannot be settled any more: drop those
-                            that no ledger transaction holds yet, they come again */
+        TRANSPORT_LOST,  /* arrivals of connection `connection` cannot be settled any more: drop
+                            those  that no ledger transaction holds yet, they come again */
         TRANSPORT_EMPTY, /* queue `queue` holds no message that waits or is unacknowledged by
                             anybody, as the broker said just now */
-        TRANSPORT_DEAF,  /* credit was open, messages waited, nothing came: the channel was reopened;
-                            told again, it is not healed */
+        TRANSPORT_DEAF, /* credit was open, messages waited, nothing came: the channel was reopened;
+                           told again, it is not healed */
 };
 
 struct transport_news {
@@ -57,8 +62,8 @@ struct transport_answers {
         struct transport_news *news; /* to be read first; freed with free() */
         struct arrivals *arrivals;
         struct doorbells *bells;   /* answered */
-        struct receipt *confirmed; /* journalled receipts whose acknowledgement the broker surely has;
-                                      freed by ops->receipt_free */
+        struct receipt *confirmed; /* journalled receipts whose acknowledgement the broker surely
+                                      has; freed by ops->receipt_free */
 };
 
 struct transport_ops {
@@ -68,8 +73,8 @@ struct transport_ops {
          * Again for a known index: its settings changed. Before the first consume() of it. */
         void (*attach)(struct transport *t, uint32_t queue, const struct queue_config *settings);
 
-        /* So many arrivals of the queue can be used soon; 0: ask for nothing more. A hint for prefetch
-         * that MAY be followed coarsely, but 0 stops the flow within a second. */
+        /* So many arrivals of the queue can be used soon; 0: ask for nothing more. A hint for
+         * prefetch that MAY be followed coarsely, but 0 stops the flow within a second. */
         void (*consume)(struct transport *t, uint32_t queue, uint32_t room);
 
         /* Acknowledges a batch, only after the commit that made it redundant. Harmless when its

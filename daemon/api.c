@@ -199,6 +199,10 @@ static void take_request(struct node *n, struct api_request *r, struct submissio
                 r->text = view_workers(n, &r->arena);
                 answer(n, r);
                 break;
+        case API_DOCTOR:
+                r->text = view_doctor(n, &r->arena);
+                answer(n, r);
+                break;
         case API_READY:
                 r->text = view_ready(n, &r->arena, &r->status);
                 answer(n, r);
@@ -265,7 +269,7 @@ void api_answer_read(struct node *n, struct ledger_batch *b)
         }
         bool ok = b->outcome == LEDGER_COMMITTED;
         if (r->kind == API_METRICS) {
-                r->text = metrics_text(n->metrics, n->engine,
+                r->text = metrics_text(n->metrics, n->engine, &n->relay,
                                        ok ? LEDGER_AS(stats, STATS, b) : NULL, &r->arena);
                 ledger_batch_free(b);
                 answer(n, r);

@@ -6,8 +6,8 @@
 
 #include <errno.h>
 
-static const char *const ledger_schemes[] = {"sqlite", NULL};
-static const char *const transport_schemes[] = {NULL};
+static const char *const ledger_schemes[] = {"postgresql", "postgres", "sqlite", NULL};
+static const char *const transport_schemes[] = {"amqp", "amqps", NULL};
 
 static struct str scheme_of(struct str url)
 {

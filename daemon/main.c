@@ -19,6 +19,7 @@
 #include "daemon/node.h"
 #include "daemon/notify.h"
 #include "daemon/options.h"
+#include "ledgers/postgres/postgres.h"
 #include "ledgers/sqlite/sqlite.h"
 
 #ifndef SKEP_HANDLERS_DIR
@@ -145,19 +146,32 @@ static int start_host(struct daemon *d, const struct config *c)
         return r < 0 ? fail(r == -ENOMEM ? "out of memory" : note, EX_OSERR) : 0;
 }
 
+static int start_postgres(struct daemon *d, const struct config *c)
+{
+        char note[512];
+        struct postgres_options o = {.unsafe = c->ledger_unsafe == ANSWER_YES,
+                                     .application = "skepd " SKEP_VERSION};
+        int r = postgres_open(c->ledger_url.p, &o, &d->node.ledger, note, sizeof note);
+        return r == 0 ? 0 : r < 0 ? fail("out of memory", EX_OSERR) : fail(note, EX_CONFIG);
+}
+
 static int start_ledger(struct daemon *d, const struct config *c)
 {
         char note[512];
         const char *path = ledger_sqlite_url_path(c->ledger_url.p);
-        if (!path) {
-                snprintf(note, sizeof note,
-                         "ledger.url: %s: sqlite:PATH or sqlite::memory: is needed",
-                         c->ledger_url.p);
-                return fail(note, EX_CONFIG);
+        if (!path) { /* the configuration admits two kinds of URL */
+                return start_postgres(d, c);
         }
         struct ledger_sqlite_options o = {.path = path};
         int r = ledger_sqlite_open(&o, &d->node.ledger, note, sizeof note);
         return r != 0 ? fail(note, EX_CANTCREAT) : 0;
+}
+
+static int start_transports(struct daemon *d, const struct config *c)
+{
+        char note[512] = "out of memory";
+        int r = relay_configure(&d->node, c, note, sizeof note);
+        return r == 0 ? 0 : fail(note, r == RELAY_REFUSED ? EX_CONFIG : EX_OSERR);
 }
 
 static int start_http(struct daemon *d, const struct config *c)
@@ -228,6 +242,7 @@ static int start_parts(struct daemon *d, const struct config *c)
         r = r ? r : start_bus(d, c);
         r = r ? r : start_ledger(d, c);
         r = r ? r : start_engine(d, c);
+        r = r ? r : start_transports(d, c);
         return r ? r : start_http(d, c);
 }
 
@@ -237,6 +252,7 @@ static void stop_parts(struct daemon *d)
         notify_send("STOPPING=1");
         n->http = http_stop(n->http);
         n->host = host_stop(n->host);
+        relay_close(n);
         n->ledger = n->ledger ? n->ledger->ops->close(n->ledger) : NULL;
         n->engine = engine_free(n->engine);
         n->metrics = metrics_free(n->metrics);
@@ -256,8 +272,17 @@ static void stop_parts(struct daemon *d)
         }
 }
 
+/* Its URL without a password. */
+static const char *ledger_shown(const struct config *c, struct arena *a)
+{
+        struct str text = config_mask(a, c->ledger_url);
+        return text.p ? text.p : "?";
+}
+
 static int run(struct daemon *d)
 {
+        CLEANUP(arena_deinit)
+        struct arena shown = {0};
         char note[512];
         const struct config *c = d->configs[0];
         int r = state_dir_open(c->state_dir, &d->state, note, sizeof note);
@@ -275,8 +300,8 @@ static int run(struct daemon *d)
         r = start_parts(d, c);
         if (r == 0) {
                 LOG(d->node.log, LOG_INFO_,
-                    "skepd %s: ledger %.*s, socket %.*s, handlers %.*s, %u workers", SKEP_VERSION,
-                    (int)c->ledger_url.n, c->ledger_url.p, (int)c->http_socket.n, c->http_socket.p,
+                    "skepd %s: ledger %s, socket %.*s, handlers %.*s, %u workers", SKEP_VERSION,
+                    ledger_shown(c, &shown), (int)c->http_socket.n, c->http_socket.p,
                     (int)c->handlers_dir.n, c->handlers_dir.p, c->workers);
                 notify_send("READY=1");
                 r = node_run(&d->node, &d->former);

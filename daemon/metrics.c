@@ -3,6 +3,7 @@
  * batches are of one type more often than not.
  */
 #include "daemon/metrics.h"
+#include "daemon/relay.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -287,7 +288,53 @@ static void put_engine(FILE *out, const struct metrics *m, const struct engine *
         put(out, "skep_ledger_up %d\n", v.ledger_up && v.registered);
 }
 
-struct str metrics_text(const struct metrics *m, const struct engine *e,
+static void put_transports(FILE *out, const struct relay *r)
+{
+        put_head(out, "skep_transport_up", "gauge",
+                 "1 while the transport consumes and publishes.");
+        for (uint32_t i = 0; i < r->n; i++) {
+                put(out, "skep_transport_up{transport=\"%s\"} %d\n", r->lines[i].name.p,
+                    r->lines[i].up);
+        }
+        put_head(out, "skep_transport_reconnects_total", "counter",
+                 "Times that the transport came up again.");
+        for (uint32_t i = 0; i < r->n; i++) {
+                uint64_t ups = r->lines[i].ups;
+                put(out, "skep_transport_reconnects_total{transport=\"%s\"} %llu\n",
+                    r->lines[i].name.p, (unsigned long long)(ups ? ups - 1 : 0));
+        }
+        put_head(out, "skep_transport_deaf_total", "counter",
+                 "Channels that were reopened since messages waited and none came.");
+        for (uint32_t i = 0; i < r->n; i++) {
+                put(out, "skep_transport_deaf_total{transport=\"%s\"} %llu\n", r->lines[i].name.p,
+                    (unsigned long long)r->lines[i].deaf);
+        }
+}
+
+static void put_arrivals(FILE *out, const struct engine *e)
+{
+        struct engine_view v;
+        engine_look(e, &v);
+        const struct {
+                const char *name, *help;
+                uint64_t value;
+        } rows[] = {
+            {"skep_letters_total", "Letters answered.", v.letters},
+            {"skep_letters_known_total", "Letters dropped since their job was there.",
+             v.letters_known},
+            {"skep_doorbells_total", "Doorbells answered.", v.bells},
+            {"skep_doorbells_known_total", "Doorbells dropped since nothing waited for them.",
+             v.bells_known},
+            {"skep_tide_recovered_total", "Jobs that a broker lost, offered from the ledger.",
+             v.tide},
+        };
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+                put_head(out, rows[i].name, "counter", rows[i].help);
+                put(out, "%s %llu\n", rows[i].name, (unsigned long long)rows[i].value);
+        }
+}
+
+struct str metrics_text(const struct metrics *m, const struct engine *e, const struct relay *relay,
                         const struct ledger_stats *stats, struct arena *a)
 {
         char *text = NULL;
@@ -315,6 +362,10 @@ struct str metrics_text(const struct metrics *m, const struct engine *e,
         put_commits(out, m);
         put_workers(out, e);
         put_engine(out, m, e);
+        if (relay->n) {
+                put_transports(out, relay);
+                put_arrivals(out, e);
+        }
         if (stats) {
                 put_queues(out, stats);
         }

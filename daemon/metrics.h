@@ -20,7 +20,8 @@ void metrics_settled(struct metrics *m, const struct ledger_finish *f);
 void metrics_committed(struct metrics *m, enum ledger_op op, int64_t ns, uint32_t jobs);
 
 /* stats may be NULL: the ledger does not answer. */
-struct str metrics_text(const struct metrics *m, const struct engine *e,
+struct relay;
+struct str metrics_text(const struct metrics *m, const struct engine *e, const struct relay *relay,
                         const struct ledger_stats *stats, struct arena *a);
 
 #endif

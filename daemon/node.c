@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define FDS_MAX (WORKERS_MAX * 2 + 64)
+#define FDS_MAX (WORKERS_MAX * 2 + 256)
 
 static void take_ledger(struct node *n)
 {
@@ -23,12 +23,16 @@ static void take_ledger(struct node *n)
                 struct ledger_batch *next = b->next;
                 uint32_t jobs = b->op == LEDGER_CLAIM    ? LEDGER_AS(claim, CLAIM, b)->got->n
                                 : b->op == LEDGER_FINISH ? LEDGER_AS(finish, FINISH, b)->n
+                                : b->op == LEDGER_ARRIVE ? LEDGER_AS(arrive, ARRIVE, b)->n
                                 : b->op == LEDGER_SUBMIT ? LEDGER_AS(submit, SUBMIT, b)->rows
                                                          : 0;
                 metrics_committed(n->metrics, b->op, now - b->posted_ns, jobs);
                 b->next = NULL;
                 node_step(n, &(struct engine_event){.kind = EV_LEDGER, .batch = b});
                 b = next;
+        }
+        if (n->ledger->ops->heard && n->ledger->ops->heard(n->ledger)) {
+                node_step(n, &(struct engine_event){.kind = EV_HEARD});
         }
 }
 
@@ -172,7 +176,7 @@ static void take_signals(struct node *n)
 static int64_t wake_ns(const struct node *n)
 {
         int64_t at = engine_wake_ns(n->engine);
-        int64_t others[] = {api_wake_ns(n), host_deadline_ns(n->host),
+        int64_t others[] = {api_wake_ns(n), host_deadline_ns(n->host), relay_deadline_ns(n),
                             n->ledger->ops->deadline_ns(n->ledger)};
         for (size_t i = 0; i < ARRAY_LEN(others); i++) {
                 at = others[i] < at ? others[i] : at;
@@ -198,6 +202,7 @@ static void sleep_until_ready(struct node *n)
         fds[1] = (struct pollfd){requests, POLLIN, 0};
         uint32_t count = 2;
         count += n->ledger->ops->pollfds(n->ledger, fds + count, FDS_MAX - count);
+        count += relay_pollfds(n, fds + count, FDS_MAX - count);
         count += host_pollfds(n->host, fds + count, FDS_MAX - count);
         /* ZeroMQ's descriptor is edge-triggered: ask once more before sleeping */
         int64_t at = requests_wait(n) ? 0 : wake_ns(n);
@@ -238,6 +243,7 @@ int node_run(struct node *n, const struct former *former)
         while (!n->stopped && !n->broken) {
                 sleep_until_ready(n);
                 take_ledger(n);
+                relay_take(n);
                 take_host(n);
                 api_take_requests(n);
                 take_time(n);
@@ -257,4 +263,8 @@ void node_configure(struct node *n, const struct config *fresh)
         http_configure(n->http, fresh);
         host_rescan(n->host);
         node_step(n, &(struct engine_event){.kind = EV_CONFIG, .config = fresh});
+        char note[512];
+        if (relay_configure(n, fresh, note, sizeof note) != 0) {
+                LOG(n->log, LOG_ERR_, "%s; its queues are claimed from the ledger", note);
+        }
 }

@@ -14,6 +14,7 @@
 #include "core/ledger.h"
 #include "daemon/log.h"
 #include "daemon/metrics.h"
+#include "daemon/relay.h"
 #include "daemon/state_dir.h"
 #include "http/server.h"
 #include "plugins/host.h"
@@ -24,6 +25,7 @@ struct node {
         struct log *log;
         struct host *host;
         struct ledger *ledger;
+        struct relay relay;
         struct engine *engine;
         struct http *http;
         struct metrics *metrics;
@@ -69,6 +71,7 @@ void api_refuse_waiters(struct node *n);
 struct str view_handlers(struct node *n, struct arena *a);
 struct str view_workers(struct node *n, struct arena *a);
 struct str view_stats(struct node *n, const struct ledger_stats *s, struct arena *a);
+struct str view_doctor(struct node *n, struct arena *a);
 struct str view_ready(struct node *n, struct arena *a, int *ret_status);
 
 #endif

@@ -142,12 +142,110 @@ struct str view_ready(struct node *n, struct arena *a, int *ret_status)
         engine_look(n->engine, &v);
         bool ledger = v.registered && v.ledger_up;
         bool ready = ledger && !n->stopping && n->generation > 0;
-        json_t *root = json_object();
+        json_t *root = json_object(), *transports = json_object();
+        for (uint32_t i = 0; i < n->relay.n; i++) {
+                const struct relay_line *l = &n->relay.lines[i];
+                ready &= l->up;
+                json_object_set_new(transports, l->name.p, json_string(l->up ? "up" : l->text));
+        }
         json_object_set_new(root, "ready", json_boolean(ready));
         json_object_set_new(root, "ledger", json_string(ledger ? "up" : "down"));
+        if (n->relay.n) {
+                json_object_set(root, "transports", transports);
+        }
+        json_decref(transports);
         json_object_set_new(root, "handlers",
                             json_string(n->generation ? "loaded" : "being probed"));
         json_object_set_new(root, "stopping", json_boolean(n->stopping));
         *ret_status = ready ? 200 : 503;
+        return print(root, a);
+}
+
+/* --- doctor ----------------------------------------------------------------------------------- */
+
+static void add_check(json_t *list, const char *name, const char *status, const char *detail,
+                      const char *advice)
+{
+        json_t *o = json_object();
+        json_object_set_new(o, "name", json_string(name));
+        json_object_set_new(o, "status", json_string(status));
+        json_object_set_new(o, "detail", json_string(detail));
+        json_object_set_new(o, "advice", json_string(advice));
+        json_array_append_new(list, o);
+}
+
+static void check_ledger(struct node *n, json_t *list)
+{
+        struct engine_view v;
+        CLEANUP(arena_deinit)
+        struct arena a = {0};
+        engine_look(n->engine, &v);
+        struct str url = config_mask(&a, n->config->ledger_url);
+        bool up = v.ledger_up && v.registered;
+        char detail[512];
+        snprintf(detail, sizeof detail, "%s%s%s", url.p ? url.p : "?", up ? "" : ": ",
+                 up                 ? ""
+                 : v.ledger_note[0] ? v.ledger_note
+                                    : "has not answered yet");
+        add_check(list, "ledger", up ? "ok" : "fail", detail,
+                  up ? ""
+                     : "nothing is lost and skepd keeps trying; see the reason, then ledger.url");
+        if (n->config->ledger_unsafe == ANSWER_YES) {
+                add_check(list, "durability", "warn", "ledger.unsafe is yes",
+                          "a commit may be lost when the server loses power; set it to no");
+        } else {
+                add_check(list, "durability", up ? "ok" : "warn",
+                          up ? "commits of this ledger are durable"
+                             : "not known while the ledger is down",
+                          "");
+        }
+}
+
+static void check_transports(struct node *n, json_t *list)
+{
+        for (uint32_t i = 0; i < n->relay.n; i++) {
+                const struct relay_line *l = &n->relay.lines[i];
+                char name[96], detail[320];
+                snprintf(name, sizeof name, "transport %s", l->name.p);
+                snprintf(detail, sizeof detail,
+                         "%s; came up %llu times, reopened silent %llu times",
+                         l->up ? "up" : l->text, (unsigned long long)l->ups,
+                         (unsigned long long)l->deaf);
+                add_check(list, name,
+                          !l->up    ? "fail"
+                          : l->deaf ? "warn"
+                                    : "ok",
+                          detail,
+                          l->up ? ""
+                                : "jobs submitted to skep go on through the ledger; letters wait "
+                                  "in the broker");
+        }
+}
+
+static void check_plugins(struct node *n, json_t *list)
+{
+        const struct plugin_row *rows;
+        uint32_t count = host_plugins(n->host, &rows), refused = 0;
+        char detail[512];
+        for (uint32_t i = 0; i < count; i++) {
+                if (!rows[i].serving && rows[i].reason.n) {
+                        refused++;
+                        snprintf(detail, sizeof detail, "%.*s: %.*s", (int)rows[i].file.n,
+                                 rows[i].file.p, (int)rows[i].reason.n, rows[i].reason.p);
+                        add_check(list, "plug-in", "fail", detail, "see skep handlers ls");
+                }
+        }
+        snprintf(detail, sizeof detail, "%u serve, %u are refused", count - refused, refused);
+        add_check(list, "plug-ins", count > refused ? "ok" : "warn", detail,
+                  count > refused ? "" : "drop a handler into handlers.dir");
+}
+
+struct str view_doctor(struct node *n, struct arena *a)
+{
+        json_t *root = json_object(), *list = json_array();
+        check_ledger(n, list);
+        check_transports(n, list);
+        check_plugins(n, list);
+        json_object_set_new(root, "checks", list);
         return print(root, a);
 }

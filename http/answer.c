@@ -283,6 +283,7 @@ static void answer_kind(struct call *call, struct api_request *r)
         case API_REQUEUE: answer_requeue(call, r); break;
         case API_HANDLERS:
         case API_WORKERS:
+        case API_DOCTOR:
         case API_STATS: answer_text(call, r, 200, "application/json"); break;
         case API_METRICS:
                 answer_text(call, r, 200, "text/plain; version=0.0.4; charset=utf-8");

@@ -197,6 +197,7 @@ static void route_call(struct call *call)
         case ROUTE_RETRY: post_simple(call, API_REQUEUE); break;
         case ROUTE_HANDLERS: post_simple(call, API_HANDLERS); break;
         case ROUTE_WORKERS: post_simple(call, API_WORKERS); break;
+        case ROUTE_DOCTOR: post_simple(call, API_DOCTOR); break;
         case ROUTE_STATS: post_simple(call, API_STATS); break;
         case ROUTE_METRICS: post_simple(call, API_METRICS); break;
         case ROUTE_READY:

@@ -28,6 +28,7 @@ enum {
         X(HANDLERS, "/v1/handlers", METHOD_GET, false)                                             \
         X(WORKERS, "/v1/workers", METHOD_GET, false)                                               \
         X(STATS, "/v1/stats", METHOD_GET, false)                                                   \
+        X(DOCTOR, "/v1/doctor", METHOD_GET, false)                                                 \
         X(LIVE, "/livez", METHOD_GET, true)                                                        \
         X(READY, "/readyz", METHOD_GET, true)                                                      \
         X(HEALTH, "/healthz", METHOD_GET, false)                                                   \

@@ -31,6 +31,7 @@ enum api_kind {
         API_HANDLERS, /* text: JSON, made by the daemon */
         API_WORKERS,  /* text: JSON */
         API_STATS,    /* text: JSON */
+        API_DOCTOR,   /* text: JSON */
         API_METRICS,  /* text: Prometheus exposition */
         API_READY,    /* status: 200 or 503, text: JSON with what is not ready */
 };

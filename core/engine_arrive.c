@@ -1,0 +1,432 @@
+/*
+ * What transports brought: letters and doorbells become jobs here.
+ *
+ * Arrivals of a queue gather while its last batch is on its way to the ledger; the next answers all
+ * of them in one write: what workers will soon start is claimed by it, the rest waits in the ledger
+ * from then on. Only after the commit are they acknowledged. While the ledger does not answer, they
+ * wait here, unacknowledged; those whose connection goes away meanwhile come again and are dropped.
+ */
+#include "core/engine_inner.h"
+
+#include <stdlib.h>
+
+#define REFUSED_WAIT   (100 * NS_PER_MS)
+#define UNDECIDED_WAIT (250 * NS_PER_MS)
+
+static void receipt_out(struct engine *e, enum engine_action_kind kind, struct arrivals *a)
+{
+        struct engine_action *act = a->receipt ? engine_act(e, kind) : NULL;
+        if (act) {
+                act->receipt = STEAL(a->receipt);
+        }
+}
+
+/* They stay unacknowledged and come again. */
+void arrivals_drop(struct engine *e, struct arrivals *a)
+{
+        receipt_out(e, ACT_DROP, a);
+        arrivals_free(a);
+}
+
+void arrive_came(struct engine *e, struct arrivals *list)
+{
+        while (list) {
+                struct arrivals *a = list;
+                list = a->next;
+                a->next = NULL;
+                int at = a->queue == TRANSPORT_UNROUTED ? queue_unrouted(e) : (int)a->queue;
+                if (e->leaving || at < 0) {
+                        arrivals_drop(e, a);
+                        continue;
+                }
+                struct queue_books *q = &e->queues[at];
+                if (!q->arrived) {
+                        q->arrived_tail = &q->arrived;
+                        q->arrived_ns = e->now.mono_ns;
+                }
+                *q->arrived_tail = a;
+                q->arrived_tail = &a->next;
+                q->n_arrived += a->n;
+                q->empty = 0;
+        }
+}
+
+void arrive_drop(struct engine *e, struct queue_books *q, uint64_t connection)
+{
+        struct arrivals **at = &q->arrived;
+        while (*at) {
+                struct arrivals *a = *at;
+                if (connection && a->connection != connection) {
+                        at = &a->next;
+                        continue;
+                }
+                *at = a->next;
+                q->n_arrived -= a->n;
+                arrivals_drop(e, a);
+        }
+        q->arrived_tail = at;
+}
+
+/* --- what each becomes ------------------------------------------------------------------------ */
+
+/* A batch that was refused is placed again: what stood in it from the last time must not count. */
+static void place_letter(struct engine *e, struct queue_books *q, struct arrival *a, bool may_start)
+{
+        static const struct job_id none;
+        struct submit_row *row = &a->row;
+        row->queue = q->name;
+        if (job_id_eq(&row->id, &none)) {
+                row->id = id_mint(&e->mint, e->now.wall_us);
+        }
+        if (row->state == STATE_RUNNING) {
+                row->state = STATE_PENDING;
+        }
+        if (row->state != STATE_PENDING) {
+                return;
+        }
+        bool routed = !str_eq(q->name, STR(QUEUE_UNROUTED));
+        bool served = routed && (!e->roster || roster_find(e->roster, row->type) >= 0);
+        row->band = served ? BAND_OFFERED : BAND_PARKED;
+        row->reason = served ? REASON_NONE : routed ? REASON_NO_HANDLER : REASON_NO_QUEUE;
+        if (served && may_start) {
+                a->start = true;
+                row->state = STATE_RUNNING;
+        }
+}
+
+static void place(struct engine *e, struct queue_books *q, struct arrivals *list, uint32_t room)
+{
+        q->starting = 0;
+        for (; list; list = list->next) {
+                for (uint32_t i = 0; i < list->n; i++) {
+                        struct arrival *a = &list->items[i];
+                        bool may_start = q->starting < room;
+                        a->start = false;
+                        if (a->kind == ARRIVAL_LETTER) {
+                                place_letter(e, q, a, may_start);
+                        } else if (a->kind == ARRIVAL_DOORBELL) {
+                                a->start = may_start;
+                        }
+                        q->starting += a->start;
+                }
+        }
+}
+
+static uint32_t room_of(const struct engine *e, const struct queue_books *q)
+{
+        bool may = !e->draining && e->roster && e->roster->n && !q->by_priority &&
+                   e->now.mono_ns < e->lease_until_ns;
+        return may ? queue_want(e, q) : 0;
+}
+
+/* --- posting ---------------------------------------------------------------------------------- */
+
+static bool fits(const struct ledger_arrive *b, const struct arrivals *a, int64_t now_ns)
+{
+        bool same = !b->list || b->list->connection == a->connection;
+        return same && a->not_before_ns <= now_ns && (b->n == 0 || b->n + a->n <= ARRIVE_MAX);
+}
+
+/* Of one connection, since the journal is kept by batch. */
+static void take_arrived(struct queue_books *q, struct ledger_arrive *b, int64_t now_ns)
+{
+        struct arrivals **tail = &b->list, **at = &q->arrived;
+        while (*at) {
+                struct arrivals *a = *at;
+                if (!fits(b, a, now_ns)) {
+                        at = &a->next;
+                        continue;
+                }
+                *at = a->next;
+                a->next = NULL;
+                *tail = a;
+                tail = &a->next;
+                b->n += a->n;
+        }
+        q->n_arrived -= b->n;
+        q->arrived_tail = at;
+}
+
+static void post_arrive(struct engine *e, struct queue_books *q)
+{
+        struct ledger_batch *batch = ledger_batch_new(LEDGER_ARRIVE);
+        struct claim *empty = claim_new();
+        if (!batch || !empty) {
+                ledger_batch_free(batch);
+                claim_free(empty);
+                q->arrive_after_ns = e->now.mono_ns + NS_PER_S;
+                return;
+        }
+        struct ledger_arrive *b = LEDGER_AS(arrive, ARRIVE, batch);
+        take_arrived(q, b, e->now.mono_ns);
+        place(e, q, b->list, room_of(e, q));
+        journal_tell(e, b);
+        b->queue = q->name;
+        b->token = engine_random(e);
+        b->got = empty;
+        q->arriving = b;
+        if (!post_batch(e, batch)) {
+                q->arriving = NULL;
+        }
+}
+
+static int64_t arrive_time(const struct engine *e, const struct queue_books *q)
+{
+        if (q->arriving || q->n_arrived == 0) {
+                return q->arriving || q != e->queues ? NEVER : journal_wake_ns(e);
+        }
+        int64_t ready = NEVER;
+        for (const struct arrivals *a = q->arrived; a; a = a->next) {
+                ready = engine_min(ready, a->not_before_ns);
+        }
+        bool loaded = q->last_arrive >= LOADED && q->n_arrived < HOLD_ROWS;
+        int64_t held = loaded ? q->arrived_ns + HOLD_NS : 0;
+        held = q->arrive_after_ns > held ? q->arrive_after_ns : held;
+        return ready > held ? ready : held;
+}
+
+static bool may_arrive(const struct engine *e)
+{
+        return e->registered && !e->draining && !e->frozen[LANE_CLAIMS];
+}
+
+void arrive_pump(struct engine *e)
+{
+        for (uint32_t i = 0; may_arrive(e) && i < e->n_queues; i++) {
+                struct queue_books *q = &e->queues[i];
+                if (arrive_time(e, q) <= e->now.mono_ns) {
+                        post_arrive(e, q);
+                }
+        }
+}
+
+int64_t arrive_wake_ns(const struct engine *e)
+{
+        int64_t at = NEVER;
+        for (uint32_t i = 0; may_arrive(e) && i < e->n_queues; i++) {
+                at = engine_min(at, arrive_time(e, &e->queues[i]));
+        }
+        return at;
+}
+
+/* --- the answer ------------------------------------------------------------------------------- */
+
+static void letter_job(const struct arrival *a, uint64_t token, int64_t now_us, struct job *ret)
+{
+        const struct submit_row *row = &a->row;
+        *ret = (struct job){
+            .id = row->id,
+            .ref = a->ref,
+            .claim = 1,
+            .token = token,
+            .attempt = 1,
+            .max_attempts = row->max_attempts,
+            .priority = row->priority,
+            .timeout_ms = row->timeout_ms,
+            .created_us = now_us,
+            .deadline_us = row->deadline_us,
+            .queue = row->queue,
+            .type = row->type,
+            .content_type = row->content_type,
+            .headers = row->headers,
+            .payload = row->payload,
+        };
+}
+
+static bool started(const struct arrival *a)
+{
+        return a->kind == ARRIVAL_LETTER && a->start && a->result == ARRIVAL_TAKEN;
+}
+
+static uint32_t count_started(const struct arrivals *list)
+{
+        uint32_t n = 0;
+        for (; list; list = list->next) {
+                for (uint32_t i = 0; i < list->n; i++) {
+                        n += started(&list->items[i]);
+                }
+        }
+        return n;
+}
+
+/* The letters' jobs join those of the doorbells; the claim keeps the batches that hold their texts.
+ * No memory: they are rescued later. */
+static void join_letters(struct engine *e, struct ledger_arrive *b, struct claim *c)
+{
+        uint32_t letters = count_started(b->list);
+        if (letters == 0) {
+                return;
+        }
+        struct job *jobs = arena_alloc(&c->arena, (c->n + letters) * sizeof *jobs);
+        if (!jobs) {
+                e->out->out_of_memory = true;
+                return;
+        }
+        if (c->n) {
+                memcpy(jobs, c->jobs, c->n * sizeof *jobs);
+        }
+        for (struct arrivals *l = b->list; l; l = l->next) {
+                for (uint32_t i = 0; i < l->n; i++) {
+                        if (started(&l->items[i])) {
+                                letter_job(&l->items[i], b->token, e->now.wall_us, &jobs[c->n++]);
+                        }
+                }
+        }
+        c->jobs = jobs;
+        c->letters = STEAL(b->list);
+}
+
+static void hint_letter(struct engine *e, struct queue_books *q, const struct arrival *a)
+{
+        const struct submit_row *row = &a->row;
+        e->view.letters++;
+        e->view.letters_known += a->result == ARRIVAL_KNOWN;
+        if (a->result != ARRIVAL_TAKEN || a->start) {
+                return;
+        }
+        if (row->state == STATE_SCHEDULED) {
+                int64_t us = row->after_us > 0 ? row->after_us : row->at_us - e->now.wall_us;
+                e->due_ns = engine_min(e->due_ns, e->now.mono_ns + (us < 0 ? 0 : us) * 1000);
+        } else if (row->state == STATE_PENDING && row->band == BAND_OFFERED) {
+                q->may_have_work = true;
+                q->backlog++;
+        } else if (row->state == STATE_PENDING) {
+                q->parked++;
+        }
+}
+
+static void note_bell(struct engine *e, struct queue_books *q, const struct arrival *a)
+{
+        q->tide_seq = a->seq > q->tide_seq ? a->seq : q->tide_seq;
+        if (a->kind == ARRIVAL_MARK) {
+                return;
+        }
+        e->view.bells++;
+        e->view.bells_known += a->result == ARRIVAL_KNOWN;
+        if (a->result == ARRIVAL_TAKEN && !a->start) {
+                q->may_have_work = true;
+                q->backlog++;
+        }
+}
+
+/* The commit made them redundant. */
+static void settle_list(struct engine *e, struct ledger_arrive *b, uint32_t queue)
+{
+        bool written = false;
+        for (struct arrivals *l = b->list; l; l = l->next) {
+                bool journalled = false;
+                for (uint32_t i = 0; i < l->n; i++) {
+                        journalled |= l->items[i].fingerprint != 0;
+                }
+                if (l->receipt) {
+                        l->receipt->journalled = journalled;
+                        l->receipt->no = b->base.no;
+                }
+                receipt_out(e, ACT_SETTLE, l);
+                if (journalled && !written) {
+                        written = true;
+                        journal_add(e, b->base.no, queue, l->connection);
+                }
+        }
+}
+
+static void free_arrivals(struct arrivals *list)
+{
+        while (list) {
+                struct arrivals *next = list->next;
+                arrivals_free(list);
+                list = next;
+        }
+}
+
+static void arrive_over(struct queue_books *q)
+{
+        q->arriving = NULL;
+        q->starting = 0;
+}
+
+static void arrive_committed(struct engine *e, struct ledger_arrive *b, struct queue_books *q,
+                             uint32_t at)
+{
+        for (struct arrivals *l = b->list; l; l = l->next) {
+                for (uint32_t i = 0; i < l->n; i++) {
+                        if (l->items[i].kind == ARRIVAL_LETTER) {
+                                hint_letter(e, q, &l->items[i]);
+                        } else {
+                                note_bell(e, q, &l->items[i]);
+                        }
+                }
+        }
+        settle_list(e, b, at);
+        q->last_arrive = b->n;
+        e->dirty = true;
+        e->view.claims++;
+        join_letters(e, b, b->got);
+        take_claim(e, &b->got, b->base.no, b->token, at);
+        free_arrivals(STEAL(b->list));
+        ledger_batch_free(&b->base);
+}
+
+/* Nothing of it was written: the arrivals stand first in line again. */
+static void arrive_again(struct engine *e, struct ledger_arrive *b, struct queue_books *q,
+                         int64_t delay_ns)
+{
+        struct arrivals *last = b->list;
+        for (; last && last->next; last = last->next) {}
+        if (last) {
+                if (!q->arrived) {
+                        q->arrived_tail = &last->next;
+                }
+                for (struct arrivals *a = b->list; a; a = a->next) {
+                        a->not_before_ns = e->now.mono_ns + delay_ns;
+                }
+                last->next = q->arrived;
+                q->arrived = STEAL(b->list);
+                q->n_arrived += b->n;
+        }
+        journal_untold(e, b);
+        ledger_batch_free(&b->base);
+}
+
+void arrive_answered(struct engine *e, struct ledger_arrive *b)
+{
+        if (b->base.outcome == LEDGER_UNKNOWN) {
+                resolve_batch(e, &b->base);
+                return;
+        }
+        uint32_t at = (uint32_t)queue_find(e, b->queue);
+        struct queue_books *q = &e->queues[at];
+        arrive_over(q);
+        switch (b->base.outcome) {
+        case LEDGER_COMMITTED: arrive_committed(e, b, q, at); break;
+        case LEDGER_FENCED:
+                fence_node(e, b->base.no.holder);
+                arrive_again(e, b, q, 0);
+                break;
+        default:
+                if (PLANT(refused_dropped)) {
+                        settle_list(e, b, at);
+                }
+                arrive_again(e, b, q, b->undecided ? UNDECIDED_WAIT : REFUSED_WAIT);
+                break;
+        }
+}
+
+/* It happened: what it claimed is read back, and all of it is redundant. Else the same rows, with
+ * the same ids, are written again. */
+void arrive_resolved(struct engine *e, struct ledger_arrive *b, bool happened)
+{
+        uint32_t at = (uint32_t)queue_find(e, b->queue);
+        struct queue_books *q = &e->queues[at];
+        arrive_over(q);
+        if (!happened) {
+                arrive_again(e, b, q, 0);
+                return;
+        }
+        settle_list(e, b, at);
+        q->may_have_work = true;
+        e->dirty = true;
+        recall_claim(e, b->base.no, b->token, at);
+        free_arrivals(STEAL(b->list));
+        ledger_batch_free(&b->base);
+}

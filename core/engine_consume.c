@@ -1,0 +1,118 @@
+/*
+ * How much transports shall bring, and what becomes of them.
+ *
+ * What arrives beyond the room of the workers waits in the ledger, so the flow is stopped while
+ * the workers are full and twice as much waits there: a backlog belongs in the broker. Room is told
+ * in powers of two, since a change of it costs the transport a new consumer.
+ */
+#include "core/engine_inner.h"
+
+#define TAKE_IN 500 /* room of a queue whose jobs are chosen in the ledger */
+
+static uint32_t power_of_two(uint32_t n)
+{
+        uint32_t p = 1;
+        while (p < n) {
+                p *= 2;
+        }
+        return p;
+}
+
+static bool full(const struct queue_books *q, uint32_t target)
+{
+        uint32_t here = q->ready.n + q->given + q->starting;
+        return here >= target && q->backlog >= 2 * target;
+}
+
+static bool may_consume(const struct engine *e, const struct queue_books *q)
+{
+        return q->transport.n && !q->gone && !e->draining && e->registered && e->roster &&
+               e->roster->n && q->parked < PARKED_MAX;
+}
+
+static uint32_t room_wanted(const struct engine *e, const struct queue_books *q)
+{
+        if (!may_consume(e, q)) {
+                return 0;
+        }
+        if (q->by_priority) {
+                return TAKE_IN;
+        }
+        uint32_t target = queue_target(q, workers_able(e));
+        if (target == 0) {
+                return 0;
+        }
+        bool resume = q->asked == 0 && q->backlog >= target; /* not before half of it is gone */
+        return resume || full(q, target) ? 0 : power_of_two(target);
+}
+
+static void tell_room(struct engine *e, uint32_t queue, uint32_t room)
+{
+        struct engine_action *a = engine_act(e, ACT_CONSUME);
+        if (a) {
+                e->queues[queue].asked = room;
+                a->queue = queue;
+                a->n = room;
+        }
+}
+
+void consume_pump(struct engine *e)
+{
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                struct queue_books *q = &e->queues[i];
+                uint32_t room = q->transport.n ? room_wanted(e, q) : 0;
+                bool coarse = room > q->asked || room < q->asked / 4 || room == 0;
+                if (q->transport.n && room != q->asked && coarse) {
+                        tell_room(e, i, room);
+                }
+                if (q->parked >= PARKED_MAX && room == 0 && !q->told_parked) {
+                        q->told_parked = true;
+                        engine_note(
+                            e, 4, NULL,
+                            "queue %.*s is not consumed: %u of its jobs wait for a handler; "
+                            "drop the handler in, and it goes on",
+                            (int)q->name.n, q->name.p, q->parked);
+                }
+        }
+}
+
+/* --- what becomes of them --------------------------------------------------------------------- */
+
+static void queue_changed(struct engine *e, struct queue_books *q, const struct engine_event *ev)
+{
+        switch (ev->transport.change) {
+        case CHANGE_UP:
+                q->up = true;
+                q->mark_ns = e->now.mono_ns; /* what was rung before may be gone: look at once */
+                break;
+        case CHANGE_DOWN:
+                if (q->up || q->down_ns == 0) {
+                        q->down_ns = e->now.mono_ns;
+                }
+                q->up = false;
+                q->empty = 0;
+                break;
+        case CHANGE_LOST:
+                if (ev->transport.connection > q->lost_connection) {
+                        q->lost_connection = ev->transport.connection;
+                }
+                arrive_drop(e, q, ev->transport.connection);
+                journal_lost(e, (uint32_t)(q - e->queues), ev->transport.connection);
+                break;
+        case CHANGE_EMPTY: break;
+        }
+}
+
+void transport_changed(struct engine *e, const struct engine_event *ev)
+{
+        if (ev->transport.change == CHANGE_EMPTY) {
+                e->queues[ev->transport.queue].empty++;
+                return;
+        }
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                struct queue_books *q = &e->queues[i];
+                if (q->transport.n && str_eq(q->transport, ev->transport.name)) {
+                        queue_changed(e, q, ev);
+                }
+        }
+}

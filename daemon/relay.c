@@ -1,0 +1,261 @@
+/*
+ * Carries between transports and the engine. A receipt remembers by its carrier which transport it
+ * came from; a queue's transport is the one that its configuration names.
+ */
+#include "daemon/relay.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/node.h"
+#include "transports/amqp/amqp.h"
+
+static struct relay_line *line_named(struct relay *r, struct str name)
+{
+        for (uint32_t i = 0; i < r->n; i++) {
+                if (str_eq(r->lines[i].name, name)) {
+                        return &r->lines[i];
+                }
+        }
+        return NULL;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static int open_line(struct node *n, const struct config *c, const struct transport_config *t,
+                     char *note, size_t note_size)
+{
+        struct relay *r = &n->relay;
+        struct relay_line *grown = realloc(r->lines, (r->n + 1) * sizeof *grown);
+        if (!grown) {
+                return -ENOMEM;
+        }
+        r->lines = grown;
+        char *name = malloc((size_t)t->name.n + 1);
+        if (!name) {
+                return -ENOMEM;
+        }
+        memcpy(name, t->name.p, t->name.n);
+        name[t->name.n] = 0;
+        char application[128];
+        snprintf(application, sizeof application, "skepd %s", SKEP_VERSION);
+        struct amqp_options o = {
+            .config = t,
+            .payload_max = c->payload_max,
+            .spool_dir = n->state->path,
+            .application = application,
+        };
+        struct transport *opened;
+        int e = amqp_open(&o, &opened, note, note_size);
+        if (e != 0) {
+                free(name);
+                return e < 0 ? e : RELAY_REFUSED;
+        }
+        r->lines[r->n++] = (struct relay_line){
+            .name = {name, t->name.n}, .transport = opened, .text = "is being connected"};
+        return 0;
+}
+
+static void attach_queues(struct node *n, const struct config *c)
+{
+        for (uint32_t i = 0; i < c->n_queues; i++) {
+                const struct queue_config *q = &c->queues[i];
+                struct relay_line *l = q->transport.n ? line_named(&n->relay, q->transport) : NULL;
+                int at = engine_queue(n->engine, q->name);
+                if (l && at >= 0) {
+                        l->transport->ops->attach(l->transport, (uint32_t)at, q);
+                }
+        }
+}
+
+static bool is_used(const struct config *c, struct str transport)
+{
+        for (uint32_t i = 0; i < c->n_queues; i++) {
+                if (str_eq(c->queues[i].transport, transport)) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+int relay_configure(struct node *n, const struct config *c, char *note, size_t note_size)
+{
+        for (uint32_t i = 0; i < c->n_transports; i++) {
+                const struct transport_config *t = &c->transports[i];
+                bool wanted = is_used(c, t->name) && !line_named(&n->relay, t->name);
+                int r = wanted ? open_line(n, c, t, note, note_size) : 0;
+                if (r != 0) {
+                        return r;
+                }
+        }
+        attach_queues(n, c);
+        return 0;
+}
+
+void relay_close(struct node *n)
+{
+        for (uint32_t i = 0; i < n->relay.n; i++) {
+                struct relay_line *l = &n->relay.lines[i];
+                l->transport->ops->close(l->transport);
+                free((char *)l->name.p);
+        }
+        free(n->relay.lines);
+        n->relay = (struct relay){0};
+}
+
+/* --- from the transports ---------------------------------------------------------------------- */
+
+static void log_news(struct node *n, const struct relay_line *l, int level, const char *what,
+                     const char *text)
+{
+        const char *fields[] = {"transport", l->name.p, NULL};
+        log_line(n->log, level, fields, "%s%s%s", what, *what && *text ? ": " : "", text);
+}
+
+static void tell_change(struct node *n, const struct relay_line *l, enum transport_change change,
+                        const struct transport_news *news)
+{
+        struct engine_event ev = {.kind = EV_TRANSPORT};
+        ev.transport.change = change;
+        ev.transport.name = l->name;
+        ev.transport.connection = news->connection;
+        ev.transport.queue = news->queue;
+        node_step(n, &ev);
+}
+
+static void take_down(struct node *n, struct relay_line *l, const struct transport_news *news)
+{
+        if (l->up || strcmp(l->text, news->text) != 0) { /* said once, not at every try */
+                log_news(n, l, LOG_WARN_, "the transport is down", news->text);
+        }
+        l->up = false;
+        snprintf(l->text, sizeof l->text, "%s", news->text);
+        tell_change(n, l, CHANGE_DOWN, news);
+}
+
+static void take_news(struct node *n, struct relay_line *l, const struct transport_news *news)
+{
+        switch (news->kind) {
+        case TRANSPORT_UP:
+                log_news(n, l, LOG_INFO_, "the transport is up", news->text);
+                l->up = true;
+                l->ups++;
+                l->text[0] = 0;
+                tell_change(n, l, CHANGE_UP, news);
+                break;
+        case TRANSPORT_DOWN: take_down(n, l, news); break;
+        case TRANSPORT_NOTE: log_news(n, l, news->level, "", news->text); break;
+        case TRANSPORT_LOST: tell_change(n, l, CHANGE_LOST, news); break;
+        case TRANSPORT_EMPTY: tell_change(n, l, CHANGE_EMPTY, news); break;
+        case TRANSPORT_DEAF:
+                l->deaf++;
+                log_news(n, l, LOG_WARN_, "messages wait and none came", news->text);
+                break;
+        }
+}
+
+static void take_confirmed(struct node *n, struct relay_line *l, struct receipt *list)
+{
+        if (list) {
+                node_step(n, &(struct engine_event){.kind = EV_ACKNOWLEDGED, .receipts = list});
+        }
+        while (list) {
+                struct receipt *next = list->next;
+                l->transport->ops->receipt_free(list);
+                list = next;
+        }
+}
+
+static void take_line(struct node *n, struct relay_line *l)
+{
+        struct transport_answers got = {0};
+        l->transport->ops->dispatch(l->transport, node_now().mono_ns, &got);
+        while (got.news) {
+                struct transport_news *next = got.news->next;
+                take_news(n, l, got.news);
+                free(got.news);
+                got.news = next;
+        }
+        for (struct arrivals *a = got.arrivals; a; a = a->next) {
+                if (a->receipt) {
+                        a->receipt->carrier = l->transport;
+                }
+        }
+        if (got.arrivals) {
+                node_step(n, &(struct engine_event){.kind = EV_ARRIVALS, .arrivals = got.arrivals});
+        }
+        if (got.bells) {
+                node_step(n, &(struct engine_event){.kind = EV_RUNG, .bells = got.bells});
+        }
+        take_confirmed(n, l, got.confirmed);
+}
+
+void relay_take(struct node *n)
+{
+        for (uint32_t i = 0; i < n->relay.n && !n->broken; i++) {
+                take_line(n, &n->relay.lines[i]);
+        }
+}
+
+/* --- to the transports ------------------------------------------------------------------------ */
+
+static struct transport *transport_of(const struct node *n, uint32_t queue)
+{
+        struct relay_line *l =
+            line_named((struct relay *)&n->relay, engine_queue_transport(n->engine, queue));
+        return l ? l->transport : NULL;
+}
+
+static void ring(struct node *n, struct doorbells *bells)
+{
+        struct transport *t = transport_of(n, bells->queue);
+        if (t) {
+                t->ops->ring(t, bells);
+        } else {
+                doorbells_free(bells); /* they stay in the outbox */
+        }
+}
+
+void relay_carry(struct node *n, const struct engine_action *a)
+{
+        struct transport *t;
+        switch (a->kind) {
+        case ACT_CONSUME:
+                t = transport_of(n, a->queue);
+                if (t) {
+                        t->ops->consume(t, a->queue, a->n);
+                }
+                break;
+        case ACT_SETTLE:
+                t = a->receipt->carrier;
+                t->ops->settle(t, a->receipt);
+                break;
+        case ACT_DROP:
+                t = a->receipt->carrier;
+                t->ops->receipt_free(a->receipt);
+                break;
+        default: ring(n, a->bells); break;
+        }
+}
+
+uint32_t relay_pollfds(const struct node *n, struct pollfd *fds, uint32_t max)
+{
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < n->relay.n; i++) {
+                struct transport *t = n->relay.lines[i].transport;
+                count += t->ops->pollfds(t, fds + count, max - count);
+        }
+        return count;
+}
+
+int64_t relay_deadline_ns(const struct node *n)
+{
+        int64_t at = INT64_MAX;
+        for (uint32_t i = 0; i < n->relay.n; i++) {
+                struct transport *t = n->relay.lines[i].transport;
+                int64_t one = t->ops->deadline_ns(t);
+                at = one < at ? one : at;
+        }
+        return at;
+}
