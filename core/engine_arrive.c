@@ -165,6 +165,7 @@ static void post_arrive(struct engine *e, struct queue_books *q)
         b->token = engine_random(e);
         b->got = empty;
         q->arriving = b;
+        q->arriving_lost = false;
         if (!post_batch(e, batch)) {
                 q->arriving = NULL;
         }
@@ -325,7 +326,8 @@ static void settle_list(struct engine *e, struct ledger_arrive *b, uint32_t queu
                 receipt_out(e, ACT_SETTLE, l);
                 if (journalled && !written) {
                         written = true;
-                        journal_add(e, b->base.no, queue, l->connection);
+                        journal_add(e, b->base.no, queue, l->connection,
+                                    e->queues[queue].arriving_lost ? FATE_LOST : FATE_OPEN);
                 }
         }
 }
@@ -337,12 +339,6 @@ static void free_arrivals(struct arrivals *list)
                 arrivals_free(list);
                 list = next;
         }
-}
-
-static void arrive_over(struct queue_books *q)
-{
-        q->arriving = NULL;
-        q->starting = 0;
 }
 
 static void arrive_committed(struct engine *e, struct ledger_arrive *b, struct queue_books *q,
@@ -396,7 +392,8 @@ void arrive_answered(struct engine *e, struct ledger_arrive *b)
         }
         uint32_t at = (uint32_t)queue_find(e, b->queue);
         struct queue_books *q = &e->queues[at];
-        arrive_over(q);
+        q->arriving = NULL;
+        q->starting = 0;
         switch (b->base.outcome) {
         case LEDGER_COMMITTED: arrive_committed(e, b, q, at); break;
         case LEDGER_FENCED:
@@ -418,7 +415,8 @@ void arrive_resolved(struct engine *e, struct ledger_arrive *b, bool happened)
 {
         uint32_t at = (uint32_t)queue_find(e, b->queue);
         struct queue_books *q = &e->queues[at];
-        arrive_over(q);
+        q->arriving = NULL;
+        q->starting = 0;
         if (!happened) {
                 arrive_again(e, b, q, 0);
                 return;

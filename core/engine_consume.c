@@ -78,6 +78,14 @@ void consume_pump(struct engine *e)
 
 /* --- what becomes of them --------------------------------------------------------------------- */
 
+static void connection_lost(struct engine *e, struct queue_books *q, uint64_t connection)
+{
+        const struct arrivals *arriving = q->arriving ? q->arriving->list : NULL;
+        q->arriving_lost |= arriving && arriving->connection == connection;
+        arrive_drop(e, q, connection);
+        journal_lost(e, (uint32_t)(q - e->queues), connection);
+}
+
 static void queue_changed(struct engine *e, struct queue_books *q, const struct engine_event *ev)
 {
         switch (ev->transport.change) {
@@ -92,13 +100,7 @@ static void queue_changed(struct engine *e, struct queue_books *q, const struct 
                 q->up = false;
                 q->empty = 0;
                 break;
-        case CHANGE_LOST:
-                if (ev->transport.connection > q->lost_connection) {
-                        q->lost_connection = ev->transport.connection;
-                }
-                arrive_drop(e, q, ev->transport.connection);
-                journal_lost(e, (uint32_t)(q - e->queues), ev->transport.connection);
-                break;
+        case CHANGE_LOST: connection_lost(e, q, ev->transport.connection); break;
         case CHANGE_EMPTY: break;
         }
 }
@@ -114,5 +116,9 @@ void transport_changed(struct engine *e, const struct engine_event *ev)
                 if (q->transport.n && str_eq(q->transport, ev->transport.name)) {
                         queue_changed(e, q, ev);
                 }
+        }
+        int unrouted = queue_find(e, STR(QUEUE_UNROUTED)); /* of whichever transport */
+        if (ev->transport.change == CHANGE_LOST && unrouted >= 0) {
+                connection_lost(e, &e->queues[unrouted], ev->transport.connection);
         }
 }

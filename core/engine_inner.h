@@ -79,8 +79,8 @@ struct queue_books {
         uint32_t starting;    /* jobs that it will start at most */
         uint32_t last_arrive; /* arrivals of the one before */
         int64_t arrive_after_ns;
-        uint64_t lost_connection; /* the last one that went away */
-        uint32_t backlog;         /* rows that arrivals left to be claimed from the ledger, about */
+        bool arriving_lost; /* its connection went away while the ledger writes it */
+        uint32_t backlog;   /* rows that arrivals left to be claimed from the ledger, about */
         bool told_parked;
         uint32_t parked; /* letters that were parked since the handlers changed */
 
@@ -288,7 +288,8 @@ void arrivals_drop(struct engine *e, struct arrivals *a /* takes */);
 int64_t arrive_wake_ns(const struct engine *e);
 
 /* engine_journal.c */
-void journal_add(struct engine *e, struct commit_no no, uint32_t queue, uint64_t connection);
+void journal_add(struct engine *e, struct commit_no no, uint32_t queue, uint64_t connection,
+                 enum journal_fate fate);
 void journal_acknowledged(struct engine *e, const struct receipt *list);
 void journal_lost(struct engine *e, uint32_t queue, uint64_t connection);
 void journal_tell(struct engine *e, struct ledger_arrive *b);

@@ -20,7 +20,8 @@ static void decided(struct engine *e, struct journal_entry *j, enum journal_fate
 
 /* No memory: the entry stays open in the ledger until this node is gone; only redeliveries of its
  * letters would wait for that. */
-void journal_add(struct engine *e, struct commit_no no, uint32_t queue, uint64_t connection)
+void journal_add(struct engine *e, struct commit_no no, uint32_t queue, uint64_t connection,
+                 enum journal_fate fate)
 {
         if (e->n_journal == e->journal_capacity) {
                 uint32_t capacity = e->journal_capacity ? e->journal_capacity * 2 : 64;
@@ -33,8 +34,8 @@ void journal_add(struct engine *e, struct commit_no no, uint32_t queue, uint64_t
         }
         struct journal_entry *j = &e->journal[e->n_journal++];
         *j = (struct journal_entry){no, queue, connection, FATE_OPEN};
-        if (connection <= e->queues[queue].lost_connection) {
-                decided(e, j, FATE_LOST); /* it went away while the ledger wrote */
+        if (fate != FATE_OPEN) {
+                decided(e, j, fate);
         }
 }
 
@@ -59,7 +60,7 @@ void journal_lost(struct engine *e, uint32_t queue, uint64_t connection)
 {
         for (uint32_t i = 0; i < e->n_journal; i++) {
                 struct journal_entry *j = &e->journal[i];
-                if (j->fate == FATE_OPEN && j->queue == queue && j->connection <= connection) {
+                if (j->fate == FATE_OPEN && j->queue == queue && j->connection == connection) {
                         decided(e, j, FATE_LOST);
                 }
         }
@@ -99,11 +100,7 @@ void journal_untold(struct engine *e, const struct ledger_arrive *b)
         for (uint32_t i = 0; i < b->n_acknowledged + b->n_lost; i++) {
                 bool lost = i >= b->n_acknowledged;
                 struct commit_no no = lost ? b->lost[i - b->n_acknowledged] : b->acknowledged[i];
-                uint32_t n = e->n_journal;
-                journal_add(e, no, 0, UINT64_MAX);
-                if (e->n_journal > n) {
-                        decided(e, &e->journal[n], lost ? FATE_LOST : FATE_ACKNOWLEDGED);
-                }
+                journal_add(e, no, 0, 0, lost ? FATE_LOST : FATE_ACKNOWLEDGED);
         }
 }
 

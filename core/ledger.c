@@ -1,5 +1,5 @@
 /*
- * What all ledgers share: the batches' life, and lane values.
+ * What all ledgers share: the batches' life, lane values, and the errors of rows that begin dead.
  */
 #include "core/ledger.h"
 
@@ -134,4 +134,17 @@ void lane_parked_range(struct str type, int64_t *ret_first, int64_t *ret_last)
 {
         *ret_first = parked_base(type);
         *ret_last = *ret_first | PARK_MASK;
+}
+
+enum error_class reason_error(enum job_reason reason)
+{
+        switch (reason) {
+        case REASON_EXPIRED: return ERROR_EXPIRED;
+        case REASON_UNSTORABLE: return ERROR_UNSTORABLE;
+        case REASON_ID_CONFLICT: return ERROR_ID_CONFLICT;
+        case REASON_MALFORMED: return ERROR_MALFORMED;
+        case REASON_TOO_LARGE: return ERROR_TOO_LARGE;
+        case REASON_REJECTED: return ERROR_REJECTED;
+        default: return ERROR_NONE;
+        }
 }

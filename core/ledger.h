@@ -566,4 +566,8 @@ int64_t lane_parked(struct str type, int64_t seq);
 void lane_range(enum lane_band band, int64_t *ret_first, int64_t *ret_last);
 void lane_parked_range(struct str type, int64_t *ret_first, int64_t *ret_last);
 
+/* The class under which a row that begins DEAD shows its error_text as its last error. NONE: the
+ * reason has no such class. Shared by all ledgers. */
+enum error_class reason_error(enum job_reason reason);
+
 #endif
