@@ -90,18 +90,23 @@ int config_queue_add(struct config *c, struct str name, struct queue_config **re
 
 int config_transport_add(struct config *c, struct str name, struct transport_config **ret)
 {
+        struct transport_config t = {0};
         void *list = c->transports;
-        struct str copy = arena_str(&c->arena, name);
-        if (!copy.p) {
+        int r = set_defaults(&t, &c->arena, config_transport_keys);
+        if (r < 0) {
+                return r;
+        }
+        t.name = arena_str(&c->arena, name);
+        if (!t.name.p) {
                 return -ENOMEM;
         }
-        int r = add_entry(&c->arena, &list, &c->n_transports, sizeof **ret, CONFIG_TRANSPORTS_MAX);
+        r = add_entry(&c->arena, &list, &c->n_transports, sizeof **ret, CONFIG_TRANSPORTS_MAX);
         if (r != 0) {
                 return r;
         }
         c->transports = list;
         *ret = &c->transports[c->n_transports - 1];
-        (*ret)->name = copy;
+        **ret = t;
         return 0;
 }
 

@@ -323,6 +323,7 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                 if (queues_configure(e, ev->config) < 0) {
                         e->out->out_of_memory = true;
                 }
+                e->again = true;
                 break;
         case EV_WORKER_UP: worker_up(e, ev->up.worker, ev->up.generation); break;
         case EV_VERDICTS:
@@ -399,7 +400,9 @@ void engine_step(struct engine *e, const struct engine_event *ev, struct instant
                 drain_pump(e);
                 arrive_pump(e);
                 claim_pump(e);
-                consume_pump(e);
+                if (ev->kind != EV_CONFIG) { /* transports learn of new queues after that step */
+                        consume_pump(e);
+                }
                 finish_pump(e);
         }
         e->out = NULL;

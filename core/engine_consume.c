@@ -91,6 +91,7 @@ static void queue_changed(struct engine *e, struct queue_books *q, const struct 
         switch (ev->transport.change) {
         case CHANGE_UP:
                 q->up = true;
+                q->asked = 0; /* it shall be told again */
                 q->mark_ns = e->now.mono_ns; /* what was rung before may be gone: look at once */
                 break;
         case CHANGE_DOWN:

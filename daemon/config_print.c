@@ -245,6 +245,26 @@ int config_print(FILE *out, const struct config *c, bool origin)
         return r == 0 ? put_queues(&p) : r;
 }
 
+/* All of it stands behind "# ": a transport has no default that could be loaded. */
+static int put_transport_example(struct page *p)
+{
+        put_comment(p, "Brokers that queues may name, here one called rabbit. The keys with their "
+                       "defaults:");
+        put(p, "# transports = { rabbit = {\n");
+        for (const struct config_key *k = config_transport_keys; k->name; k++) {
+                bool url = strcmp(k->name, "url") == 0;
+                struct str text = url ? STR("amqp://localhost") : str_of(k->fallback);
+                struct str literal = config_literal(p->arena, k, text);
+                if (!literal.p) {
+                        return -ENOMEM;
+                }
+                put(p, "#         # %s\n", k->help);
+                put(p, "#         %s = %.*s;\n", k->name, (int)literal.n, literal.p);
+        }
+        put(p, "# }; };\n");
+        return 0;
+}
+
 int config_print_example(FILE *out)
 {
         struct arena CLEANUP(arena_deinit) a = {0};
@@ -259,8 +279,7 @@ int config_print_example(FILE *out)
               "more.\n\n",
               out);
         int r = put_keys(&p, config_keys);
-        put_comment(&p, "Brokers that queues may name:");
-        put_comment(&p, "transports = { rabbit = { url = \"amqp://localhost\"; }; };");
+        r = r == 0 ? put_transport_example(&p) : r;
         put(&p, "\nqueues = (\n");
         p.indent += 8;
         r = r == 0 ? put_queue(&p, NULL, true) : r;

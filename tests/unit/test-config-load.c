@@ -222,7 +222,7 @@ static void test_environment_mistakes(void)
             {"SKEP_QUEUES__EMAIL__NAME=x", "a queue's name is set in a file alone"},
             {"SKEP_QUEUES__EMAIL=x", "there is no such queue"},
             {"SKEP_TRANSPORTS__JS__URL=x", "there is no such transport; there are: rabbit"},
-            {"SKEP_LEDGER__URL=postgresql://u:hidden@h/d", "postgresql://u:***@h/d"},
+            {"SKEP_LEDGER__URL=mysql://u:hidden@h/d", "mysql://u:***@h/d"},
             {"SKEP_\x1b[31m__X=1", "environment SKEP_?[31m__X: unknown key"},
         };
         open_folder();
