@@ -170,6 +170,10 @@ struct engine *engine_free(struct engine *e)
         }
         free(e->queues);
         free(e->journal);
+        for (uint32_t i = 0; i < e->n_transports; i++) {
+                free((char *)e->transports[i].name.p);
+        }
+        free(e->transports);
         free(e->rung.items);
         free(e->former);
         arena_deinit(&e->former_arena);
@@ -427,6 +431,11 @@ int64_t engine_wake_ns(const struct engine *e)
 int engine_queue(const struct engine *e, struct str name)
 {
         return queue_find(e, name);
+}
+
+uint32_t engine_queues(const struct engine *e)
+{
+        return e->n_queues;
 }
 
 struct str engine_queue_transport(const struct engine *e, uint32_t queue)

@@ -95,7 +95,8 @@ struct engine_event {
                 struct {
                         enum transport_change change;
                         struct str name;     /* of the transport, as configured */
-                        uint64_t connection; /* LOST */
+                        uint64_t connection; /* LOST; as in the arrivals, unique over all
+                                                transports */
                         uint32_t queue;      /* EMPTY */
                 } transport;
                 struct roster *roster;
@@ -193,6 +194,7 @@ void engine_recalled(struct engine *e, uint32_t worker, uint32_t position);
 /* The engine's index of a queue, the same for all its life; -1: it has none of this name. */
 int engine_queue(const struct engine *e, struct str name);
 
+uint32_t engine_queues(const struct engine *e); /* how many indexes there are */
 struct str engine_queue_transport(const struct engine *e, uint32_t queue); /* empty: none */
 
 /* When EV_TIMER is wanted next, on the monotonic clock; INT64_MAX: never. */

@@ -310,25 +310,35 @@ static void note_bell(struct engine *e, struct queue_books *q, const struct arri
         }
 }
 
-/* The commit made them redundant. */
-static void settle_list(struct engine *e, struct ledger_arrive *b, uint32_t queue)
+static bool has_journal(const struct arrivals *list)
 {
-        bool written = false;
-        for (struct arrivals *l = b->list; l; l = l->next) {
-                bool journalled = false;
-                for (uint32_t i = 0; i < l->n; i++) {
-                        journalled |= l->items[i].fingerprint != 0;
+        for (; list; list = list->next) {
+                for (uint32_t i = 0; i < list->n; i++) {
+                        if (list->items[i].fingerprint) {
+                                return true;
+                        }
                 }
+        }
+        return false;
+}
+
+/* The commit made them redundant. */
+static void settle_list(struct engine *e, struct ledger_arrive *b, const struct queue_books *q)
+{
+        struct journal_entry entry = {.no = b->base.no,
+                                      .connection = b->list ? b->list->connection : 0,
+                                      .fate = q->arriving_lost ? FATE_LOST : FATE_OPEN};
+        bool journalled = has_journal(b->list);
+        for (struct arrivals *l = b->list; l; l = l->next) {
                 if (l->receipt) {
                         l->receipt->journalled = journalled;
                         l->receipt->no = b->base.no;
+                        entry.receipts++;
                 }
                 receipt_out(e, ACT_SETTLE, l);
-                if (journalled && !written) {
-                        written = true;
-                        journal_add(e, b->base.no, queue, l->connection,
-                                    e->queues[queue].arriving_lost ? FATE_LOST : FATE_OPEN);
-                }
+        }
+        if (journalled) {
+                journal_add(e, &entry);
         }
 }
 
@@ -353,7 +363,7 @@ static void arrive_committed(struct engine *e, struct ledger_arrive *b, struct q
                         }
                 }
         }
-        settle_list(e, b, at);
+        settle_list(e, b, q);
         q->last_arrive = b->n;
         e->dirty = true;
         e->view.claims++;
@@ -369,6 +379,13 @@ static void arrive_again(struct engine *e, struct ledger_arrive *b, struct queue
 {
         struct arrivals *last = b->list;
         for (; last && last->next; last = last->next) {}
+        while (q->arriving_lost && b->list) { /* they come again over another connection */
+                struct arrivals *a = b->list;
+                b->list = a->next;
+                b->n -= a->n;
+                arrivals_drop(e, a);
+                last = NULL;
+        }
         if (last) {
                 if (!q->arrived) {
                         q->arrived_tail = &last->next;
@@ -402,7 +419,7 @@ void arrive_answered(struct engine *e, struct ledger_arrive *b)
                 break;
         default:
                 if (PLANT(refused_dropped)) {
-                        settle_list(e, b, at);
+                        settle_list(e, b, q);
                 }
                 arrive_again(e, b, q, b->undecided ? UNDECIDED_WAIT : REFUSED_WAIT);
                 break;
@@ -421,7 +438,7 @@ void arrive_resolved(struct engine *e, struct ledger_arrive *b, bool happened)
                 arrive_again(e, b, q, 0);
                 return;
         }
-        settle_list(e, b, at);
+        settle_list(e, b, q);
         q->may_have_work = true;
         e->dirty = true;
         recall_claim(e, b->base.no, b->token, at);

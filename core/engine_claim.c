@@ -64,7 +64,6 @@ static bool queue_transport(struct queue_books *q, struct str name)
         }
         free((char *)q->transport.p);
         q->transport = (struct str){0};
-        q->up = false;
         q->asked = 0;
         return name.n == 0 || copy_name(name, &q->transport);
 }

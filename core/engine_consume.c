@@ -7,6 +7,8 @@
  */
 #include "core/engine_inner.h"
 
+#include <stdlib.h>
+
 #define TAKE_IN 500 /* room of a queue whose jobs are chosen in the ledger */
 
 static uint32_t power_of_two(uint32_t n)
@@ -78,48 +80,86 @@ void consume_pump(struct engine *e)
 
 /* --- what becomes of them --------------------------------------------------------------------- */
 
-static void connection_lost(struct engine *e, struct queue_books *q, uint64_t connection)
+static struct transport_books *transport_find(const struct engine *e, struct str name)
 {
-        const struct arrivals *arriving = q->arriving ? q->arriving->list : NULL;
-        q->arriving_lost |= arriving && arriving->connection == connection;
-        arrive_drop(e, q, connection);
-        journal_lost(e, (uint32_t)(q - e->queues), connection);
+        for (uint32_t i = 0; i < e->n_transports; i++) {
+                if (str_eq(e->transports[i].name, name)) {
+                        return &e->transports[i];
+                }
+        }
+        return NULL;
 }
 
-static void queue_changed(struct engine *e, struct queue_books *q, const struct engine_event *ev)
+static struct transport_books *transport_add(struct engine *e, struct str name)
 {
-        switch (ev->transport.change) {
-        case CHANGE_UP:
-                q->up = true;
-                q->asked = 0; /* it shall be told again */
-                q->mark_ns = e->now.mono_ns; /* what was rung before may be gone: look at once */
-                break;
-        case CHANGE_DOWN:
-                if (q->up || q->down_ns == 0) {
-                        q->down_ns = e->now.mono_ns;
+        struct transport_books *grown =
+            realloc(e->transports, (e->n_transports + 1) * sizeof *grown);
+        char *copy = malloc((size_t)name.n + 1);
+        e->transports = grown ? grown : e->transports;
+        if (!grown || !copy) {
+                free(copy);
+                e->out->out_of_memory = true;
+                return NULL;
+        }
+        memcpy(copy, name.p, name.n);
+        copy[name.n] = 0;
+        struct transport_books *t = &e->transports[e->n_transports++];
+        *t = (struct transport_books){.name = {copy, name.n}};
+        return t;
+}
+
+bool queue_up(const struct engine *e, const struct queue_books *q)
+{
+        const struct transport_books *t = q->transport.n ? transport_find(e, q->transport) : NULL;
+        return t && t->up;
+}
+
+bool queue_down_for(const struct engine *e, const struct queue_books *q, int64_t ns)
+{
+        const struct transport_books *t = q->transport.n ? transport_find(e, q->transport) : NULL;
+        return t && !t->up && e->now.mono_ns - t->down_ns >= ns;
+}
+
+static void connection_lost(struct engine *e, uint64_t connection)
+{
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                struct queue_books *q = &e->queues[i];
+                const struct arrivals *arriving = q->arriving ? q->arriving->list : NULL;
+                q->arriving_lost |= arriving && arriving->connection == connection;
+                arrive_drop(e, q, connection);
+        }
+        journal_lost(e, connection);
+}
+
+static void up_or_down(struct engine *e, struct str name, bool up)
+{
+        struct transport_books *t = transport_find(e, name);
+        t = t ? t : transport_add(e, name);
+        if (!t) {
+                return;
+        }
+        if (!up && (t->up || t->down_ns == 0)) {
+                t->down_ns = e->now.mono_ns;
+        }
+        t->up = up;
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                struct queue_books *q = &e->queues[i];
+                if (q->transport.n && str_eq(q->transport, name)) {
+                        q->empty = 0;
+                        q->asked = 0;                /* it shall be told again */
+                        q->mark_ns = e->now.mono_ns; /* what was rung before may be gone */
                 }
-                q->up = false;
-                q->empty = 0;
-                break;
-        case CHANGE_LOST: connection_lost(e, q, ev->transport.connection); break;
-        case CHANGE_EMPTY: break;
         }
 }
 
 void transport_changed(struct engine *e, const struct engine_event *ev)
 {
-        if (ev->transport.change == CHANGE_EMPTY) {
-                e->queues[ev->transport.queue].empty++;
-                return;
-        }
-        for (uint32_t i = 0; i < e->n_queues; i++) {
-                struct queue_books *q = &e->queues[i];
-                if (q->transport.n && str_eq(q->transport, ev->transport.name)) {
-                        queue_changed(e, q, ev);
-                }
-        }
-        int unrouted = queue_find(e, STR(QUEUE_UNROUTED)); /* of whichever transport */
-        if (ev->transport.change == CHANGE_LOST && unrouted >= 0) {
-                connection_lost(e, &e->queues[unrouted], ev->transport.connection);
+        switch (ev->transport.change) {
+        case CHANGE_UP:
+        case CHANGE_DOWN:
+                up_or_down(e, ev->transport.name, ev->transport.change == CHANGE_UP);
+                break;
+        case CHANGE_LOST: connection_lost(e, ev->transport.connection); break;
+        case CHANGE_EMPTY: e->queues[ev->transport.queue].empty++; break;
         }
 }

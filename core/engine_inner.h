@@ -44,6 +44,12 @@
 #define PARKED_MAX    10000 /* letters parked for want of a handler before a queue is not consumed */
 #define TIDE_OLDER_US (10 * US_PER_S)
 
+struct transport_books {
+        struct str name;
+        bool up;
+        int64_t down_ns; /* since when it is not */
+};
+
 /* A growing ring of job pointers. */
 struct job_ring {
         struct job **slots;
@@ -69,8 +75,6 @@ struct queue_books {
         /* what its transport brings; all zero without one */
         struct str transport;
         bool by_priority;                         /* taken in: nothing starts as it arrives */
-        bool up;                                  /* its transport is */
-        int64_t down_ns;                          /* since when it is not */
         uint32_t asked;                           /* room that the transport was told */
         struct arrivals *arrived, **arrived_tail; /* not yet on their way to the ledger */
         uint32_t n_arrived;
@@ -98,8 +102,8 @@ enum journal_fate { FATE_OPEN, FATE_ACKNOWLEDGED, FATE_LOST };
 
 struct journal_entry {
         struct commit_no no;
-        uint32_t queue;
         uint64_t connection;
+        uint32_t receipts; /* of its batches, whose acknowledgement is not yet sure */
         enum journal_fate fate;
 };
 
@@ -171,6 +175,8 @@ struct engine {
         bool submitting;
 
         /* transports */
+        struct transport_books *transports; /* that were heard of */
+        uint32_t n_transports;
         struct journal_entry *journal; /* batches whose letters the ledger has in its journal */
         uint32_t n_journal, journal_capacity;
         int64_t
@@ -288,15 +294,16 @@ void arrivals_drop(struct engine *e, struct arrivals *a /* takes */);
 int64_t arrive_wake_ns(const struct engine *e);
 
 /* engine_journal.c */
-void journal_add(struct engine *e, struct commit_no no, uint32_t queue, uint64_t connection,
-                 enum journal_fate fate);
+void journal_add(struct engine *e, const struct journal_entry *entry);
 void journal_acknowledged(struct engine *e, const struct receipt *list);
-void journal_lost(struct engine *e, uint32_t queue, uint64_t connection);
+void journal_lost(struct engine *e, uint64_t connection);
 void journal_tell(struct engine *e, struct ledger_arrive *b);
 void journal_untold(struct engine *e, const struct ledger_arrive *b);
 int64_t journal_wake_ns(const struct engine *e);
 
 /* engine_consume.c */
+bool queue_up(const struct engine *e, const struct queue_books *q); /* its transport is */
+bool queue_down_for(const struct engine *e, const struct queue_books *q, int64_t ns);
 void transport_changed(struct engine *e, const struct engine_event *ev);
 void consume_pump(struct engine *e);
 

@@ -20,8 +20,7 @@ static void decided(struct engine *e, struct journal_entry *j, enum journal_fate
 
 /* No memory: the entry stays open in the ledger until this node is gone; only redeliveries of its
  * letters would wait for that. */
-void journal_add(struct engine *e, struct commit_no no, uint32_t queue, uint64_t connection,
-                 enum journal_fate fate)
+void journal_add(struct engine *e, const struct journal_entry *entry)
 {
         if (e->n_journal == e->journal_capacity) {
                 uint32_t capacity = e->journal_capacity ? e->journal_capacity * 2 : 64;
@@ -33,9 +32,9 @@ void journal_add(struct engine *e, struct commit_no no, uint32_t queue, uint64_t
                 e->journal_capacity = capacity;
         }
         struct journal_entry *j = &e->journal[e->n_journal++];
-        *j = (struct journal_entry){no, queue, connection, FATE_OPEN};
-        if (fate != FATE_OPEN) {
-                decided(e, j, fate);
+        *j = *entry;
+        if (j->fate != FATE_OPEN) {
+                decided(e, j, j->fate);
         }
 }
 
@@ -48,19 +47,22 @@ void journal_acknowledged(struct engine *e, const struct receipt *list)
 {
         for (; list; list = list->next) {
                 for (uint32_t i = 0; i < e->n_journal; i++) {
-                        if (same_commit(e->journal[i].no, list->no)) {
-                                decided(e, &e->journal[i], FATE_ACKNOWLEDGED);
+                        struct journal_entry *j = &e->journal[i];
+                        if (same_commit(j->no, list->no)) {
+                                if (--j->receipts == 0 && j->fate == FATE_OPEN) {
+                                        decided(e, j, FATE_ACKNOWLEDGED);
+                                }
                                 break;
                         }
                 }
         }
 }
 
-void journal_lost(struct engine *e, uint32_t queue, uint64_t connection)
+void journal_lost(struct engine *e, uint64_t connection)
 {
         for (uint32_t i = 0; i < e->n_journal; i++) {
                 struct journal_entry *j = &e->journal[i];
-                if (j->fate == FATE_OPEN && j->queue == queue && j->connection == connection) {
+                if (j->fate == FATE_OPEN && j->connection == connection) {
                         decided(e, j, FATE_LOST);
                 }
         }
@@ -100,7 +102,9 @@ void journal_untold(struct engine *e, const struct ledger_arrive *b)
         for (uint32_t i = 0; i < b->n_acknowledged + b->n_lost; i++) {
                 bool lost = i >= b->n_acknowledged;
                 struct commit_no no = lost ? b->lost[i - b->n_acknowledged] : b->acknowledged[i];
-                journal_add(e, no, 0, 0, lost ? FATE_LOST : FATE_ACKNOWLEDGED);
+                struct journal_entry entry = {.no = no,
+                                              .fate = lost ? FATE_LOST : FATE_ACKNOWLEDGED};
+                journal_add(e, &entry);
         }
 }
 

@@ -36,7 +36,7 @@ void ring_outbox(struct engine *e, const struct outbox_row *rows, uint32_t n)
 {
         for (uint32_t i = 0; i < n; i++) {
                 int at = queue_find(e, rows[i].queue);
-                if (at >= 0 && e->queues[at].up) {
+                if (at >= 0 && queue_up(e, &e->queues[at])) {
                         ring_bells(e, (uint32_t)at, rows[i].bells, rows[i].n, rows[i].no);
                 }
         }
@@ -102,8 +102,8 @@ static void post_relay(struct engine *e)
 
 static bool any_up(const struct engine *e)
 {
-        for (uint32_t i = 0; i < e->n_queues; i++) {
-                if (e->queues[i].up) {
+        for (uint32_t i = 0; i < e->n_transports; i++) {
+                if (e->transports[i].up) {
                         return true;
                 }
         }

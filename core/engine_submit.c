@@ -32,7 +32,7 @@ static bool goes_through_broker(const struct engine *e, struct str queue)
 {
         int at = queue_find(e, queue);
         const struct queue_books *q = at < 0 ? NULL : &e->queues[at];
-        return q && q->transport.n && q->up && !q->by_priority;
+        return q && !q->by_priority && queue_up(e, q);
 }
 
 /* A type that no handler here serves is parked as it comes, so that it never stands before others

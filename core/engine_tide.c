@@ -20,8 +20,7 @@
 
 static bool broker_lost_all(const struct engine *e, const struct queue_books *q)
 {
-        bool down = !q->up && q->down_ns && e->now.mono_ns - q->down_ns >= DOWN_LONG;
-        return q->transport.n == 0 || q->empty >= 2 || down;
+        return q->transport.n == 0 || q->empty >= 2 || queue_down_for(e, q, DOWN_LONG);
 }
 
 static void post_tide(struct engine *e, struct queue_books *q)
@@ -67,7 +66,7 @@ int64_t tide_wake_ns(const struct engine *e)
 /* Rows wait and no doorbell comes by: a mark goes through the queue and tells on its way out. */
 static void ring_mark(struct engine *e, struct queue_books *q, int64_t seq)
 {
-        if (!q->up || e->now.mono_ns < q->mark_ns) {
+        if (!queue_up(e, q) || e->now.mono_ns < q->mark_ns) {
                 return;
         }
         struct doorbell mark = {.seq = seq + 1};

@@ -73,6 +73,19 @@ static void attach_queues(struct node *n, const struct config *c)
         }
 }
 
+/* A queue that was moved to another transport, or away from all, is told to the one that had it. */
+static void detach_queues(struct node *n)
+{
+        for (uint32_t l = 0; l < n->relay.n; l++) {
+                struct relay_line *line = &n->relay.lines[l];
+                for (uint32_t i = 0; i < engine_queues(n->engine); i++) {
+                        if (!str_eq(engine_queue_transport(n->engine, i), line->name)) {
+                                line->transport->ops->consume(line->transport, i, 0);
+                        }
+                }
+        }
+}
+
 static bool is_used(const struct config *c, struct str transport)
 {
         for (uint32_t i = 0; i < c->n_queues; i++) {
@@ -93,6 +106,7 @@ int relay_configure(struct node *n, const struct config *c, char *note, size_t n
                         return r;
                 }
         }
+        detach_queues(n);
         attach_queues(n, c);
         return 0;
 }
@@ -117,13 +131,19 @@ static void log_news(struct node *n, const struct relay_line *l, int level, cons
         log_line(n->log, level, fields, "%s%s%s", what, *what && *text ? ": " : "", text);
 }
 
+/* Transports number their connections each for itself. */
+static uint64_t unique(const struct node *n, const struct relay_line *l, uint64_t connection)
+{
+        return (uint64_t)(l - n->relay.lines + 1) << 48 | connection;
+}
+
 static void tell_change(struct node *n, const struct relay_line *l, enum transport_change change,
                         const struct transport_news *news)
 {
         struct engine_event ev = {.kind = EV_TRANSPORT};
         ev.transport.change = change;
         ev.transport.name = l->name;
-        ev.transport.connection = news->connection;
+        ev.transport.connection = unique(n, l, news->connection);
         ev.transport.queue = news->queue;
         node_step(n, &ev);
 }
@@ -182,6 +202,7 @@ static void take_line(struct node *n, struct relay_line *l)
                 got.news = next;
         }
         for (struct arrivals *a = got.arrivals; a; a = a->next) {
+                a->connection = unique(n, l, a->connection);
                 if (a->receipt) {
                         a->receipt->carrier = l->transport;
                 }
