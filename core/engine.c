@@ -363,13 +363,28 @@ static bool all_ended(const struct engine *e)
                !e->submitting && !e->later;
 }
 
+/* What transports acknowledged last must be known to be so, and told, before this node is
+ * forgotten: the ledger takes what a forgotten node left open for lost. */
+static bool journal_told(struct engine *e)
+{
+        if (journal_busy(e) && e->drain_journal_ns == 0) {
+                e->drain_journal_ns = e->now.mono_ns + 3 * NS_PER_S;
+        }
+        return !journal_busy(e) || e->now.mono_ns >= e->drain_journal_ns;
+}
+
+static bool may_leave(struct engine *e)
+{
+        return !e->leaving && all_ended(e) && !e->beating && !e->rescue.posted && journal_told(e);
+}
+
 static void drain_pump(struct engine *e)
 {
         if (!e->draining || e->stopped) {
                 return;
         }
         give_back_ready(e);
-        if (!e->leaving && all_ended(e) && !e->beating && !e->rescue.posted) {
+        if (may_leave(e)) {
                 for (uint32_t i = 0; i < e->n_queues; i++) {
                         arrive_drop(e, &e->queues[i], 0);
                 }
@@ -425,6 +440,7 @@ int64_t engine_wake_ns(const struct engine *e)
         at = engine_min(at, engine_min(arrive_wake_ns(e), ring_wake_ns(e)));
         at = engine_min(at, engine_min(tide_wake_ns(e), inbox_wake_ns(e)));
         at = engine_min(at, e->later_ns);
+        at = engine_min(at, e->drain_journal_ns && !e->leaving ? e->drain_journal_ns : NEVER);
         return engine_min(at, worker_wake_ns(e));
 }
 

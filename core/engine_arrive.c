@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #define REFUSED_WAIT   (100 * NS_PER_MS)
+#define REFUSED_TOLD   (30 * NS_PER_S)
 #define UNDECIDED_WAIT (250 * NS_PER_MS)
 
 static void receipt_out(struct engine *e, enum engine_action_kind kind, struct arrivals *a)
@@ -158,7 +159,9 @@ static void post_arrive(struct engine *e, struct queue_books *q)
                 return;
         }
         struct ledger_arrive *b = LEDGER_AS(arrive, ARRIVE, batch);
-        take_arrived(q, b, e->now.mono_ns);
+        if (!e->draining) {
+                take_arrived(q, b, e->now.mono_ns);
+        }
         place(e, q, b->list, room_of(e, q));
         journal_tell(e, b);
         b->queue = q->name;
@@ -173,7 +176,7 @@ static void post_arrive(struct engine *e, struct queue_books *q)
 
 static int64_t arrive_time(const struct engine *e, const struct queue_books *q)
 {
-        if (q->arriving || q->n_arrived == 0) {
+        if (q->arriving || q->n_arrived == 0 || e->draining) {
                 return q->arriving || q != e->queues ? NEVER : journal_wake_ns(e);
         }
         int64_t ready = NEVER;
@@ -188,7 +191,7 @@ static int64_t arrive_time(const struct engine *e, const struct queue_books *q)
 
 static bool may_arrive(const struct engine *e)
 {
-        return e->registered && !e->draining && !e->frozen[LANE_CLAIMS];
+        return e->registered && !e->leaving && !e->frozen[LANE_CLAIMS];
 }
 
 void arrive_pump(struct engine *e)
@@ -379,7 +382,8 @@ static void arrive_again(struct engine *e, struct ledger_arrive *b, struct queue
 {
         struct arrivals *last = b->list;
         for (; last && last->next; last = last->next) {}
-        while (q->arriving_lost && b->list) { /* they come again over another connection */
+        while (q->arriving_lost && b->list &&
+               !PLANT(journal_open)) { /* they come again over another connection */
                 struct arrivals *a = b->list;
                 b->list = a->next;
                 b->n -= a->n;
@@ -401,8 +405,21 @@ static void arrive_again(struct engine *e, struct ledger_arrive *b, struct queue
         ledger_batch_free(&b->base);
 }
 
+static void note_refused(struct engine *e, struct queue_books *q, const struct ledger_arrive *b)
+{
+        if (b->undecided || e->now.mono_ns - q->refused_told_ns < REFUSED_TOLD) {
+                return;
+        }
+        q->refused_told_ns = e->now.mono_ns;
+        engine_note(e, 4, NULL, "queue %.*s: %u arrivals wait, since the ledger refuses them: %s",
+                    (int)q->name.n, q->name.p, b->n, b->base.note);
+}
+
 void arrive_answered(struct engine *e, struct ledger_arrive *b)
 {
+        if (b->base.outcome == LEDGER_UNKNOWN && PLANT(arrive_assumed)) {
+                b->base.outcome = LEDGER_COMMITTED;
+        }
         if (b->base.outcome == LEDGER_UNKNOWN) {
                 resolve_batch(e, &b->base);
                 return;
@@ -421,6 +438,7 @@ void arrive_answered(struct engine *e, struct ledger_arrive *b)
                 if (PLANT(refused_dropped)) {
                         settle_list(e, b, q);
                 }
+                note_refused(e, q, b);
                 arrive_again(e, b, q, b->undecided ? UNDECIDED_WAIT : REFUSED_WAIT);
                 break;
         }
@@ -434,7 +452,7 @@ void arrive_resolved(struct engine *e, struct ledger_arrive *b, bool happened)
         struct queue_books *q = &e->queues[at];
         q->arriving = NULL;
         q->starting = 0;
-        if (!happened) {
+        if (!happened || PLANT(arrive_forgotten)) {
                 arrive_again(e, b, q, 0);
                 return;
         }

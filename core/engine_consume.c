@@ -160,6 +160,11 @@ void transport_changed(struct engine *e, const struct engine_event *ev)
                 up_or_down(e, ev->transport.name, ev->transport.change == CHANGE_UP);
                 break;
         case CHANGE_LOST: connection_lost(e, ev->transport.connection); break;
-        case CHANGE_EMPTY: e->queues[ev->transport.queue].empty++; break;
+        case CHANGE_EMPTY:
+                if (ev->transport.queue <
+                    e->n_queues) { /* nothing is looked for among the unrouted */
+                        e->queues[ev->transport.queue].empty++;
+                }
+                break;
         }
 }

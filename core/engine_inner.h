@@ -83,8 +83,9 @@ struct queue_books {
         uint32_t starting;    /* jobs that it will start at most */
         uint32_t last_arrive; /* arrivals of the one before */
         int64_t arrive_after_ns;
-        bool arriving_lost; /* its connection went away while the ledger writes it */
-        uint32_t backlog;   /* rows that arrivals left to be claimed from the ledger, about */
+        int64_t refused_told_ns; /* when it was last said that the ledger refuses its arrivals */
+        bool arriving_lost;      /* its connection went away while the ledger writes it */
+        uint32_t backlog;        /* rows that arrivals left to be claimed from the ledger, about */
         bool told_parked;
         uint32_t parked; /* letters that were parked since the handlers changed */
 
@@ -159,6 +160,7 @@ struct engine {
         bool draining, leaving, stopped;
         int64_t drain_kill_ns, drain_ask_ns, drain_give_up_ns;
         bool drain_asked, drain_killed;
+        int64_t drain_journal_ns; /* so long it is waited for acknowledgements to be sure */
         int64_t lease_until_ns;
         struct roster *roster;
 
@@ -299,6 +301,7 @@ void journal_acknowledged(struct engine *e, const struct receipt *list);
 void journal_lost(struct engine *e, uint64_t connection);
 void journal_tell(struct engine *e, struct ledger_arrive *b);
 void journal_untold(struct engine *e, const struct ledger_arrive *b);
+bool journal_busy(const struct engine *e); /* something is still to be known or told */
 int64_t journal_wake_ns(const struct engine *e);
 
 /* engine_consume.c */

@@ -62,7 +62,7 @@ static int keep_outgoing(struct crew *w, const void *bytes, size_t n, const int 
 int crew_send(struct host *h, struct crew *w, const void *bytes, size_t n, const int *fds,
               uint32_t n_fds)
 {
-        int r = w->out ? -EAGAIN : wire_send(w->sock, bytes, n, fds, n_fds, MSG_DONTWAIT);
+        int r = w->out ? -EAGAIN : wire_frame_send(w->sock, bytes, n, fds, n_fds, MSG_DONTWAIT);
         if (r == -EAGAIN || r == -ENOBUFS || r == -ETOOMANYREFS) {
                 r = keep_outgoing(w, bytes, n, fds, n_fds);
                 if (!w->want_write) {
@@ -83,7 +83,7 @@ void crew_flush(struct host *h, struct crew *w)
 {
         while (w->out) {
                 struct outgoing *o = w->out;
-                int r = wire_send(w->sock, o->bytes, o->n, o->fds, o->n_fds, MSG_DONTWAIT);
+                int r = wire_frame_send(w->sock, o->bytes, o->n, o->fds, o->n_fds, MSG_DONTWAIT);
                 if (r == -EAGAIN || r == -ENOBUFS || r == -ETOOMANYREFS) {
                         return;
                 }

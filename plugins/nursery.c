@@ -189,6 +189,6 @@ int nursery_order(struct host *h, enum spawn_mode mode, uint32_t number, const i
         if (h->nursery.sock < 0) {
                 return 1;
         }
-        int r = wire_send(h->nursery.sock, &order, sizeof order, fds, n, MSG_DONTWAIT);
+        int r = wire_frame_send(h->nursery.sock, &order, sizeof order, fds, n, MSG_DONTWAIT);
         return r < 0 ? 1 : 0; /* full, or dying: either passes */
 }

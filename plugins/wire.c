@@ -65,7 +65,8 @@ struct str wire_get_str(struct wire_in *in)
         return s;
 }
 
-int wire_send(int sock, const void *bytes, size_t n, const int *fds, uint32_t n_fds, int flags)
+int wire_frame_send(int sock, const void *bytes, size_t n, const int *fds, uint32_t n_fds,
+                    int flags)
 {
         _Alignas(struct cmsghdr) char control[CMSG_SPACE(WIRE_FDS * sizeof(int))];
         struct iovec iov = {(void *)bytes, n};

@@ -124,7 +124,8 @@ struct str wire_get_str(struct wire_in *in); /* borrowed, NUL behind it; empty w
 
 /* Sends one datagram with up to WIRE_FDS descriptors; repeats on EINTR. `flags`: MSG_DONTWAIT or 0.
  * 0 or -errno. */
-int wire_send(int sock, const void *bytes, size_t n, const int *fds, uint32_t n_fds, int flags);
+int wire_frame_send(int sock, const void *bytes, size_t n, const int *fds, uint32_t n_fds,
+                    int flags);
 
 /* Receives one datagram. 0 bytes: the other side is gone. < 0: -errno; -EMSGSIZE when it was longer
  * than max. Descriptors are close-on-exec; *ret_n_fds says how many; surplus ones are closed by the

@@ -155,7 +155,7 @@ static void leave_text(struct text *t)
         }
         uint32_t kind = WIRE_CRASH;
         memcpy(local_text, &kind, sizeof kind);
-        wire_send(FD_SOCKET, local_text, sizeof kind + t->n, NULL, 0, MSG_DONTWAIT);
+        wire_frame_send(FD_SOCKET, local_text, sizeof kind + t->n, NULL, 0, MSG_DONTWAIT);
 }
 
 static void on_fatal(int signo, siginfo_t *info, void *context)

@@ -29,7 +29,7 @@ static int64_t read_clock(clockid_t id)
  */
 void send_or_end(struct worker *w, const void *bytes, size_t n, const int *fds, uint32_t n_fds)
 {
-        int r = wire_send(FD_SOCKET, bytes, n, fds, n_fds, 0);
+        int r = wire_frame_send(FD_SOCKET, bytes, n, fds, n_fds, 0);
         if (r == -EPIPE || r == -ECONNRESET) {
                 _exit(0);
         }

@@ -84,7 +84,7 @@ static void say_no(const char *why)
         struct wire_out o = {.p = bytes, .max = sizeof bytes};
         wire_put_u32(&o, WIRE_NO);
         wire_put_str(&o, (struct str){why, (uint32_t)strnlen(why, 900)});
-        wire_send(FD_SOCKET, o.p, o.n, NULL, 0, 0);
+        wire_frame_send(FD_SOCKET, o.p, o.n, NULL, 0, 0);
 }
 
 static void put_text(struct wire_out *o, const char *z)
@@ -171,7 +171,7 @@ void probe_main(int32_t parent)
         if (bad) {
                 say_no(bad);
         } else {
-                wire_send(FD_SOCKET, o.p, o.n, NULL, 0, 0);
+                wire_frame_send(FD_SOCKET, o.p, o.n, NULL, 0, 0);
         }
         _exit(0);
 }

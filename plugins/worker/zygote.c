@@ -83,7 +83,7 @@ static void obey(const struct wire_spawn *order, const int *fds, uint32_t n)
                 become(order, fds, n);
         }
         answer.pid = pid < 0 ? -errno : pid;
-        if (wire_send(FD_SOCKET, &answer, sizeof answer, NULL, 0, 0) < 0) {
+        if (wire_frame_send(FD_SOCKET, &answer, sizeof answer, NULL, 0, 0) < 0) {
                 _exit(0);
         }
 }
