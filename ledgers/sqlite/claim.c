@@ -1,5 +1,5 @@
 /*
- * CLAIM and what reads claims back (RECALL, HELD).
+ * CLAIM.
  *
  * A claim reads the first offered rows in lane order, moves what cannot run out of the way, and
  * then takes the whole range of lanes with one UPDATE: per job there is one step of a cursor on the
@@ -7,77 +7,8 @@
  */
 #include "ledgers/sqlite/internal.h"
 
-#include <stdlib.h>
-
 #define LOOK_AT_MOST                                                                               \
         4096 /* rows that a claim moves out of the way before it answers with what it has */
-
-/* One cursor for all payloads of a claim: it steps from one to the next, and copies once. */
-static int read_payload(struct db *db, struct arena *a, struct job *j)
-{
-        int rc = db->blob
-                     ? sqlite3_blob_reopen(db->blob, j->ref)
-                     : sqlite3_blob_open(db->sql, "main", "blobs", "payload", j->ref, 0, &db->blob);
-        if (rc) {
-                return rc;
-        }
-        int n = sqlite3_blob_bytes(db->blob);
-        char *p = arena_alloc(a, (size_t)n + 1);
-        if (!p) {
-                return SQLITE_NOMEM;
-        }
-        j->payload = (struct str){p, (uint32_t)n};
-        return sqlite3_blob_read(db->blob, p, n, 0);
-}
-
-void job_read_end(struct db *db)
-{
-        (void)sqlite3_blob_close(STEAL(db->blob)); /* NULL-safe */
-}
-
-/* Jobs of one claim mostly share their queue and type: one copy serves the next as well. */
-static struct str share(struct arena *a, struct str last, sqlite3_stmt *s, int i)
-{
-        struct str v = column_str(s, i);
-        return v.n && str_eq(v, last) ? last : column_copy(a, s, i);
-}
-
-int job_read(struct db *db, struct claim *c, sqlite3_stmt *s, struct job *j)
-{
-        struct job none = {0};
-        const struct job *last = c->n ? &c->jobs[c->n - 1] : &none;
-        *j = (struct job){
-            .id = column_id(s, JOB_ID),
-            .ref = sqlite3_column_int64(s, JOB_SEQ),
-            .claim = (uint32_t)sqlite3_column_int64(s, JOB_CLAIM),
-            .token = (uint64_t)sqlite3_column_int64(s, JOB_TOKEN),
-            .attempt = (uint16_t)sqlite3_column_int(s, JOB_ATTEMPT),
-            .max_attempts = (uint16_t)sqlite3_column_int(s, JOB_MAX_ATTEMPTS),
-            .snoozes = (uint16_t)sqlite3_column_int(s, JOB_SNOOZES),
-            .strikes = (uint8_t)sqlite3_column_int(s, JOB_STRIKES),
-            .priority = (uint8_t)sqlite3_column_int(s, JOB_PRIORITY),
-            .generation = (uint32_t)sqlite3_column_int64(s, JOB_GENERATION),
-            .timeout_ms = (uint32_t)sqlite3_column_int64(s, JOB_TIMEOUT_MS),
-            .cancel_asked = sqlite3_column_int(s, JOB_CANCEL_ASKED) != 0,
-            .created_us = sqlite3_column_int64(s, JOB_CREATED),
-            .deadline_us = sqlite3_column_int64(s, JOB_DEADLINE),
-            .queue = share(&c->arena, last->queue, s, JOB_QUEUE),
-            .type = share(&c->arena, last->type, s, JOB_TYPE),
-            .content_type = share(&c->arena, last->content_type, s, JOB_CONTENT_TYPE),
-            .headers = column_copy(&c->arena, s, JOB_HEADERS),
-            .payload = column_copy(&c->arena, s, JOB_PAYLOAD),
-            .handler = -1,
-        };
-        if (!j->payload.n && sqlite3_column_int64(s, JOB_SIZE) > 0) {
-                int rc = read_payload(db, &c->arena, j);
-                if (rc) {
-                        return rc;
-                }
-        }
-        bool out =
-            !j->queue.p || !j->type.p || !j->content_type.p || !j->headers.p || !j->payload.p;
-        return out ? SQLITE_NOMEM : SQLITE_OK;
-}
 
 /* Rows met on the way that cannot run: moved away before the range is taken. */
 struct aside {
@@ -139,18 +70,9 @@ static int look_at(struct taking *k, sqlite3_stmt *s, bool *ret_end)
                 *ret_end = k->b->more = true;
                 return SQLITE_OK;
         }
-        struct job *j = &c->jobs[c->n];
-        int rc = job_read(k->t->db, c, s, j);
-        if (rc) {
-                return rc;
-        }
-        j->claim++;
-        j->attempt++;
-        j->token = k->b->token;
         k->bytes += size;
         k->last_lane = sqlite3_column_int64(s, JOB_LANE);
-        c->n++;
-        return SQLITE_OK;
+        return job_take(k->t->db, c, s);
 }
 
 static int select_offered(struct taking *k)
@@ -171,37 +93,13 @@ static int select_offered(struct taking *k)
         return rc || step == SQLITE_ROW || step == SQLITE_DONE ? rc : step;
 }
 
-static int compare_refs(const void *a, const void *b)
-{
-        int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-        return (x > y) - (x < y);
-}
-
-/* The jobs as runs of consecutive seq. {NULL, n}: out of memory. */
 static struct str list_runs(struct arena *a, const struct claim *c)
 {
         int64_t *refs = arena_alloc(a, c->n * sizeof *refs);
-        struct run *runs = arena_alloc(a, c->n * sizeof *runs);
-        if (!refs || !runs) {
-                return (struct str){NULL, 1};
-        }
-        bool sorted = true;
-        for (uint32_t i = 0; i < c->n; i++) {
+        for (uint32_t i = 0; refs && i < c->n; i++) {
                 refs[i] = c->jobs[i].ref;
-                sorted = sorted && (i == 0 || refs[i] > refs[i - 1]);
         }
-        if (!sorted) {
-                qsort(refs, c->n, sizeof *refs, compare_refs);
-        }
-        uint32_t n = 0;
-        for (uint32_t i = 0; i < c->n; i++) {
-                if (n && refs[i] == runs[n - 1].first + runs[n - 1].n) {
-                        runs[n - 1].n++;
-                } else {
-                        runs[n++] = (struct run){refs[i], 1};
-                }
-        }
-        return (struct str){(const char *)runs, (uint32_t)(n * sizeof *runs)};
+        return refs ? runs_of(a, refs, c->n) : (struct str){NULL, 1};
 }
 
 static int move_aside(struct taking *k)
@@ -245,18 +143,11 @@ static int take_range(struct taking *k)
 int claim_run(struct tx *t, struct ledger_claim *b)
 {
         struct claim *c = b->got;
-        arena_reset(&c->arena);
-        c->no = b->base.no;
-        c->token = b->token;
-        c->n = c->open = 0;
         b->more = false;
         b->parked = b->expired = 0;
-        c->jobs = arena_alloc(&c->arena, b->want * sizeof *c->jobs);
-        if (!c->jobs) {
-                return SQLITE_NOMEM;
-        }
         struct taking k = {.t = t, .b = b};
-        int rc = select_offered(&k);
+        int rc = job_start_claim(c, &b->base.no, b->token, b->want);
+        rc = rc ? rc : select_offered(&k);
         if (rc || (!c->n && !k.n_aside)) {
                 return rc;
         }

@@ -151,21 +151,20 @@ static int update_state(struct ending *e, const struct finish_row *r, int64_t re
 static int keep_error(struct ending *e, const struct finish_row *r, int64_t ref,
                       const struct fenced *f)
 {
-        struct binder b = bind_start(db_get(e->t->db, ST_ATTEMPT_INSERT));
-        bind_int(&b, ref);
-        bind_int(&b, r->claim);
-        bind_int(&b, !r->keep_attempt);
-        bind_int(&b, r->attempt);
-        bind_int(&b, f->generation);
-        bind_int(&b, r->error);
-        bind_blob(&b, r->error_text);
-        bind_blob(&b, r->build);
-        bind_u64(&b, f->holder);
-        bind_int(&b, r->worker);
-        bind_int(&b, r->worker_pid);
-        bind_int(&b, r->started_us);
-        bind_int(&b, end_time(e->t, r));
-        return bind_run(&b);
+        struct attempt_row a = {
+            .attempt = r->attempt,
+            .generation = f->generation,
+            .claim = r->claim,
+            .error = r->error,
+            .error_text = r->error_text,
+            .build = r->build,
+            .holder = f->holder,
+            .worker = r->worker,
+            .worker_pid = r->worker_pid,
+            .started_us = r->started_us,
+            .ended_us = end_time(e->t, r),
+        };
+        return row_put_error(e->t, ref, !r->keep_attempt, &a);
 }
 
 static int finish_otherwise(struct ending *e, const struct finish_row *r, int64_t ref,

@@ -5,48 +5,7 @@
  */
 #include "ledgers/sqlite/internal.h"
 
-struct walk {
-        struct db *db;
-        uint64_t holder, token;
-        struct str runs;
-};
-
-typedef int visit_fn(void *ctx, sqlite3_stmt *s);
-
-static int walk_runs(const struct walk *w, enum statement which, void *ctx, visit_fn *visit)
-{
-        int rc = SQLITE_OK;
-        for (uint32_t i = 0; !rc && (i + 1) * sizeof(struct run) <= w->runs.n; i++) {
-                struct run run;
-                memcpy(&run, w->runs.p + i * sizeof run, sizeof run);
-                struct binder b = bind_start(db_get(w->db, which));
-                bind_int(&b, run.first);
-                bind_int(&b, run.first + run.n - 1);
-                bind_u64(&b, w->token);
-                bind_u64(&b, w->holder);
-                int step = SQLITE_ROW;
-                while (!rc && (step = sqlite3_step(b.s)) == SQLITE_ROW) {
-                        rc = visit(ctx, b.s);
-                }
-                (void)sqlite3_reset(b.s);
-                rc = rc || step == SQLITE_ROW || step == SQLITE_DONE ? rc : step;
-        }
-        return rc;
-}
-
-static uint64_t count_runs(struct str runs)
-{
-        uint64_t n = 0;
-        for (uint32_t i = 0; (i + 1) * sizeof(struct run) <= runs.n; i++) {
-                struct run run;
-                memcpy(&run, runs.p + i * sizeof run, sizeof run);
-                n += (uint64_t)run.n;
-        }
-        return n;
-}
-
-/* --- RECALL -------------------------------------------------------------------------------------
- */
+/* --- RECALL ----------------------------------------------------------------------------------- */
 
 struct recalling {
         struct db *db;
@@ -56,37 +15,34 @@ struct recalling {
 static int recall_row(void *ctx, sqlite3_stmt *s)
 {
         struct recalling *k = ctx;
-        int rc = job_read(k->db, k->c, s, &k->c->jobs[k->c->n]);
-        k->c->n += !rc;
-        return rc;
+        return job_read(k->db, k->c, s);
 }
 
 int recall_run(struct db *db, struct ledger_recall *b)
 {
         struct claim *c = b->got;
-        arena_reset(&c->arena);
-        c->no = b->of;
-        c->token = b->token;
-        c->n = c->open = 0;
         struct binder q = bind_start(db_get(db, ST_COMMIT_RUNS));
         bind_u64(&q, b->of.holder);
         bind_int(&q, b->of.writer);
         bind_u64(&q, b->of.n);
         int rc = sqlite3_step(q.s);
-        if (rc == SQLITE_ROW) {
-                struct walk w = {db, b->of.holder, b->token, column_str(q.s, 1)};
+        bool there = rc == SQLITE_ROW;
+        struct str runs = there ? column_str(q.s, 1) : (struct str){0};
+        if (there || rc == SQLITE_DONE) {
+                rc = job_start_claim(c, &b->of, b->token, runs_count(runs));
+        }
+        if (!rc && runs.n) {
+                struct walk w = {db, b->of.holder, b->token, runs};
                 struct recalling k = {db, c};
-                c->jobs = arena_alloc(&c->arena, count_runs(w.runs) * sizeof *c->jobs);
-                rc = c->jobs ? walk_runs(&w, ST_RUN_JOBS, &k, recall_row) : SQLITE_NOMEM;
+                rc = runs_walk(&w, ST_RUN_JOBS, &k, recall_row);
         }
         (void)sqlite3_reset(q.s);
         job_read_end(db);
         c->open = c->n;
-        return rc == SQLITE_DONE ? SQLITE_OK : rc;
+        return rc;
 }
 
-/* --- HELD
- * ----------------------------------------------------------------------------------------- */
+/* --- HELD ------------------------------------------------------------------------------------- */
 
 struct holding {
         struct ledger_held *b;
@@ -114,27 +70,25 @@ static bool grow(struct holding *k)
 static int hold_row(void *ctx, sqlite3_stmt *s)
 {
         struct holding *k = ctx;
-        struct arena *a = &k->b->base.arena;
-        if (!grow(k)) {
-                return SQLITE_NOMEM;
+        static const struct job none;
+        struct job j;
+        int rc = grow(k) ? job_read_books(&k->b->base.arena, &none, s, &j) : SQLITE_NOMEM;
+        if (rc) {
+                return rc;
         }
-        struct held_job h = {
-            .id = column_id(s, JOB_ID),
-            .ref = sqlite3_column_int64(s, JOB_SEQ),
-            .claim = (uint32_t)sqlite3_column_int64(s, JOB_CLAIM),
-            .token = (uint64_t)sqlite3_column_int64(s, JOB_TOKEN),
-            .attempt = (uint16_t)sqlite3_column_int(s, JOB_ATTEMPT),
-            .max_attempts = (uint16_t)sqlite3_column_int(s, JOB_MAX_ATTEMPTS),
-            .snoozes = (uint16_t)sqlite3_column_int(s, JOB_SNOOZES),
-            .strikes = (uint8_t)sqlite3_column_int(s, JOB_STRIKES),
-            .cancel_asked = sqlite3_column_int(s, JOB_CANCEL_ASKED) != 0,
-            .queue = column_copy(a, s, JOB_QUEUE),
-            .type = column_copy(a, s, JOB_TYPE),
+        k->b->jobs[k->b->n++] = (struct held_job){
+            .id = j.id,
+            .ref = j.ref,
+            .claim = j.claim,
+            .token = j.token,
+            .attempt = j.attempt,
+            .max_attempts = j.max_attempts,
+            .snoozes = j.snoozes,
+            .strikes = j.strikes,
+            .cancel_asked = j.cancel_asked,
+            .queue = j.queue,
+            .type = j.type,
         };
-        if (!h.queue.p || !h.type.p) {
-                return SQLITE_NOMEM;
-        }
-        k->b->jobs[k->b->n++] = h;
         return SQLITE_OK;
 }
 
@@ -142,7 +96,7 @@ static int hold_commit(struct db *db, struct holding *k, sqlite3_stmt *s)
 {
         struct walk w = {db, k->b->victim, (uint64_t)sqlite3_column_int64(s, 1), column_str(s, 2)};
         k->b->covered[k->b->n_covered++] = (uint64_t)sqlite3_column_int64(s, 0);
-        return walk_runs(&w, ST_RUN_JOBS, k, hold_row);
+        return runs_walk(&w, ST_RUN_JOBS, k, hold_row);
 }
 
 int held_run(struct db *db, struct ledger_held *b)
@@ -172,8 +126,7 @@ int held_run(struct db *db, struct ledger_held *b)
         return rc || step == SQLITE_ROW || step == SQLITE_DONE ? rc : step;
 }
 
-/* --- BURY
- * ------------------------------------------------------------------------------------------ */
+/* --- BURY ------------------------------------------------------------------------------------- */
 
 static int say_open(void *ctx, sqlite3_stmt *s)
 {
@@ -195,7 +148,7 @@ static int holds_any(struct tx *t, uint64_t victim, bool *ret_any)
         while (!rc && !*ret_any && (step = sqlite3_step(q.s)) == SQLITE_ROW) {
                 struct walk w = {t->db, victim, (uint64_t)sqlite3_column_int64(q.s, 1),
                                  column_str(q.s, 2)};
-                rc = walk_runs(&w, ST_RUN_OPEN, ret_any, say_open);
+                rc = runs_walk(&w, ST_RUN_OPEN, ret_any, say_open);
         }
         (void)sqlite3_reset(q.s);
         return rc || step == SQLITE_ROW || step == SQLITE_DONE ? rc : step;

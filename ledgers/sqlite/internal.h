@@ -28,8 +28,7 @@ extern const int sqlite_migrations_n;
  * noted. */
 int db_migrate(sqlite3 *sql, const char *path, int64_t now_us, char *note, size_t note_size);
 
-/* --- a connection ------------------------------------------------------------------------------
- */
+/* --- a connection ----------------------------------------------------------------------------- */
 
 struct db {
         sqlite3 *sql;
@@ -78,8 +77,7 @@ struct job_id column_id(sqlite3_stmt *s, int i);
 struct str column_str(sqlite3_stmt *s, int i); /* borrowed until the next step */
 struct str column_copy(struct arena *a, sqlite3_stmt *s, int i);
 
-/* --- the transaction being written ---------------------------------------------------------------
- */
+/* --- the transaction being written ------------------------------------------------------------ */
 
 #define TX_TAKEN   (-1) /* the batch's number is in `commits`; nothing of the batch was written */
 #define TX_FENCED  (-2) /* its holder is gone or dead; nothing of the batch was written */
@@ -127,18 +125,20 @@ int tx_void_number(struct tx *t, const struct commit_no *no);
 void tx_resolved(struct tx *t, const struct commit_no *no);
 int tx_insert_number(struct tx *t, const struct commit_no *no, uint64_t token, struct str runs);
 int tx_number(struct tx *t, const struct commit_no *no);
+/* 0, or TX_TAKEN: for batches that enter their number last. */
+int tx_number_free(struct tx *t, const struct commit_no *no);
 int tx_number_claim(struct tx *t, const struct commit_no *no, uint64_t token, struct str runs);
 int tx_seq(struct tx *t, int64_t *ret_seq); /* the next free one; taken by raising t->seq */
 int tx_delta(struct tx *t, struct str queue, enum job_state state, int64_t n);
 int tx_flush(struct tx *t); /* writes the deltas; at the end of each batch */
 
-/* --- operations ----------------------------------------------------------------------------------
- */
+/* --- operations ------------------------------------------------------------------------------- */
 
 int register_run(struct tx *t, struct ledger_register *r);
 int beat_run(struct tx *t, struct ledger_beat *b);
 int bury_run(struct tx *t, struct ledger_bury *b);
 int submit_run(struct tx *t, struct ledger_submit *b);
+int arrive_run(struct tx *t, struct ledger_arrive *b);
 int claim_run(struct tx *t, struct ledger_claim *b);
 int finish_run(struct tx *t, struct ledger_finish *b);
 int cancel_run(struct tx *t, struct ledger_cancel *b);
@@ -146,6 +146,9 @@ int requeue_run(struct tx *t, struct ledger_requeue *b);
 int due_run(struct tx *t, struct ledger_due *b);
 int unpark_run(struct tx *t, struct ledger_unpark *b);
 int fold_run(struct tx *t, struct ledger_fold *b);
+int relay_run(struct tx *t, struct ledger_relay *b);
+int rung_run(struct tx *t, struct ledger_rung *b);
+int tide_run(struct tx *t, struct ledger_tide *b);
 int resolve_run(struct tx *t, struct ledger_resolve *b);
 
 int recall_run(struct db *db, struct ledger_recall *b);
@@ -157,9 +160,66 @@ int stats_run(struct db *db, struct ledger_stats *b);
 /* One submission, as SUBMIT and the children of a FINISH have it. */
 int submission_run(struct tx *t, struct submission *s);
 
-/* A row of JOB_COLUMNS into *j, texts copied into the claim. SQLITE_NOMEM when memory is out.
- */
-int job_read(struct db *db, struct claim *c, sqlite3_stmt *s, struct job *j);
+/* --- a row goes in ---------------------------------------------------------------------------- */
+
+/* Who claims a letter as it goes in. */
+struct taker {
+        uint64_t token, holder;
+};
+
+/* Puts the row in with its payload and its error, or nothing of it. *ret_seq 0: something with its
+ * id or its key is there. `by` NULL: a RUNNING row is refused as data. */
+int row_put(struct tx *t, const struct submit_row *r, const struct taker *by, int64_t *ret_seq);
+
+/* What is it that stands in the way? SUBMIT_EXISTS or SUBMIT_CONFLICT, and which job. */
+int row_explain(struct tx *t, struct submit_row *r);
+
+/* In place of a row that the store refused: dead(unstorable), without texts. */
+int row_bury(struct tx *t, const struct submit_row *r);
+
+int row_find(struct tx *t, const struct job_id *id, bool *ret_found, enum job_state *ret_state);
+int row_put_error(struct tx *t, int64_t seq, bool ended_job, const struct attempt_row *a);
+
+/* The outbox rows of what the batch created, written and answered. */
+int outbox_put(struct tx *t, struct ledger_submit *b);
+
+/* --- the journal ------------------------------------------------------------------------------ */
+
+#define JOURNAL_LIFE_US (INT64_C(3600) * US_PER_S)
+
+struct journal_entry;
+struct journal_page;
+struct journal_old;
+
+struct journal {
+        struct tx *t;
+        const struct ledger_arrive *b;
+        struct journal_entry *own; /* of this batch */
+        struct journal_page *pages;
+        struct journal_old *old; /* of earlier batches, by fingerprint */
+        uint32_t n_own, n_pages, n_old, ambiguous;
+};
+
+/* Reads the queue's journal if something is redelivered, then writes what the batch says of earlier
+ * ones. TX_REFUSED, with nothing written: it must wait. */
+int journal_open(struct journal *j, struct tx *t, const struct ledger_arrive *b);
+bool journal_find(struct journal *j, uint64_t fingerprint, struct job_id *ret_id);
+void journal_note(struct journal *j, uint64_t fingerprint, const struct job_id *id); /* 0: not */
+int journal_close(struct journal *j);
+int journal_is_old(struct tx *t, bool *ret_old); /* is there something to expire? */
+int journal_expire(struct tx *t);
+
+/* --- jobs come out ---------------------------------------------------------------------------- */
+
+/* Empties the claim and makes room for its jobs. */
+int job_start_claim(struct claim *c, const struct commit_no *no, uint64_t token, uint64_t room);
+
+/* A row of JOB_COLUMNS into the claim's next job, texts copied. SQLITE_NOMEM when memory is out. */
+int job_read(struct db *db, struct claim *c, sqlite3_stmt *s);
+int job_take(struct db *db, struct claim *c, sqlite3_stmt *s); /* as it is once claimed */
+
+/* All but what only a handler needs. last: a job that may have the same queue and type. */
+int job_read_books(struct arena *a, const struct job *last, sqlite3_stmt *s, struct job *j);
 
 /* After the last job_read: gives the payloads' cursor back. */
 void job_read_end(struct db *db);
@@ -168,6 +228,19 @@ void job_read_end(struct db *db);
 struct run {
         int64_t first, n;
 };
+
+/* Sorts refs. {NULL, n}: out of memory. */
+struct str runs_of(struct arena *a, int64_t *refs, uint32_t n);
+uint64_t runs_count(struct str runs);
+
+/* Over all rows of a claim that statement `which` finds. */
+struct walk {
+        struct db *db;
+        uint64_t holder, token;
+        struct str runs;
+};
+typedef int visit_fn(void *ctx, sqlite3_stmt *s);
+int runs_walk(const struct walk *w, enum statement which, void *ctx, visit_fn *visit);
 
 /* Larger payloads stand in `blobs`. Measured, claim and finish: at 256 bytes apart is 4 % faster,
  * at 512 a fifth, at 2000 three times; a submission of 256 bytes is 5 % slower. */

@@ -1,6 +1,8 @@
 /*
  * REGISTER and BEAT: who is there, and what was asked of them. A beat hands out the cancels of its
- * holder once: a holder that claims the job later reads the wish in the row.
+ * holder until it is known that an answer with them arrived: every beat from the first that told a
+ * request repeats it, so any of those that the holder knows of will do. A holder that claims the
+ * job later reads the wish in the row.
  */
 #include "ledgers/sqlite/internal.h"
 
@@ -73,6 +75,22 @@ static int list_nodes(struct tx *t, struct ledger_beat *b)
         return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+static int forget_told(struct tx *t, const struct ledger_beat *b)
+{
+        struct binder d = bind_start(db_get(t->db, ST_CANCELS_KNOWN));
+        bind_u64(&d, b->base.no.holder);
+        bind_u64(&d, b->known);
+        return bind_run(&d);
+}
+
+static int note_told(struct tx *t, const struct ledger_beat *b)
+{
+        struct binder u = bind_start(db_get(t->db, ST_CANCELS_TOLD));
+        bind_u64(&u, b->base.no.n);
+        bind_u64(&u, b->base.no.holder);
+        return bind_run(&u);
+}
+
 static int list_cancels(struct tx *t, struct ledger_beat *b)
 {
         struct binder q = bind_start(db_get(t->db, ST_CANCELS_LIST));
@@ -87,12 +105,7 @@ static int list_cancels(struct tx *t, struct ledger_beat *b)
                 b->cancels[b->n_cancels++] = column_id(q.s, 0);
         }
         (void)sqlite3_reset(q.s);
-        if (rc != SQLITE_DONE) {
-                return rc;
-        }
-        struct binder d = bind_start(db_get(t->db, ST_CANCELS_FORGET));
-        bind_u64(&d, b->base.no.holder);
-        return bind_run(&d);
+        return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 static int see_changes(struct tx *t, struct ledger_beat *b)
@@ -111,7 +124,7 @@ static int see_changes(struct tx *t, struct ledger_beat *b)
 int beat_run(struct tx *t, struct ledger_beat *b)
 {
         b->n_nodes = b->n_cancels = 0;
-        b->changed = false;
+        b->changed = b->inbox = false;
         int rc = tx_number(t, &b->base.no);
         if (rc) {
                 return rc;
@@ -121,6 +134,8 @@ int beat_run(struct tx *t, struct ledger_beat *b)
         bind_u64(&u, b->base.no.holder);
         rc = bind_run(&u);
         rc = rc ? rc : list_nodes(t, b);
+        rc = rc ? rc : forget_told(t, b);
         rc = rc ? rc : list_cancels(t, b);
+        rc = rc ? rc : note_told(t, b);
         return rc ? rc : see_changes(t, b);
 }

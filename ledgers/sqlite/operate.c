@@ -41,8 +41,7 @@ static int moved(struct tx *t, struct str queue, enum job_state from, enum job_s
         return rc ? rc : tx_delta(t, queue, to, 1);
 }
 
-/* --- CANCEL
- * --------------------------------------------------------------------------------------- */
+/* --- CANCEL ----------------------------------------------------------------------------------- */
 
 static int cancel_waiting(struct tx *t, const struct seen *j)
 {
@@ -94,8 +93,7 @@ int cancel_run(struct tx *t, struct ledger_cancel *b)
         return running ? ask_running(t, &j) : cancel_waiting(t, &j);
 }
 
-/* --- REQUEUE
- * -------------------------------------------------------------------------------------- */
+/* --- REQUEUE ---------------------------------------------------------------------------------- */
 
 static int revive(struct tx *t, const struct seen *j)
 {
@@ -148,8 +146,7 @@ int requeue_run(struct tx *t, struct ledger_requeue *b)
         return rc ? rc : moved(t, j.queue, j.state, STATE_PENDING);
 }
 
-/* --- DUE
- * ------------------------------------------------------------------------------------------ */
+/* --- DUE -------------------------------------------------------------------------------------- */
 
 static int list_due(struct tx *t, uint32_t limit, struct seen *jobs, uint32_t *ret_n)
 {
@@ -213,8 +210,7 @@ int due_run(struct tx *t, struct ledger_due *b)
         return rc ? rc : see_next(t, &b->next_us);
 }
 
-/* --- UNPARK
- * --------------------------------------------------------------------------------------- */
+/* --- UNPARK ----------------------------------------------------------------------------------- */
 
 static int list_parked(struct tx *t, const struct ledger_unpark *b, struct str queue, uint32_t page,
                        struct seen *jobs, uint32_t *ret_n)
@@ -246,7 +242,7 @@ static int unpark_jobs(struct tx *t, struct ledger_unpark *b, const struct seen 
 {
         int rc = n && !b->moved ? tx_number(t, &b->base.no) : SQLITE_OK;
         for (uint32_t i = 0; i < n && !rc; i++) {
-                struct binder u = bind_start(db_get(t->db, ST_UNPARK));
+                struct binder u = bind_start(db_get(t->db, ST_OFFER));
                 bind_int(&u, lane_value(BAND_OFFERED, jobs[i].priority, jobs[i].seq));
                 bind_int(&u, jobs[i].seq);
                 rc = bind_run(&u);
@@ -294,18 +290,23 @@ int unpark_run(struct tx *t, struct ledger_unpark *b)
         return SQLITE_OK;
 }
 
-/* --- FOLD, RESOLVE
- * ---------------------------------------------------------------------------------- */
+/* --- FOLD, RESOLVE ---------------------------------------------------------------------------- */
 
 int fold_run(struct tx *t, struct ledger_fold *b)
 {
         sqlite3_stmt *any = db_get(t->db, ST_FOLD_ANY);
         int rc = sqlite3_step(any);
         (void)sqlite3_reset(any);
-        if (rc != SQLITE_ROW) {
-                return rc == SQLITE_DONE ? SQLITE_OK : rc;
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+                return rc;
+        }
+        bool deltas = rc == SQLITE_ROW, old;
+        rc = journal_is_old(t, &old);
+        if (rc || (!deltas && !old)) {
+                return rc;
         }
         rc = tx_number(t, &b->base.no);
+        rc = rc || !old ? rc : journal_expire(t);
         rc = rc ? rc : db_run(db_get(t->db, ST_FOLD));
         return rc ? rc : db_run(db_get(t->db, ST_FOLD_CLEAR));
 }

@@ -116,8 +116,7 @@ static int read_row(struct db *db, struct arena *a, sqlite3_stmt *s, struct job_
         return read_last(db, a, sqlite3_column_int64(s, ROW_SEQ), r);
 }
 
-/* --- SHOW ----------------------------------------------------------------------------------------
- */
+/* --- SHOW ------------------------------------------------------------------------------------- */
 
 static int read_attempts(struct db *db, struct arena *a, int64_t seq, struct job_row *r)
 {
@@ -194,8 +193,7 @@ int show_run(struct db *db, struct ledger_show *b)
         return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* --- LIST
- * ----------------------------------------------------------------------------------------- */
+/* --- LIST ------------------------------------------------------------------------------------- */
 
 static enum statement state_index(int state)
 {
@@ -287,8 +285,7 @@ int list_run(struct db *db, struct ledger_list *b)
         return rc || step == SQLITE_ROW || step == SQLITE_DONE ? rc : step;
 }
 
-/* --- STATS
- * ---------------------------------------------------------------------------------------- */
+/* --- STATS ------------------------------------------------------------------------------------ */
 
 struct counting {
         struct db *db;
@@ -355,26 +352,41 @@ static void keep_oldest(struct counting *k, struct queue_stat *q, int64_t seq)
         }
 }
 
-/* Within a band and a priority rows stand in the order of their seq: the first is the oldest. */
-static int look_at_band(struct counting *k, struct queue_stat *q, enum lane_band band)
+/* Within a priority, and within the broker's band, rows stand in the order of their seq: the first
+ * is the oldest. */
+static int look_at_lanes(struct counting *k, struct queue_stat *q, int64_t first, int64_t last)
+{
+        struct binder s = bind_start(db_get(k->db, ST_LANE_FIRST));
+        bind_text(&s, q->queue);
+        bind_int(&s, first);
+        bind_int(&s, last);
+        int rc = sqlite3_step(s.s);
+        int64_t seq = rc == SQLITE_ROW ? sqlite3_column_int64(s.s, 0) : 0;
+        (void)sqlite3_reset(s.s);
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+                return rc;
+        }
+        keep_oldest(k, q, seq);
+        return SQLITE_OK;
+}
+
+static int look_at_offered(struct counting *k, struct queue_stat *q)
 {
         int64_t first, last, end;
-        lane_range(band, &first, &end);
-        for (int p = PRIORITY_MAX; p >= 0; p--, first = last + 1) {
-                last = p ? lane_value(band, (uint8_t)(p - 1), 0) - 1 : end;
-                struct binder s = bind_start(db_get(k->db, ST_LANE_FIRST));
-                bind_text(&s, q->queue);
-                bind_int(&s, first);
-                bind_int(&s, last);
-                int rc = sqlite3_step(s.s);
-                int64_t seq = rc == SQLITE_ROW ? sqlite3_column_int64(s.s, 0) : 0;
-                (void)sqlite3_reset(s.s);
-                if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
-                        return rc;
-                }
-                keep_oldest(k, q, seq);
+        int rc = SQLITE_OK;
+        lane_range(BAND_OFFERED, &first, &end);
+        for (int p = PRIORITY_MAX; p >= 0 && !rc; p--, first = last + 1) {
+                last = p ? lane_value(BAND_OFFERED, (uint8_t)(p - 1), 0) - 1 : end;
+                rc = look_at_lanes(k, q, first, last);
         }
-        return SQLITE_OK;
+        return rc;
+}
+
+static int look_at_broker(struct counting *k, struct queue_stat *q)
+{
+        int64_t first, last;
+        lane_range(BAND_BROKER, &first, &last);
+        return look_at_lanes(k, q, first, last);
 }
 
 static int look_at_parked(struct counting *k, struct queue_stat *q)
@@ -407,8 +419,8 @@ int stats_run(struct db *db, struct ledger_stats *b)
                 if (!q->jobs[STATE_PENDING]) {
                         continue;
                 }
-                rc = look_at_band(&k, q, BAND_OFFERED);
-                rc = rc ? rc : look_at_band(&k, q, BAND_BROKER);
+                rc = look_at_offered(&k, q);
+                rc = rc ? rc : look_at_broker(&k, q);
                 rc = rc ? rc : look_at_parked(&k, q);
         }
         return rc;

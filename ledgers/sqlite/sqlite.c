@@ -25,8 +25,7 @@ static int64_t read_clock(void *ctx)
         return ts.tv_sec * US_PER_S + ts.tv_nsec / 1000;
 }
 
-/* --- lists
- * ---------------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 static void push_batch(struct batch_list *q, struct ledger_batch *b)
 {
@@ -50,6 +49,9 @@ static void post_sqlite(struct ledger *base, struct ledger_batch *b)
         struct station *s = read ? &l->reader : &l->writer;
         b->outcome = LEDGER_COMMITTED;
         b->note[0] = '\0';
+        if (b->op == LEDGER_ARRIVE) {
+                LEDGER_AS(arrive, ARRIVE, b)->undecided = false; /* as it may have been before */
+        }
         pthread_mutex_lock(&s->mutex);
         push_batch(&s->waiting, b);
         pthread_mutex_unlock(&s->mutex);
@@ -102,8 +104,7 @@ static int64_t deadline_sqlite(struct ledger *base)
         return INT64_MAX; /* the eventfd tells all */
 }
 
-/* --- threads
- * -------------------------------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------------------------- */
 
 /* All that waits; NULL: nothing, and the ledger is being closed. *ret_idle: nothing waits, and
  * there is something to do meanwhile. */
@@ -185,8 +186,7 @@ static void stop_station(struct station *s)
         pthread_mutex_destroy(&s->mutex);
 }
 
-/* --- life
- * ----------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static struct ledger *close_sqlite(struct ledger *base)
 {

@@ -63,6 +63,7 @@ enum {
                                                                                                    \
         X(NUMBER, "insert into commits (holder, writer, n, token, runs) values (?, ?, ?, ?, ?) "   \
                   "on conflict do nothing")                                                        \
+        X(NUMBER_TAKEN, "select 1 from commits where holder = ? and writer = ? and n = ?")         \
         X(NUMBER_VOID, "select runs is null and token is not null from commits "                   \
                        "where holder = ? and writer = ? and n = ?")                                \
         X(NUMBER_TRIM, "delete from commits where holder = ? and writer = ? and n > ? "            \
@@ -85,15 +86,20 @@ enum {
         X(NODE_DELETE, "delete from nodes where holder = ?")                                       \
         X(COMMITS_FORGET, "delete from commits where holder = ?")                                  \
         X(CANCELS_FORGET, "delete from cancels where holder = ?")                                  \
-        X(CANCELS_LIST, "select j.id from cancels c join jobs j on j.seq = c.seq "                 \
-                        "where c.holder = ?1 and j.holder = ?1 and j.state = 2")                   \
-        X(CANCEL_NOTE, "insert into cancels (holder, seq) values (?, ?) on conflict do nothing")   \
+        X(CANCELS_LIST,                                                                            \
+          "select j.id from cancels c join jobs j on j.seq = c.seq "                               \
+          "where c.holder = ?1 and j.holder = ?1 and j.state = 2 and j.cancel_asked <> 0")         \
+        X(CANCEL_NOTE,                                                                             \
+          "insert into cancels (holder, seq) values (?, ?) on conflict do update set told = 0")    \
+        X(CANCELS_KNOWN, "delete from cancels where holder = ? and told > 0 and told <= ?")        \
+        X(CANCELS_TOLD, "update cancels set told = ? where holder = ? and told = 0")               \
                                                                                                    \
-        X(INSERT, "insert or fail into jobs (seq, id, queue, type, state, reason, lane, due, "     \
-                  "parked_at, max_attempts, priority, timeout_ms, created, finished, deadline, "   \
-                  "key, key_text, content_type, tags, headers, size, payload) values "             \
-                  "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "            \
-                  "on conflict do nothing")                                                        \
+        X(INSERT,                                                                                  \
+          "insert or fail into jobs (seq, id, queue, type, state, reason, lane, due, "             \
+          "parked_at, max_attempts, priority, timeout_ms, created, finished, deadline, "           \
+          "key, key_text, content_type, tags, headers, size, payload, claim, attempt, token, "     \
+          "holder, started) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "  \
+          "?, ?, ?23, ?23, ?, ?, ?) on conflict do nothing")                                       \
         X(BLOB_INSERT, "insert or fail into blobs (seq, payload) values (?, ?)")                   \
         X(BLOB_DELETE, "delete from blobs where seq = ?")                                          \
         X(BLOB_SHOW, "select payload from blobs where seq = ?")                                    \
@@ -113,6 +119,28 @@ enum {
           "update or fail jobs indexed by jobs_lane set state = 2, reason = 0, lane = null, "      \
           "claim = claim + 1, attempt = attempt + 1, token = ?, holder = ?, started = ? "          \
           "where queue = ? and lane between ? and ?")                                              \
+        X(DOORBELL, "select " JOB_COLUMNS " from jobs j where j.id = ?")                           \
+        X(JOURNAL_SIZE,                                                                            \
+          "select count(*), coalesce(sum(length(entries)), 0) from journal where queue = ?")       \
+        X(JOURNAL,                                                                                 \
+          "select no, entries, holder, writer, n, over or not exists (select 1 from nodes "        \
+          "where holder = journal.holder and dead = 0) from journal where queue = ?")              \
+        X(JOURNAL_OVER, "update journal set over = 1 where holder = ? and writer = ? and n = ?")   \
+        X(JOURNAL_INSERT,                                                                          \
+          "insert into journal (queue, at, holder, writer, n, entries) values (?, ?, ?, ?, ?, ?)") \
+        X(JOURNAL_SHRINK, "update journal set entries = ? where no = ?")                           \
+        X(JOURNAL_DELETE, "delete from journal where no = ?")                                      \
+        X(JOURNAL_FORGET, "delete from journal where holder = ? and writer = ? and n = ?")         \
+        X(JOURNAL_OLDEST, "select at from journal order by no limit 1")                            \
+        X(JOURNAL_EXPIRE, "delete from journal where at <= ?")                                     \
+                                                                                                   \
+        X(OUTBOX_INSERT, "insert into outbox (no, queue, at, bells) values (?, ?, ?, ?)")          \
+        X(OUTBOX_OLD, "select no, queue, bells from outbox where at <= ? order by at, no limit ?") \
+        X(OUTBOX_PUT_OFF, "update outbox set at = ? where no = ?")                                 \
+        X(OUTBOX_DELETE, "delete from outbox where no = ?")                                        \
+        X(BROKER, "select seq, priority, created from jobs indexed by jobs_lane where queue = ? "  \
+                  "and lane between ? and ? order by lane")                                        \
+                                                                                                   \
         X(PARK, "update or fail jobs set reason = 1, lane = ? where seq = ?")                      \
         X(EXPIRE, "update or fail jobs set state = 5, reason = 6, lane = null, parked_at = ?1, "   \
                   "finished = ?1 where seq = ?2")                                                  \
@@ -156,8 +184,8 @@ enum {
         X(NEXT_QUEUE, "select queue from jobs indexed by jobs_lane where lane is not null "        \
                       "and queue > ? order by queue limit 1")                                      \
         X(PARKED, "select seq, priority, type from jobs indexed by jobs_lane where queue = ? "     \
-                  "and lane between ? and ? order by lane")                                        \
-        X(UNPARK, "update or fail jobs set reason = 0, lane = ? where seq = ?")                    \
+                  "and lane between ? and ? and reason = 1 order by lane")                         \
+        X(OFFER, "update or fail jobs set reason = 0, lane = ? where seq = ?")                     \
         X(FOLD_ANY, "select 1 from deltas limit 1")                                                \
         X(FOLD, "insert into counters (queue, state, n) select queue, state, sum(n) from deltas "  \
                 "where true group by queue, state on conflict do update set n = n + excluded.n")   \

@@ -126,6 +126,17 @@ int tx_number_claim(struct tx *t, const struct commit_no *no, uint64_t token, st
         return rc ? rc : trim_numbers(t, no);
 }
 
+int tx_number_free(struct tx *t, const struct commit_no *no)
+{
+        struct binder b = bind_start(db_get(t->db, ST_NUMBER_TAKEN));
+        bind_u64(&b, no->holder);
+        bind_int(&b, no->writer);
+        bind_u64(&b, no->n);
+        int rc = sqlite3_step(b.s);
+        (void)sqlite3_reset(b.s);
+        return rc == SQLITE_DONE ? SQLITE_OK : rc == SQLITE_ROW ? TX_TAKEN : rc;
+}
+
 int tx_number(struct tx *t, const struct commit_no *no)
 {
         return tx_number_claim(t, no, 0, (struct str){0});

@@ -38,8 +38,7 @@ static bool fails_at(const struct sqlite_ledger *l, enum ledger_sqlite_point poi
         return l->options.fault && l->options.fault(l->options.fault_ctx, point);
 }
 
-/* --- the connection
- * ------------------------------------------------------------------------------- */
+/* --- the connection --------------------------------------------------------------------------- */
 
 int writer_connect(struct sqlite_ledger *l, char *note, size_t note_size)
 {
@@ -98,8 +97,7 @@ static bool is_broken(int rc)
                           primary == SQLITE_NOTADB || primary == SQLITE_CANTOPEN);
 }
 
-/* --- outcomes
- * ------------------------------------------------------------------------------------- */
+/* --- outcomes --------------------------------------------------------------------------------- */
 
 static void settle_submissions(struct ledger_batch *b)
 {
@@ -143,8 +141,16 @@ static bool settle_unwritten(struct ledger_batch *b, int rc)
         }
 }
 
-/* --- one transaction
- * ------------------------------------------------------------------------------ */
+/* --- one transaction -------------------------------------------------------------------------- */
+
+/* SQL producers are for ledgers that they can reach: there is no inbox here. */
+static int inbox_run(struct ledger_inbox *b)
+{
+        b->letters = NULL;
+        b->n = 0;
+        b->more = false;
+        return SQLITE_OK;
+}
 
 static int run_read(struct db *db, struct ledger_batch *b)
 {
@@ -153,6 +159,7 @@ static int run_read(struct db *db, struct ledger_batch *b)
         case LEDGER_HELD: return held_run(db, LEDGER_AS(held, HELD, b));
         case LEDGER_SHOW: return show_run(db, LEDGER_AS(show, SHOW, b));
         case LEDGER_LIST: return list_run(db, LEDGER_AS(list, LIST, b));
+        case LEDGER_INBOX: return inbox_run(LEDGER_AS(inbox, INBOX, b));
         case LEDGER_STATS: return stats_run(db, LEDGER_AS(stats, STATS, b));
         default: return SQLITE_MISUSE;
         }
@@ -162,8 +169,8 @@ static int run_read(struct db *db, struct ledger_batch *b)
  * when it was forgotten. Verdicts have fences of their own. */
 static bool needs_living_node(enum ledger_op op)
 {
-        return op == LEDGER_BEAT || op == LEDGER_SUBMIT || op == LEDGER_CLAIM ||
-               op == LEDGER_CANCEL || op == LEDGER_REQUEUE;
+        return op == LEDGER_BEAT || op == LEDGER_SUBMIT || op == LEDGER_ARRIVE ||
+               op == LEDGER_CLAIM || op == LEDGER_CANCEL || op == LEDGER_REQUEUE;
 }
 
 static int run_batch(struct tx *t, struct ledger_batch *b)
@@ -177,6 +184,7 @@ static int run_batch(struct tx *t, struct ledger_batch *b)
         case LEDGER_BEAT: return beat_run(t, LEDGER_AS(beat, BEAT, b));
         case LEDGER_BURY: return bury_run(t, LEDGER_AS(bury, BURY, b));
         case LEDGER_SUBMIT: return submit_run(t, LEDGER_AS(submit, SUBMIT, b));
+        case LEDGER_ARRIVE: return arrive_run(t, LEDGER_AS(arrive, ARRIVE, b));
         case LEDGER_CLAIM: return claim_run(t, LEDGER_AS(claim, CLAIM, b));
         case LEDGER_FINISH: return finish_run(t, LEDGER_AS(finish, FINISH, b));
         case LEDGER_CANCEL: return cancel_run(t, LEDGER_AS(cancel, CANCEL, b));
@@ -184,6 +192,9 @@ static int run_batch(struct tx *t, struct ledger_batch *b)
         case LEDGER_DUE: return due_run(t, LEDGER_AS(due, DUE, b));
         case LEDGER_UNPARK: return unpark_run(t, LEDGER_AS(unpark, UNPARK, b));
         case LEDGER_FOLD: return fold_run(t, LEDGER_AS(fold, FOLD, b));
+        case LEDGER_RELAY: return relay_run(t, LEDGER_AS(relay, RELAY, b));
+        case LEDGER_RUNG: return rung_run(t, LEDGER_AS(rung, RUNG, b));
+        case LEDGER_TIDE: return tide_run(t, LEDGER_AS(tide, TIDE, b));
         case LEDGER_RESOLVE: return resolve_run(t, LEDGER_AS(resolve, RESOLVE, b));
         default: return run_read(t->db, b);
         }
@@ -326,8 +337,7 @@ void writer_run(struct sqlite_ledger *l, struct ledger_batch *list)
         }
 }
 
-/* --- checkpoints
- * ---------------------------------------------------------------------------------- */
+/* --- checkpoints ------------------------------------------------------------------------------ */
 
 bool writer_wants_checkpoint(const struct sqlite_ledger *l)
 {

@@ -17,8 +17,7 @@ static int64_t monotonic_ns(void)
         return ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
-/* --- life
- * ------------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------- */
 
 struct roster *bed_roster(const char *const *patterns, uint32_t n)
 {
@@ -101,8 +100,7 @@ void bed_reopen(struct bed *bed)
         open_handle(bed);
 }
 
-/* --- batches
- * ---------------------------------------------------------------------------------------- */
+/* --- batches ---------------------------------------------------------------------------------- */
 
 void bed_post(struct bed *bed, struct ledger_batch *b)
 {
@@ -192,8 +190,7 @@ enum ledger_outcome bed_register(struct bed *bed)
         return outcome;
 }
 
-/* --- submit
- * ------------------------------------------------------------------------------------------ */
+/* --- submit ----------------------------------------------------------------------------------- */
 
 struct submit_row bed_row(struct bed *bed)
 {
@@ -244,8 +241,7 @@ struct job_id bed_add_one(struct bed *bed)
         return row.id;
 }
 
-/* --- claim, finish
- * ------------------------------------------------------------------------------------ */
+/* --- claim ------------------------------------------------------------------------------------ */
 
 struct ledger_claim *bed_claim_batch(struct bed *bed, uint32_t want)
 {
@@ -267,6 +263,118 @@ struct claim *bed_claim(struct bed *bed, uint32_t want)
         ledger_batch_free(&b->base);
         return c;
 }
+
+void bed_same(struct bed *bed, const struct job *j, const struct submit_row *row)
+{
+        CU_ASSERT(job_id_eq(&j->id, &row->id) && j->ref != 0 && j->token == bed->token);
+        CU_ASSERT(j->claim == 1 && j->attempt == 1 && j->max_attempts == row->max_attempts);
+        CU_ASSERT(j->snoozes == 0 && j->strikes == 0 && j->generation == 0 && !j->cancel_asked);
+        CU_ASSERT(j->priority == row->priority && j->timeout_ms == row->timeout_ms);
+        CU_ASSERT(j->created_us == fixture->now_us(bed->store));
+        CU_ASSERT(j->deadline_us == row->deadline_us);
+        CU_ASSERT(str_eq(j->queue, row->queue) && str_eq(j->type, row->type));
+        CU_ASSERT(str_eq(j->content_type, row->content_type) && str_eq(j->headers, row->headers));
+        CU_ASSERT(str_eq(j->payload, row->payload));
+}
+
+struct claim *bed_recall(struct bed *bed, struct commit_no of, uint64_t token)
+{
+        struct ledger_recall *b = NEW(recall, RECALL);
+        b->of = of;
+        b->token = token;
+        b->got = claim_new();
+        bed_must(bed, &b->base);
+        struct claim *c = STEAL(b->got);
+        ledger_batch_free(&b->base);
+        return c;
+}
+
+struct ledger_held *bed_held(struct bed *bed, uint64_t victim, uint64_t after, uint32_t limit)
+{
+        struct ledger_held *b = NEW(held, HELD);
+        b->victim = victim;
+        b->after = after;
+        b->limit = limit;
+        bed_must(bed, &b->base);
+        bed_keep(bed, &b->base);
+        return b;
+}
+
+bool bed_bury(struct bed *bed, uint64_t victim, uint64_t seen_beat, bool any_beat, bool forget)
+{
+        struct ledger_bury *b = NEW(bury, BURY);
+        b->victim = victim;
+        b->seen_beat = seen_beat;
+        b->any_beat = any_beat;
+        b->forget = forget;
+        bed_must(bed, &b->base);
+        bool done = b->done;
+        ledger_batch_free(&b->base);
+        return done;
+}
+
+/* --- arrive ----------------------------------------------------------------------------------- */
+
+struct arrival bed_letter(struct bed *bed)
+{
+        struct arrival a = {.kind = ARRIVAL_LETTER, .start = true, .row = bed_row(bed)};
+        a.row.state = STATE_RUNNING;
+        return a;
+}
+
+struct arrival bed_doorbell(const struct job_id *id, bool start)
+{
+        return (struct arrival){.kind = ARRIVAL_DOORBELL, .start = start, .row.id = *id};
+}
+
+struct ledger_arrive *bed_arrive(struct bed *bed, const struct arrival *items, uint32_t n)
+{
+        struct ledger_arrive *b = NEW(arrive, ARRIVE);
+        b->queue = STR("q");
+        b->list = arrivals_new(n);
+        if (n) {
+                memcpy(b->list->items, items, n * sizeof *items);
+        }
+        b->list->n = b->n = n;
+        b->token = ++bed->token;
+        b->got = claim_new();
+        return b;
+}
+
+struct ledger_arrive *bed_arrive_free(struct ledger_arrive *b)
+{
+        while (b->list) {
+                struct arrivals *next = b->list->next;
+                arrivals_free(b->list);
+                b->list = next;
+        }
+        ledger_batch_free(&b->base);
+        return NULL;
+}
+
+enum arrival_result bed_arrive_one(struct bed *bed, struct arrival *a)
+{
+        struct ledger_arrive *b = bed_arrive(bed, a, 1);
+        bed_must(bed, &b->base);
+        *a = b->list->items[0];
+        CU_ASSERT(b->known == (a->result == ARRIVAL_KNOWN));
+        CU_ASSERT(b->conflicts == (a->result == ARRIVAL_CONFLICT));
+        CU_ASSERT(b->unstorable == (a->result == ARRIVAL_UNSTORABLE));
+        bool bell = a->kind == ARRIVAL_DOORBELL && a->start && a->result == ARRIVAL_TAKEN;
+        CU_ASSERT(b->got->n == bell && b->got->open == bell);
+        bed_arrive_free(b);
+        return a->result;
+}
+
+struct job_id bed_add_broker(struct bed *bed)
+{
+        struct submit_row row = bed_row(bed);
+        row.band = BAND_BROKER;
+        CU_ASSERT_FATAL(bed_add(bed, &row) == SUBMIT_CREATED);
+        return row.id;
+}
+
+/* --- finish ----------------------------------------------------------------------------------- */
 
 struct finish_row bed_verdict(const struct job *j, enum job_state to)
 {
@@ -340,8 +448,7 @@ struct job_id bed_job_in(struct bed *bed, enum job_state state)
         return row.id;
 }
 
-/* --- read
- * ---------------------------------------------------------------------------------------------- */
+/* --- read ------------------------------------------------------------------------------------- */
 
 static const struct ledger_show *show(struct bed *bed, const struct job_id *id)
 {
@@ -387,9 +494,22 @@ const struct ledger_stats *bed_stats(struct bed *bed)
 const struct ledger_beat *bed_beat(struct bed *bed)
 {
         struct ledger_beat *b = NEW(beat, BEAT);
+        b->known = bed->heard.holder == bed->holder ? bed->heard.n : 0;
         bed_must(bed, &b->base);
+        bed->heard = b->base.no;
         bed_keep(bed, &b->base);
         return b;
+}
+
+enum cancel_result bed_cancel(struct bed *bed, const struct job_id *id)
+{
+        struct ledger_cancel *b = NEW(cancel, CANCEL);
+        b->id = *id;
+        bed_must(bed, &b->base);
+        enum cancel_result result = b->result;
+        CU_ASSERT(result != CANCEL_ASKED || b->holder != 0);
+        ledger_batch_free(&b->base);
+        return result;
 }
 
 bool bed_resolve(struct bed *bed, struct commit_no of)

@@ -18,7 +18,8 @@ struct bed {
         struct ledger *l;
         uint64_t holder;
         uint64_t n[LEDGER_LANES];
-        uint64_t token; /* of the last claim */
+        uint64_t token;         /* of the last claim */
+        struct commit_no heard; /* the last beat that was answered */
         struct id_mint mint;
         struct roster *roster;     /* serves "noop" and "mail.>" */
         struct ledger_batch *done; /* came back, not asked for yet */
@@ -54,6 +55,21 @@ struct ledger_claim *bed_claim_batch(struct bed *bed, uint32_t want); /* queue "
 struct claim *bed_claim(struct bed *bed, uint32_t want); /* to be freed by claim_free */
 struct roster *bed_roster(const char *const *patterns, uint32_t n);
 
+struct claim *bed_recall(struct bed *bed, struct commit_no of, uint64_t token);
+struct ledger_held *bed_held(struct bed *bed, uint64_t victim, uint64_t after, uint32_t limit);
+bool bed_bury(struct bed *bed, uint64_t victim, uint64_t seen_beat, bool any_beat, bool forget);
+
+/* Asserts that a job just claimed from this row, as SUBMIT wrote it now, has all of its fields. */
+void bed_same(struct bed *bed, const struct job *j, const struct submit_row *row);
+
+/* --- arrive --- */
+struct arrival bed_letter(struct bed *bed); /* bed_row(), to be started */
+struct arrival bed_doorbell(const struct job_id *id, bool start);
+struct ledger_arrive *bed_arrive(struct bed *bed, const struct arrival *items, uint32_t n);
+struct ledger_arrive *bed_arrive_free(struct ledger_arrive *b);         /* with its list */
+enum arrival_result bed_arrive_one(struct bed *bed, struct arrival *a); /* with its answers */
+struct job_id bed_add_broker(struct bed *bed); /* a row that waits for its doorbell */
+
 /* --- finish --- */
 struct finish_row bed_verdict(const struct job *j, enum job_state to);
 struct ledger_finish *bed_finish_batch(const struct finish_row *rows, uint32_t n);
@@ -70,7 +86,8 @@ const struct job_row *bed_show(struct bed *bed,
 enum job_state bed_state(struct bed *bed, const struct job_id *id); /* STATE_NONE: no such job */
 const struct ledger_list *bed_list(struct bed *bed, const struct ledger_list *filter);
 const struct ledger_stats *bed_stats(struct bed *bed);
-const struct ledger_beat *bed_beat(struct bed *bed);
+const struct ledger_beat *bed_beat(struct bed *bed); /* known: the last one of this holder */
+enum cancel_result bed_cancel(struct bed *bed, const struct job_id *id);
 bool bed_resolve(struct bed *bed, struct commit_no of); /* happened? */
 
 #endif

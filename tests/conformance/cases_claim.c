@@ -26,15 +26,7 @@ static void hands_over_every_field(void)
         struct claim *c = bed_claim(bed, 5);
         CU_ASSERT_FATAL(c->n == 1 && c->open == 1);
         CU_ASSERT(c->token == bed->token && c->no.holder == bed->holder && c->no.n != 0);
-        const struct job *j = &c->jobs[0];
-        CU_ASSERT(job_id_eq(&j->id, &row.id) && j->claim == 1 && j->attempt == 1);
-        CU_ASSERT(j->token == c->token && j->max_attempts == 3 && j->snoozes == 0 && !j->strikes);
-        CU_ASSERT(j->priority == row.priority && j->generation == 0 && j->timeout_ms == 77);
-        CU_ASSERT(j->deadline_us == row.deadline_us && !j->cancel_asked);
-        CU_ASSERT(j->created_us == fixture->now_us(bed->store));
-        CU_ASSERT(str_eq(j->queue, row.queue) && str_eq(j->type, row.type));
-        CU_ASSERT(str_eq(j->content_type, row.content_type) && str_eq(j->headers, row.headers));
-        CU_ASSERT(str_eq(j->payload, row.payload));
+        bed_same(bed, &c->jobs[0], &row);
         claim_free(c);
         bed_free(bed);
 }

@@ -58,18 +58,6 @@ static void a_refused_batch_wrote_nothing(void)
         bed_free(bed);
 }
 
-static struct claim *recall(struct bed *bed, struct commit_no of, uint64_t token)
-{
-        struct ledger_recall *b = NEW(recall, RECALL);
-        b->of = of;
-        b->token = token;
-        b->got = claim_new();
-        bed_must(bed, &b->base);
-        struct claim *c = STEAL(b->got);
-        ledger_batch_free(&b->base);
-        return c;
-}
-
 static void an_unknown_claim_that_was_lost(void)
 {
         struct bed *bed = bed_new();
@@ -97,7 +85,7 @@ static void an_unknown_claim_that_was_written(void)
         struct ledger_claim *b = bed_claim_batch(bed, 10);
         CU_ASSERT(bed_do(bed, &b->base) == LEDGER_UNKNOWN);
         CU_ASSERT(bed_resolve(bed, b->base.no));
-        struct claim *c = recall(bed, b->base.no, b->token);
+        struct claim *c = bed_recall(bed, b->base.no, b->token);
         CU_ASSERT_FATAL(c->n == 4 && c->open == 4);
         CU_ASSERT(c->token == b->token && c->no.n == b->base.no.n);
         struct finish_row rows[4];
@@ -108,10 +96,10 @@ static void an_unknown_claim_that_was_written(void)
                 rows[i] = bed_verdict(j, STATE_COMPLETED);
         }
         CU_ASSERT(bed_finish(bed, rows, 2) == 0);
-        struct claim *rest = recall(bed, b->base.no, b->token);
+        struct claim *rest = bed_recall(bed, b->base.no, b->token);
         CU_ASSERT(rest->n == 2); /* as far as it still runs */
         CU_ASSERT(bed_finish(bed, rows + 2, 2) == 0);
-        struct claim *wrong = recall(bed, b->base.no, b->token ^ 1);
+        struct claim *wrong = bed_recall(bed, b->base.no, b->token ^ 1);
         CU_ASSERT(wrong->n == 0);
         claim_free(c);
         claim_free(rest);

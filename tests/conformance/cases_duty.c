@@ -123,6 +123,24 @@ static void unparks_what_a_new_roster_serves(void)
         bed_free(bed);
 }
 
+/* Whose queue nobody knows, no roster can help. */
+static void unparks_only_what_had_no_handler(void)
+{
+        struct bed *bed = bed_new();
+        struct submit_row lost = bed_row(bed), parked = bed_row(bed);
+        lost.band = parked.band = BAND_PARKED;
+        lost.reason = REASON_NO_QUEUE;
+        parked.reason = REASON_NO_HANDLER;
+        CU_ASSERT(bed_add(bed, &lost) == SUBMIT_CREATED);
+        CU_ASSERT(bed_add(bed, &parked) == SUBMIT_CREATED);
+        CU_ASSERT(unpark(bed, bed->roster, 10) == 1);
+        CU_ASSERT(unpark(bed, bed->roster, 10) == 0);
+        CU_ASSERT(bed_show(bed, &parked.id)->band == BAND_OFFERED);
+        CU_ASSERT(bed_show(bed, &lost.id)->band == BAND_PARKED);
+        CU_ASSERT(bed_show(bed, &lost.id)->reason == REASON_NO_QUEUE);
+        bed_free(bed);
+}
+
 static const struct queue_stat *stat_of(const struct ledger_stats *s, struct str queue)
 {
         for (uint32_t i = 0; i < s->n; i++) {
@@ -195,4 +213,5 @@ CASES(cases_duty, {"offers what is due, nothing before", offers_what_is_due_and_
       {"offers retries when due", offers_retries_when_due, 0},
       {"moves many in one go", moves_many_in_one_go, 0},
       {"unparks what a new roster serves", unparks_what_a_new_roster_serves, 0},
+      {"unparks only what had no handler", unparks_only_what_had_no_handler, 0},
       {"counters equal a recount", counters_equal_a_recount, 0});

@@ -6,30 +6,6 @@
 
 #define RESCUER 500
 
-static bool bury(struct bed *bed, uint64_t victim, uint64_t seen_beat, bool any_beat, bool forget)
-{
-        struct ledger_bury *b = NEW(bury, BURY);
-        b->victim = victim;
-        b->seen_beat = seen_beat;
-        b->any_beat = any_beat;
-        b->forget = forget;
-        bed_must(bed, &b->base);
-        bool done = b->done;
-        ledger_batch_free(&b->base);
-        return done;
-}
-
-static struct ledger_held *held(struct bed *bed, uint64_t victim, uint64_t after, uint32_t limit)
-{
-        struct ledger_held *b = NEW(held, HELD);
-        b->victim = victim;
-        b->after = after;
-        b->limit = limit;
-        bed_must(bed, &b->base);
-        bed_keep(bed, &b->base);
-        return b;
-}
-
 /* Writes what was held as lost, and retires its commits. How many were stale. */
 static uint32_t rescue(struct bed *bed, const struct ledger_held *h)
 {
@@ -74,18 +50,18 @@ static void buries_only_what_has_not_moved(void)
 {
         struct bed *bed = bed_new();
         uint64_t victim = become_rescuer(bed);
-        CU_ASSERT(!bury(bed, victim, 7, false, false));
-        CU_ASSERT(!bury(bed, victim, 0, false, true)); /* the living are not forgotten */
-        CU_ASSERT(bury(bed, victim, 1, false, false));
-        CU_ASSERT(bury(bed, victim, 1, false, false)); /* somebody else declared it: go on */
+        CU_ASSERT(!bed_bury(bed, victim, 7, false, false));
+        CU_ASSERT(!bed_bury(bed, victim, 0, false, true)); /* the living are not forgotten */
+        CU_ASSERT(bed_bury(bed, victim, 1, false, false));
+        CU_ASSERT(bed_bury(bed, victim, 1, false, false)); /* somebody else declared it: go on */
         const struct ledger_beat *b = bed_beat(bed);
         CU_ASSERT_FATAL(b->n_nodes == 2);
         for (uint32_t i = 0; i < 2; i++) {
                 CU_ASSERT(b->nodes[i].dead == (b->nodes[i].holder == victim));
         }
-        CU_ASSERT(bury(bed, victim, 0, false, true));
+        CU_ASSERT(bed_bury(bed, victim, 0, false, true));
         CU_ASSERT(bed_beat(bed)->n_nodes == 1);
-        CU_ASSERT(bury(bed, victim, 0, false, true)); /* gone already */
+        CU_ASSERT(bed_bury(bed, victim, 0, false, true)); /* gone already */
         bed_free(bed);
 }
 
@@ -96,7 +72,7 @@ static void fences_the_dead(void)
         uint64_t n[LEDGER_LANES];
         memcpy(n, bed->n, sizeof n);
         uint64_t victim = become_rescuer(bed);
-        CU_ASSERT(bury(bed, victim, 0, true, false));
+        CU_ASSERT(bed_bury(bed, victim, 0, true, false));
         bed->holder = victim;
         memcpy(bed->n, n, sizeof n);
         struct ledger_claim *c = bed_claim_batch(bed, 1);
@@ -123,12 +99,12 @@ static void finds_what_is_held_in_pages(void)
                 claim_free(c);
         }
         uint64_t victim = become_rescuer(bed), after = 0;
-        CU_ASSERT(bury(bed, victim, 0, true, false));
+        CU_ASSERT(bed_bury(bed, victim, 0, true, false));
         uint32_t found = 0, pages = 0;
         bool more = true;
         while (more && pages < 10) {
-                struct ledger_held *h = held(bed, victim, after, 2);
-                CU_ASSERT(!bury(bed, victim, 0, false, true)); /* it holds jobs */
+                struct ledger_held *h = bed_held(bed, victim, after, 2);
+                CU_ASSERT(!bed_bury(bed, victim, 0, false, true)); /* it holds jobs */
                 CU_ASSERT_FATAL(h->n_covered > 0 && h->n_covered <= 2);
                 CU_ASSERT(h->n == 9 * h->n_covered);
                 CU_ASSERT(str_eq(h->jobs[0].queue, STR("q")) &&
@@ -141,7 +117,7 @@ static void finds_what_is_held_in_pages(void)
                 more = h->more;
         }
         CU_ASSERT(found == 45 && pages == 3);
-        CU_ASSERT(bury(bed, victim, 0, false, true));
+        CU_ASSERT(bed_bury(bed, victim, 0, false, true));
         CU_ASSERT(bed_show(bed, &s->rows[0].id)->state == STATE_RETRYING);
         CU_ASSERT(bed_show(bed, &s->rows[0].id)->last.error == ERROR_LOST);
         CU_ASSERT(bed_state(bed, &s->rows[3].id) == STATE_COMPLETED);
@@ -158,14 +134,15 @@ static void two_rescuers_write_each_job_once(void)
         }
         struct claim *c = bed_claim(bed, 5);
         uint64_t victim = become_rescuer(bed);
-        CU_ASSERT(bury(bed, victim, 0, true, false));
-        const struct ledger_held *one = held(bed, victim, 0, 10), *two = held(bed, victim, 0, 10);
+        CU_ASSERT(bed_bury(bed, victim, 0, true, false));
+        const struct ledger_held *one = bed_held(bed, victim, 0, 10),
+                                 *two = bed_held(bed, victim, 0, 10);
         CU_ASSERT(one->n == 5 && two->n == 5);
         CU_ASSERT(rescue(bed, one) == 0);
         CU_ASSERT(rescue(bed, two) == 5);
         CU_ASSERT(bed_show(bed, &c->jobs[0].id)->n_attempts == 1);
         CU_ASSERT(!bed_finish_one(bed, bed_verdict(&c->jobs[0], STATE_COMPLETED))); /* the zombie */
-        CU_ASSERT(bury(bed, victim, 0, false, true));
+        CU_ASSERT(bed_bury(bed, victim, 0, false, true));
         claim_free(c);
         bed_free(bed);
 }
@@ -178,7 +155,7 @@ static void holds_only_what_the_last_claim_took(void)
         CU_ASSERT(bed_finish_one(bed, bed_verdict(&first->jobs[0], STATE_PENDING)));
         struct claim *second = bed_claim(bed, 1);
         CU_ASSERT_FATAL(second->n == 1);
-        const struct ledger_held *h = held(bed, bed->holder, 0, 10);
+        const struct ledger_held *h = bed_held(bed, bed->holder, 0, 10);
         CU_ASSERT(h->n == 1 && h->jobs[0].claim == 2 && h->jobs[0].token == second->token);
         claim_free(first);
         claim_free(second);
@@ -190,10 +167,10 @@ static void forgets_a_node_that_leaves_in_order(void)
         struct bed *bed = bed_new();
         bed_add_one(bed);
         struct claim *c = bed_claim(bed, 1);
-        CU_ASSERT(bury(bed, bed->holder, 0, true, false));
-        CU_ASSERT(!bury(bed, bed->holder, 0, false, true));
+        CU_ASSERT(bed_bury(bed, bed->holder, 0, true, false));
+        CU_ASSERT(!bed_bury(bed, bed->holder, 0, false, true));
         CU_ASSERT(bed_finish_one(bed, bed_verdict(&c->jobs[0], STATE_COMPLETED)));
-        CU_ASSERT(bury(bed, bed->holder, 0, false, true));
+        CU_ASSERT(bed_bury(bed, bed->holder, 0, false, true));
         CU_ASSERT(fixture->count_commits(bed->store) == 0);
         struct ledger_resolve *r = NEW(resolve, RESOLVE); /* its numbers are gone, and it says so */
         r->of = c->no;

@@ -49,8 +49,7 @@ static void close_waits_for_what_was_posted(void)
         bed_free(bed);
 }
 
-/* --- ten at once
- * ------------------------------------------------------------------------------------ */
+/* --- ten at once ------------------------------------------------------------------------------ */
 
 struct opener {
         pthread_t thread;
@@ -132,8 +131,7 @@ static void many_handles_write_one_store(void)
         }
 }
 
-/* --- edges
- * ------------------------------------------------------------------------------------------- */
+/* --- edges ------------------------------------------------------------------------------------ */
 
 static void try_edge(struct bed *bed, enum job_state from, enum job_state to, bool raise)
 {

@@ -93,6 +93,22 @@ static void begins_in_each_first_state(void)
         bed_free(bed);
 }
 
+static void a_dead_row_says_why(void)
+{
+        struct bed *bed = bed_new();
+        struct submit_row row = bed_row(bed);
+        row.state = STATE_DEAD;
+        row.reason = REASON_MALFORMED;
+        row.error_text = STR("headers: not pairs");
+        CU_ASSERT(bed_add(bed, &row) == SUBMIT_CREATED);
+        const struct job_row *j = bed_show(bed, &row.id);
+        CU_ASSERT(j->state == STATE_DEAD && j->last.error == ERROR_MALFORMED);
+        CU_ASSERT(str_eq(j->last.error_text, row.error_text) && j->n_attempts == 0);
+        CU_ASSERT(j->last.holder == 0 && j->last.claim == 0 && j->last.attempt == 0);
+        CU_ASSERT(j->last.started_us == 0 && j->last.ended_us == fixture->now_us(bed->store));
+        bed_free(bed);
+}
+
 static void is_the_same_job_under_its_key(void)
 {
         struct bed *bed = bed_new();
@@ -225,6 +241,37 @@ static void undoes_an_atomic_array_with_a_poisoned_row(void)
         bed_free(bed);
 }
 
+/* --- the inbox -------------------------------------------------------------------------------- */
+
+static void an_empty_inbox_gives_none(void)
+{
+        struct bed *bed = bed_new();
+        struct ledger_inbox *b = NEW(inbox, INBOX);
+        b->limit = 10;
+        bed_must(bed, &b->base);
+        CU_ASSERT(b->n == 0 && !b->more && !bed_beat(bed)->inbox);
+        ledger_batch_free(&b->base);
+        bed_free(bed);
+}
+
+static void a_row_whose_letter_is_gone_is_undone(void)
+{
+        struct bed *bed = bed_new();
+        struct submission *s = bed_submission(bed, 3);
+        s->rows[1].inbox = 4711;
+        struct ledger_submit *b = bed_submit(s);
+        bed_must(bed, &b->base);
+        CU_ASSERT(s->rows[0].result == SUBMIT_CREATED && s->rows[2].result == SUBMIT_CREATED);
+        CU_ASSERT(s->rows[1].result == SUBMIT_UNDONE);
+        CU_ASSERT(bed_state(bed, &s->rows[1].id) == STATE_NONE);
+        CU_ASSERT(bed_state(bed, &s->rows[2].id) == STATE_PENDING);
+        ledger_batch_free(&b->base);
+        submission_free(s);
+        bed_free(bed);
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
 /* One request with a key, as a caller repeats it: new ids each time. */
 static struct submission *request(struct bed *bed, const char *key, uint8_t body)
 {
@@ -285,6 +332,9 @@ static void forgets_the_key_of_a_request_that_failed(void)
 CASES(cases_submit, {"keeps every field", keeps_every_field, 0},
       {"keeps payloads of any size", keeps_payloads_of_any_size, 0},
       {"begins in each first state", begins_in_each_first_state, 0},
+      {"a dead row says why", a_dead_row_says_why, 0},
+      {"an empty inbox gives none", an_empty_inbox_gives_none, 0},
+      {"a row whose letter is gone is undone", a_row_whose_letter_is_gone_is_undone, 0},
       {"a key names one job of its queue", is_the_same_job_under_its_key, 0},
       {"compares large payloads too", compares_large_payloads_too, 0},
       {"says EXISTS for this very id", says_exists_for_this_very_id, 0},

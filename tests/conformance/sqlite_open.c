@@ -111,6 +111,39 @@ static enum verdict test_newer_schema(const char *dir)
         return must_refuse(file, EPROTONOSUPPORT, "schema 009-sharded is newer than this program");
 }
 
+static int keep_count(void *ret, int n, char **values, char **names)
+{
+        (void)names;
+        *(int *)ret = n > 0 && values[0] ? atoi(values[0]) : -1;
+        return 0;
+}
+
+/* Takes the later migrations back, and lets the program bring them on again: rows stay. */
+static enum verdict test_older_schema(const char *dir)
+{
+        const char *file = file_in(dir, "older.db");
+        int kept = -1;
+        sqlite3 *db = NULL;
+        if (!open_once(file)) {
+                return FAILED;
+        }
+        run_sql(file, "drop table outbox; drop table journal;"
+                      "alter table cancels drop column told;"
+                      "delete from schema_migrations where number > 1;"
+                      "insert into cancels (holder, seq) values (1, 2)");
+        if (!open_once(file)) {
+                return FAILED;
+        }
+        if (sqlite3_open(file, &db) == SQLITE_OK) {
+                (void)sqlite3_exec(db,
+                                   "select (select count(*) from cancels where told = 0) + "
+                                   "(select count(*) from outbox) + (select count(*) from journal)",
+                                   keep_count, &kept, NULL);
+        }
+        sqlite3_close(db);
+        return expect(kept == 1, "has the new tables, and the old row", "") ? PASSED : FAILED;
+}
+
 static enum verdict test_locked(const char *dir)
 {
         const char *file = file_in(dir, "locked.db");
@@ -208,6 +241,7 @@ static const struct {
     {"not a database", test_not_a_database},
     {"another program's database", test_another_program},
     {"a newer schema", test_newer_schema},
+    {"an older schema", test_older_schema},
     {"locked", test_locked},
     {"read-only (needs: not root)", test_read_only},
     {"ten processes at once", test_ten_processes},
@@ -217,7 +251,7 @@ static const struct {
 
 static void remove_all(const char *dir)
 {
-        static const char *const names[] = {"notes.txt", "contacts.db", "newer.db",
+        static const char *const names[] = {"notes.txt", "contacts.db", "newer.db", "older.db",
                                             "locked.db", "readonly.db", "ten.db"};
         static const char *const tails[] = {"", "-wal", "-shm", "-journal"};
         for (size_t i = 0; i < ARRAY_LEN(names); i++) {
