@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "tests/sim/sim_transport.h"
+
 /* --- operators ---------------------------------------------------------------------------- */
 
 static void read_something(struct world *w, struct sim_node *n)
@@ -117,6 +119,112 @@ static void change_roster(struct world *w, struct sim_node *n)
         node_roster(w, n, n->roster->generation + 1);
 }
 
+/* --- the broker --------------------------------------------------------------------------- */
+
+static void broker_back(struct world *w, int64_t at_most_ms)
+{
+        world_at(w, MS(rng_between(&w->rng_env, 1, at_most_ms)), WE_BROKER_UP);
+}
+
+/* Down for a while; what it held may be gone when it is back. */
+static void stop_broker(struct world *w, uint32_t lost)
+{
+        bool marked = !w->swarm.unmarked || rng_chance(&w->rng_env, 500);
+        TRACE(w, "the broker stops%s, %u lost", marked ? "" : " (unmarked)", lost);
+        sim_broker_stop(&w->broker, marked);
+        sim_broker_lose(&w->broker, lost);
+        w->seen.brokers_lost += lost != 0;
+        broker_back(w, rng_chance(&w->rng_env, 200) ? 20000 : 3000);
+}
+
+static void hurt_transport(struct world *w, bool deafen)
+{
+        struct sim_node *n = &w->nodes[rng_between(&w->rng_env, 0, w->swarm.nodes - 1)];
+        if (!n->transport) {
+                return;
+        }
+        TRACE(w, "n%u %s", n->index, deafen ? "hears nothing" : "is cut off the broker");
+        sim_transport_tick(n->transport, w->now_ns);
+        if (deafen) {
+                sim_transport_deafen(sim_transport_of(n->transport));
+        } else {
+                sim_transport_cut(sim_transport_of(n->transport), true);
+        }
+}
+
+static void block_broker(struct world *w)
+{
+        TRACE(w, "the broker takes nothing");
+        w->broker.blocked = true;
+        broker_back(w, rng_chance(&w->rng_env, 200) ? 25000 : 4000);
+}
+
+static void remove_queue(struct world *w)
+{
+        const struct queue_config *c =
+            &w->config.queues[rng_between(&w->rng_env, 0, w->swarm.queues - 1)];
+        struct sim_queue *q = sim_broker_queue(&w->broker, c->name, false);
+        if (q) {
+                TRACE(w, "queue %.*s is deleted", (int)c->name.n, c->name.p);
+                sim_broker_delete(&w->broker, q);
+        }
+}
+
+static void strike_broker(struct world *w)
+{
+        const struct swarm *s = &w->swarm;
+        if (w->broker.down || w->broker.blocked) {
+                return;
+        }
+        sim_broker_tick(&w->broker, w->now_ns);
+        switch (rng_between(&w->rng_env, 0, 7)) {
+        case 0:
+                if (s->restarts) {
+                        stop_broker(w, 0);
+                }
+                break;
+        case 1:
+                if (s->loses_all) {
+                        stop_broker(w, UINT32_MAX);
+                }
+                break;
+        case 2:
+                if (s->loses_tail) {
+                        stop_broker(w, (uint32_t)rng_between(&w->rng_env, 1, 30));
+                }
+                break;
+        case 3:
+                if (s->blocks) {
+                        block_broker(w);
+                }
+                break;
+        case 4:
+                if (s->deafens) {
+                        hurt_transport(w, true);
+                }
+                break;
+        case 5:
+                if (s->removes) {
+                        remove_queue(w);
+                }
+                break;
+        default:
+                if (s->cuts) {
+                        hurt_transport(w, false);
+                }
+                break;
+        }
+}
+
+static void mend_broker(struct world *w)
+{
+        sim_broker_start(&w->broker);
+        w->broker.blocked = false;
+        TRACE(w, "the broker is well");
+}
+
+/* --- all of it ---------------------------------------------------------------------------- */
+
 static void strike(struct world *w)
 {
         const struct swarm *s = &w->swarm;
@@ -126,6 +234,10 @@ static void strike(struct world *w)
         } blows[] = {{s->kill, kill_node},        {s->drain, node_drain},
                      {s->pause, pause_node},      {s->clocks, jump_clock},
                      {s->rosters, change_roster}, {s->reload, node_reload}};
+        if (s->broker && rng_chance(&w->rng_env, 600)) {
+                strike_broker(w);
+                return;
+        }
         struct sim_node *n = node_any(w);
         int64_t what = rng_between(&w->rng_env, 0, ARRAY_LEN(blows));
         if (what == 0) {
@@ -171,6 +283,7 @@ void chaos_event(struct world *w, const struct world_event *ev)
                         resume(w, n);
                 }
                 break;
+        case WE_BROKER_UP: mend_broker(w); break;
         case WE_WINDOW_END: w->server.faults.down = false; break;
         default: break;
         }
@@ -181,6 +294,9 @@ void chaos_begin(struct world *w)
         world_at(w, MS(20), WE_PRODUCE);
         world_at(w, MS(100), WE_OPERATE);
         world_at(w, MS(300), WE_CHAOS);
+        if (w->swarm.broker || w->swarm.inbox) {
+                world_at(w, MS(200), WE_LETTER);
+        }
 }
 
 /* Faults end: everything is repaired, every handler is there, and what is left must come to an end.
@@ -192,6 +308,10 @@ void chaos_end(struct world *w)
         struct sim_ledger_faults *f = &w->server.faults;
         f->refuse = f->unknown = f->slow = 0;
         f->down = false;
+        struct sim_broker_faults *b = &w->broker.faults;
+        *b = (struct sim_broker_faults){.latency_min_ns = b->latency_min_ns,
+                                        .latency_max_ns = b->latency_max_ns};
+        mend_broker(w);
         for (uint32_t i = 0; i < w->n_requests; i++) {
                 struct request *r = w->requests[i];
                 if (r->state == REQUEST_OPEN && !r->repeats) {
@@ -204,6 +324,10 @@ void chaos_end(struct world *w)
                         n->paused_until_ns = w->now_ns;
                         resume(w, n);
                 }
+                if (n->other_config && w->swarm.rewire && n->state == NODE_UP) {
+                        node_reload(w, n);
+                }
+                n->other_config &= !w->swarm.rewire;
                 uint32_t generation = n->roster->generation;
                 if (generation % 2) {
                         node_roster(w, n, generation + 1);

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +104,9 @@ static void spawn_child(struct farm *f, uint32_t job, uint64_t from)
 static void count_failure(struct farm *f, uint64_t seed, const char *text)
 {
         struct farm_result *r = f->result;
+        if (r->names) {
+                printf("seed %" PRIu64 ": %s\n", seed, text);
+        }
         if (r->failed++ == 0 || seed < r->first.seed) {
                 r->first.seed = seed;
                 snprintf(r->first.text, sizeof r->first.text, "%s", text);

@@ -15,6 +15,7 @@ struct farm_seed {
 };
 
 struct farm_result {
+        bool names; /* in: print every failing seed */
         uint64_t passed, failed, runs, events;
         uint64_t hash;          /* of all traces, whatever the order they ended in; never 0 */
         struct farm_seed first; /* the failing seed with the lowest number */

@@ -18,6 +18,7 @@ static int usage(void)
 {
         fputs("usage: sim --seed N [--trace] [--minutes M] [--plant NAME]\n"
               "       sim --seeds FROM COUNT [--jobs J]    many seeds; names the first that fails\n"
+              "                                       (--trace: each)\n"
               "       sim --replay FROM COUNT              each seed twice: the same trace hash?\n"
               "       sim --plants [--jobs J]              every planted bug until it is caught\n",
               stderr);
@@ -98,6 +99,12 @@ static void print_seen(const struct world *w)
                w->events, (double)w->now_ns / 1e9, w->seen.runs, w->seen.crashes, w->seen.kills,
                w->seen.drains, w->seen.pauses, w->seen.recalls, w->seen.rescues, w->seen.cancels,
                w->seen.requeues, w->seen.asked, w->seen.fenced);
+        if (w->swarm.broker || w->swarm.inbox) {
+                printf("  letters %" PRIu64 " redelivered %" PRIu64 " twice %" PRIu64
+                       "; bells %" PRIu64 " tide %" PRIu64 " brokers lost %" PRIu64 "\n",
+                       w->seen.letters, w->seen.redelivered, w->seen.letters_twice, w->seen.bells,
+                       w->seen.tide, w->seen.brokers_lost);
+        }
         printf("  unknown commits %" PRIu64 ", happened late %" PRIu64 ", voided in time %" PRIu64
                "\n",
                w->server.unknowns, w->server.late_commits, w->server.late_voided);
@@ -121,7 +128,7 @@ static int run_one(const struct options *o)
 
 static int run_many(const struct options *o)
 {
-        struct farm_result r = {0};
+        struct farm_result r = {.names = o->trace};
         farm_run(o->from, o->count, o->jobs, false, &r);
         if (r.failed) {
                 printf("first failing seed %" PRIu64 ": %s\n", r.first.seed, r.first.text);

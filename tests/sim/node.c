@@ -36,6 +36,10 @@ int64_t node_next(struct world *w, const struct sim_node *n)
                 return INT64_MAX;
         }
         int64_t at = n->ledger->ops->deadline_ns(n->ledger);
+        if (n->transport) {
+                int64_t due = n->transport->ops->deadline_ns(n->transport);
+                at = due < at ? due : at;
+        }
         int64_t wake = engine_wake_ns(n->engine);
         if (wake != INT64_MAX) {
                 wake = wake < n->mono_offset_ns ? w->now_ns : wake - n->mono_offset_ns;
@@ -116,6 +120,10 @@ static void carry_action(struct world *w, struct sim_node *n, struct engine_acti
                       a->batch->outcome);
                 ledger_batch_free(a->batch);
                 break;
+        case ACT_CONSUME: carry_consume(w, n, a); break;
+        case ACT_SETTLE: carry_settle(w, n, a->receipt); break;
+        case ACT_DROP: carry_drop(n, a->receipt); break;
+        case ACT_RING: carry_ring(w, n, a->bells); break;
         case ACT_SETTLED: carry_settled(w, n, a->finish); break;
         case ACT_NOTE: TRACE(w, "n%u note: %.*s", n->index, (int)a->text.n, a->text.p); break;
         case ACT_STOPPED: n->stopped = true; break;
@@ -160,6 +168,7 @@ static void end_life(struct world *w, struct sim_node *n)
                 worker_clear(w, n, i);
         }
         sim_ledger_abandon(n->ledger);
+        carry_close(n);
         w->orphans = realloc(w->orphans, (w->n_orphans + 1) * sizeof *w->orphans);
         assert(w->orphans);
         w->orphans[w->n_orphans++] = STEAL(n->ledger);
@@ -237,6 +246,13 @@ void node_turn(struct world *w, struct sim_node *n)
                 }
                 b = next;
         }
+        bool heard = n->life == life && n->ledger->ops->heard && n->ledger->ops->heard(n->ledger);
+        if (heard) {
+                node_step(w, n, &(struct engine_event){.kind = EV_HEARD});
+        }
+        if (n->life == life) {
+                carry_turn(w, n);
+        }
         if (n->life == life && engine_wake_ns(n->engine) <= w->now_ns + n->mono_offset_ns) {
                 worker_seen_all(w, n);
                 if (n->life == life) {
@@ -269,10 +285,13 @@ void node_roster(struct world *w, struct sim_node *n, uint32_t generation)
 void node_reload(struct world *w, struct sim_node *n)
 {
         n->other_config = !n->other_config;
+        uint32_t life = n->life;
+        n->config = n->other_config ? &w->reloaded : &w->config;
         TRACE(w, "n%u reload %d", n->index, n->other_config);
-        node_step(w, n,
-                  &(struct engine_event){.kind = EV_CONFIG,
-                                         .config = n->other_config ? &w->reloaded : &w->config});
+        node_step(w, n, &(struct engine_event){.kind = EV_CONFIG, .config = n->config});
+        if (n->life == life) {
+                carry_reload(n);
+        }
 }
 
 static void tell_former(struct world *w, struct sim_node *n)
@@ -294,7 +313,8 @@ static void tell_former(struct world *w, struct sim_node *n)
 
 void node_start(struct world *w, struct sim_node *n)
 {
-        struct engine_config c = {.config = n->other_config ? &w->reloaded : &w->config,
+        n->config = n->other_config ? &w->reloaded : &w->config;
+        struct engine_config c = {.config = n->config,
                                   .host = STR("sim"),
                                   .version = STR("0"),
                                   .pid = (int32_t)(100 + n->index)};
@@ -310,6 +330,7 @@ void node_start(struct world *w, struct sim_node *n)
         n->engine = engine_new(&c);
         assert(n->engine);
         n->state = NODE_UP;
+        carry_open(w, n);
         TRACE(w, "n%u start", n->index);
         n->holder = former;
         tell_former(w, n);

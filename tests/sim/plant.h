@@ -22,6 +22,17 @@
         X(CANCEL_UNTOLD, "", "store: a beat does not tell of cancels")                             \
         X(RESOLVE_OWN, "", "store: a RESOLVE takes the entry of an earlier one for the commit")    \
         X(RETIRE_EARLY, "", "store: claims are retired though the finish was refused")             \
+        X(OUTBOX_LOST, "", "store: outbox rows are not kept")                                      \
+        X(TIDE_NOTHING, "", "store: the tide counts rows and offers none")                         \
+        X(TIDE_YOUNG, "", "store: the tide offers rows whose doorbell is on its way")              \
+        X(BELL_CREATES, "", "store: a doorbell without its job makes one")                         \
+        X(FOREIGN_BELL, "", "store: a doorbell claims a job of another queue")                     \
+        X(JOURNAL_TWINS, "", "store: an entry of the journal answers two letters")            \
+        X(JOURNAL_BLIND, "", "store: the journal is not looked at")                                \
+        X(JOURNAL_HASTY, "", "store: the journal does not wait for the fate of a delivery")        \
+        X(KNOWN_AGAIN, "", "store: a letter whose key is known is run again")                      \
+        X(ACK_EARLY, "", "transport: what arrives is acknowledged before the commit")              \
+        X(SETTLE_OTHER, "", "carrier: a commit acknowledges another batch than its own")           \
         X(CLAIM_FORGOTTEN, "", "carrier: a claim of unknown fate is taken for refused")            \
         X(FINISH_ASSUMED, "", "carrier: a finish of unknown fate is taken for committed")          \
         X(RECALL_STARTED, "", "carrier: a recall hands back a job that has started")               \
@@ -36,7 +47,10 @@
         X(CORE_FORGOTTEN, "unknown_forgotten", "engine: an unknown claim is not resolved")         \
         X(CORE_ASSUMED, "unknown_assumed", "engine: an unknown finish is assumed committed")       \
         X(CORE_RESCUE, "rescue_unfenced", "engine: a rescue writes without its fence")             \
-        X(CORE_VERDICT, "verdict_of_another", "engine: a verdict is written without its fence")
+        X(CORE_VERDICT, "verdict_of_another", "engine: a verdict is written without its fence")    \
+        X(CORE_REFUSED, "refused_dropped", "engine: what the ledger refused is acknowledged")      \
+        X(CORE_TIDE, "tide_still", "engine: the tide moves nothing")                               \
+        X(CORE_OUTBOX, "outbox_unconfirmed", "engine: unconfirmed doorbells leave the outbox")
 
 enum sim_plant {
         PLANT_NONE,

@@ -175,7 +175,7 @@ void produce_event(struct world *w)
         }
 }
 
-static void remember(struct world *w, const struct job_id *id)
+void produce_remember(struct world *w, const struct job_id *id)
 {
         if (w->n_known == w->known_capacity) {
                 w->known_capacity = w->known_capacity ? w->known_capacity * 2 : 64;
@@ -209,7 +209,7 @@ void produce_answered(struct world *w, struct submission *s)
                 enum audit_answer answer = word(s, row);
                 audit_answer(&w->audit, &row->id, answer, &row->existing);
                 if (answer == AUDIT_CREATED) {
-                        remember(w, &row->id);
+                        produce_remember(w, &row->id);
                 }
         }
         submission_free(s);

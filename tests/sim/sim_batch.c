@@ -6,6 +6,15 @@
 
 #include "tests/sim/sim_ledger.h"
 
+static void clone_row(struct arena *a, struct submit_row *r)
+{
+        struct str *texts[] = {&r->key_text, &r->queue,   &r->type, &r->content_type,
+                               &r->headers,  &r->payload, &r->tags, &r->error_text};
+        for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+                *texts[i] = arena_str(a, *texts[i]);
+        }
+}
+
 static struct submission *clone_submission(const struct submission *from)
 {
         struct submission *s = submission_new();
@@ -16,13 +25,8 @@ static struct submission *clone_submission(const struct submission *from)
         s->rows = arena_zalloc(&s->arena, (from->n + 1) * sizeof *s->rows);
         assert(s->rows);
         for (uint32_t i = 0; i < from->n; i++) {
-                struct submit_row *r = &s->rows[i];
-                *r = from->rows[i];
-                struct str *texts[] = {&r->key_text, &r->queue,   &r->type, &r->content_type,
-                                       &r->headers,  &r->payload, &r->tags};
-                for (size_t k = 0; k < ARRAY_LEN(texts); k++) {
-                        *texts[k] = arena_str(&s->arena, *texts[k]);
-                }
+                s->rows[i] = from->rows[i];
+                clone_row(&s->arena, &s->rows[i]);
         }
         return s;
 }
@@ -69,6 +73,68 @@ static void clone_finish(struct ledger_finish *f)
         }
 }
 
+/* The receipts stay the transport's; the copies point at them so that watchers know what came. */
+static struct arrivals *clone_arrivals(const struct arrivals *from)
+{
+        struct arrivals *head = NULL, **tail = &head;
+        for (; from; from = from->next) {
+                struct arrivals *a = arrivals_new(from->n);
+                assert(a);
+                a->n = from->n;
+                a->bytes = from->bytes;
+                a->queue = from->queue;
+                a->receipt = from->receipt;
+                a->connection = from->connection;
+                for (uint32_t i = 0; i < from->n; i++) {
+                        a->items[i] = from->items[i];
+                        clone_row(&a->arena, &a->items[i].row);
+                }
+                *tail = a;
+                tail = &a->next;
+        }
+        return head;
+}
+
+static void free_arrivals(struct arrivals *a)
+{
+        while (a) {
+                struct arrivals *next = a->next;
+                arrivals_free(a);
+                a = next;
+        }
+}
+
+static struct commit_no *clone_numbers(struct arena *a, const struct commit_no *from, uint32_t n)
+{
+        struct commit_no *to = arena_alloc(a, (n + 1) * sizeof *to);
+        assert(to);
+        for (uint32_t i = 0; i < n; i++) {
+                to[i] = from[i];
+        }
+        return to;
+}
+
+static void clone_arrive(struct ledger_arrive *b)
+{
+        struct arena *a = &b->base.arena;
+        b->queue = arena_str(a, b->queue);
+        b->list = clone_arrivals(b->list);
+        b->got = claim_new();
+        b->acknowledged = clone_numbers(a, b->acknowledged, b->n_acknowledged);
+        b->lost = clone_numbers(a, b->lost, b->n_lost);
+        assert(b->got);
+}
+
+static void clone_rung(struct ledger_rung *b)
+{
+        const int64_t *rows = b->rows;
+        b->rows = arena_alloc(&b->base.arena, (b->n + 1) * sizeof *b->rows);
+        assert(b->rows);
+        for (uint32_t i = 0; i < b->n; i++) {
+                b->rows[i] = rows[i];
+        }
+}
+
 static size_t size_of(enum ledger_op op)
 {
         static const size_t sizes[] = {
@@ -76,6 +142,10 @@ static size_t size_of(enum ledger_op op)
             [LEDGER_BEAT] = sizeof(struct ledger_beat),
             [LEDGER_BURY] = sizeof(struct ledger_bury),
             [LEDGER_SUBMIT] = sizeof(struct ledger_submit),
+            [LEDGER_ARRIVE] = sizeof(struct ledger_arrive),
+            [LEDGER_RELAY] = sizeof(struct ledger_relay),
+            [LEDGER_RUNG] = sizeof(struct ledger_rung),
+            [LEDGER_TIDE] = sizeof(struct ledger_tide),
             [LEDGER_CLAIM] = sizeof(struct ledger_claim),
             [LEDGER_FINISH] = sizeof(struct ledger_finish),
             [LEDGER_CANCEL] = sizeof(struct ledger_cancel),
@@ -116,6 +186,13 @@ static void clone_inner(struct ledger_batch *c, struct arena *a)
                 u->roster = roster_ref((struct roster *)u->roster);
                 break;
         }
+        case LEDGER_TIDE: {
+                struct ledger_tide *t = LEDGER_AS(tide, TIDE, c);
+                t->queue = arena_str(a, t->queue);
+                break;
+        }
+        case LEDGER_ARRIVE: clone_arrive(LEDGER_AS(arrive, ARRIVE, c)); break;
+        case LEDGER_RUNG: clone_rung(LEDGER_AS(rung, RUNG, c)); break;
         case LEDGER_FINISH: clone_finish(LEDGER_AS(finish, FINISH, c)); break;
         default: break;
         }
@@ -137,6 +214,8 @@ static void free_submissions(struct ledger_batch *b)
 {
         if (b->op == LEDGER_SUBMIT) {
                 free_list(LEDGER_AS(submit, SUBMIT, b)->list);
+        } else if (b->op == LEDGER_ARRIVE) {
+                free_arrivals(LEDGER_AS(arrive, ARRIVE, b)->list);
         }
 }
 

@@ -29,6 +29,7 @@ struct sim_ledger {
         int64_t now_ns;
         struct lane lanes[LEDGER_LANES];
         struct flight *late; /* by time */
+        int64_t heard_ns;    /* something was offered by others; INT64_MAX: nothing new */
 };
 
 static struct sim_ledger *sim_of(const struct ledger *l)
@@ -113,6 +114,26 @@ static void post(struct ledger *l, struct ledger_batch *b)
         lane->tail = &f->next;
 }
 
+static bool may_offer(enum ledger_op op)
+{
+        return op == LEDGER_SUBMIT || op == LEDGER_ARRIVE || op == LEDGER_FINISH ||
+               op == LEDGER_REQUEUE || op == LEDGER_DUE || op == LEDGER_UNPARK || op == LEDGER_TIDE;
+}
+
+/* The others hear of it a little later, or not: a listener's connection may be lost too. */
+static void notify_others(struct sim_ledger *s, const struct ledger_batch *b, int64_t at_ns)
+{
+        struct sim_ledger_server *v = s->server;
+        bool worth = v->hears && b->outcome == LEDGER_COMMITTED && may_offer(b->op);
+        for (uint32_t i = 0; worth && i < v->n_open; i++) {
+                struct sim_ledger *other = sim_of(v->open[i]);
+                if (other != s && rng_chance(&v->rng, 950)) {
+                        int64_t at = at_ns + draw_latency(other);
+                        other->heard_ns = at < other->heard_ns ? at : other->heard_ns;
+                }
+        }
+}
+
 static void apply_to_store(struct sim_ledger *s, struct ledger_batch *b, int64_t at_ns,
                            const char *how)
 {
@@ -120,6 +141,7 @@ static void apply_to_store(struct sim_ledger *s, struct ledger_batch *b, int64_t
         v->store.now_ns = at_ns;
         v->store.now_us = v->wall_offset_us + (v->frozen ? 0 : at_ns / 1000);
         store_apply(&v->store, b);
+        notify_others(s, b, at_ns);
         if (v->on_apply) {
                 v->on_apply(v->watcher, b, how);
         }
@@ -275,7 +297,7 @@ static uint32_t pollfds(struct ledger *l, struct pollfd *fds, uint32_t max)
 static int64_t deadline_ns(struct ledger *l)
 {
         const struct sim_ledger *s = sim_of(l);
-        int64_t at = INT64_MAX;
+        int64_t at = s->heard_ns;
         for (int i = 0; i < LEDGER_LANES; i++) {
                 const struct flight *f = s->lanes[i].head;
                 if (f && f->answer_ns < at) {
@@ -283,6 +305,29 @@ static int64_t deadline_ns(struct ledger *l)
                 }
         }
         return at;
+}
+
+static bool heard(struct ledger *l)
+{
+        struct sim_ledger *s = sim_of(l);
+        bool some = s->heard_ns <= s->now_ns;
+        s->heard_ns = some ? INT64_MAX : s->heard_ns;
+        return some;
+}
+
+static void leave_server(struct sim_ledger *s)
+{
+        struct sim_ledger_server *v = s->server;
+        for (uint32_t i = 0; i < v->n_open; i++) {
+                if (v->open[i] == &s->base) {
+                        v->open[i] = v->open[--v->n_open];
+                        break;
+                }
+        }
+        if (v->n_open == 0) {
+                free(v->open);
+                v->open = NULL;
+        }
 }
 
 /* What had been sent will happen at its time; what had not been sent never does. */
@@ -304,6 +349,7 @@ static void abandon_flight(struct sim_ledger *s, struct flight *f)
 void sim_ledger_abandon(struct ledger *l)
 {
         struct sim_ledger *s = sim_of(l);
+        leave_server(s);
         for (int i = 0; i < LEDGER_LANES; i++) {
                 struct flight *f = s->lanes[i].head;
                 while (f) {
@@ -342,6 +388,7 @@ static struct ledger *close_ledger(struct ledger *l)
         while (s->late) {
                 apply_late(s);
         }
+        leave_server(s);
         free(s);
         return NULL;
 }
@@ -355,12 +402,32 @@ static const struct ledger_ops sim_ops = {
     .close = close_ledger,
 };
 
+static const struct ledger_ops sim_hearing_ops = {
+    .scheme = "sim",
+    .post = post,
+    .pollfds = pollfds,
+    .deadline_ns = deadline_ns,
+    .dispatch = dispatch,
+    .heard = heard,
+    .close = close_ledger,
+};
+
+static void join_server(struct sim_ledger *s)
+{
+        struct sim_ledger_server *v = s->server;
+        v->open = realloc(v->open, (v->n_open + 1) * sizeof(struct ledger *));
+        assert(v->open);
+        v->open[v->n_open++] = &s->base;
+}
+
 struct ledger *sim_ledger_new(struct sim_ledger_server *server)
 {
         struct sim_ledger *s = calloc(1, sizeof *s);
         assert(s);
-        s->base.ops = &sim_ops;
+        s->base.ops = server->hears ? &sim_hearing_ops : &sim_ops;
         s->server = server;
+        s->heard_ns = INT64_MAX;
+        join_server(s);
         for (int i = 0; i < LEDGER_LANES; i++) {
                 s->lanes[i].tail = &s->lanes[i].head;
         }

@@ -40,6 +40,9 @@ struct sim_ledger_server {
         bool frozen;            /* the wall clock is wall_offset_us alone, moved by hand */
         enum sim_fate force;    /* of the next write that is posted; GOOD: as drawn */
         struct rng rng;
+        bool hears; /* connections are told of what others committed (LISTEN), mostly */
+        struct ledger **open;
+        uint32_t n_open;
         void (*on_apply)(void *watcher, const struct ledger_batch *b, const char *how);
         void *watcher;
         uint64_t unknowns, late_commits, late_voided; /* how often the rare ways were gone */

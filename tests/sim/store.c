@@ -161,6 +161,7 @@ void store_set_state(struct store *s, struct store_job *j, const struct store_mo
         c.claim_shown = m->claim_shown;
         c.token_shown = m->token_shown;
         c.error = m->error;
+        enum lane_band band = j->row.band;
         store_detach(s, j);
         j->row.state = m->to;
         j->row.reason = m->reason;
@@ -176,6 +177,8 @@ void store_set_state(struct store *s, struct store_job *j, const struct store_mo
         attach(s, j);
         if (!same) {
                 tell(s, &c);
+        } else if (s->on_offer && band != m->band) {
+                s->on_offer(s->watcher, j, s->op, band);
         }
 }
 
@@ -243,8 +246,8 @@ void store_commit_delete(struct store *s, struct store_commit *c)
 
 static bool comes_too_late(const struct store *s, const struct ledger_batch *b)
 {
-        bool of_the_living =
-            b->op == LEDGER_SUBMIT || b->op == LEDGER_CANCEL || b->op == LEDGER_REQUEUE;
+        bool of_the_living = b->op == LEDGER_SUBMIT || b->op == LEDGER_ARRIVE ||
+                             b->op == LEDGER_CANCEL || b->op == LEDGER_REQUEUE;
         return of_the_living && store_fenced(s, b->no.holder);
 }
 
@@ -258,16 +261,21 @@ static void apply_op(struct store *s, struct ledger_batch *b)
         case LEDGER_REGISTER: store_apply_register(s, LEDGER_AS(register, REGISTER, b)); break;
         case LEDGER_BEAT: store_apply_beat(s, LEDGER_AS(beat, BEAT, b)); break;
         case LEDGER_BURY: store_apply_bury(s, LEDGER_AS(bury, BURY, b)); break;
-        case LEDGER_SUBMIT: store_submit(s, LEDGER_AS(submit, SUBMIT, b)->list); break;
+        case LEDGER_SUBMIT: store_apply_submit(s, LEDGER_AS(submit, SUBMIT, b)); break;
+        case LEDGER_ARRIVE: store_apply_arrive(s, LEDGER_AS(arrive, ARRIVE, b)); break;
         case LEDGER_CLAIM: store_apply_claim(s, LEDGER_AS(claim, CLAIM, b)); break;
         case LEDGER_FINISH: store_apply_finish(s, LEDGER_AS(finish, FINISH, b)); break;
         case LEDGER_CANCEL: store_apply_cancel(s, LEDGER_AS(cancel, CANCEL, b)); break;
         case LEDGER_REQUEUE: store_apply_requeue(s, LEDGER_AS(requeue, REQUEUE, b)); break;
         case LEDGER_DUE: store_apply_due(s, LEDGER_AS(due, DUE, b)); break;
         case LEDGER_UNPARK: store_apply_unpark(s, LEDGER_AS(unpark, UNPARK, b)); break;
-        case LEDGER_FOLD: break; /* counters are counted when they are asked for */
+        case LEDGER_FOLD: store_apply_fold(s, LEDGER_AS(fold, FOLD, b)); break;
+        case LEDGER_RELAY: store_apply_relay(s, LEDGER_AS(relay, RELAY, b)); break;
+        case LEDGER_RUNG: store_apply_rung(s, LEDGER_AS(rung, RUNG, b)); break;
+        case LEDGER_TIDE: store_apply_tide(s, LEDGER_AS(tide, TIDE, b)); break;
         case LEDGER_RESOLVE: store_apply_resolve(s, LEDGER_AS(resolve, RESOLVE, b)); break;
         case LEDGER_RECALL: store_apply_recall(s, LEDGER_AS(recall, RECALL, b)); break;
+        case LEDGER_INBOX: store_apply_inbox(s, LEDGER_AS(inbox, INBOX, b)); break;
         case LEDGER_HELD: store_apply_held(s, LEDGER_AS(held, HELD, b)); break;
         case LEDGER_SHOW: store_apply_show(s, LEDGER_AS(show, SHOW, b)); break;
         case LEDGER_LIST: store_apply_list(s, LEDGER_AS(list, LIST, b)); break;
@@ -359,6 +367,7 @@ void store_deinit(struct store *s)
                 free(r);
         }
         free_nodes(s);
+        store_outbox_deinit(s);
         while (s->queues) {
                 struct store_queue *q = s->queues;
                 s->queues = q->next;

@@ -41,7 +41,10 @@ struct store_job {
         int64_t seq;
         struct store_queue *queue;
         struct store_key key;
-        bool keyed, cancel_told;
+        bool keyed;
+        bool belled;          /* the watcher's: its doorbell was in the broker */
+        bool cancel_fresh;    /* asked while it runs: its holder is told by a beat */
+        uint64_t cancel_told; /* number of the beat that told it first; 0: none did */
         uint64_t token;
         int64_t lane; /* when pending */
         uint32_t attempts_capacity;
@@ -59,10 +62,36 @@ struct store_commit {
 
 struct store_node {
         uint64_t holder, beat;
+        uint64_t number; /* the highest of its beats */
         bool dead;
         struct str host;
         int32_t pid;
         UT_hash_handle hh;
+};
+
+/* Doorbells that nobody was seen to confirm, oldest first. */
+struct store_outbox {
+        struct store_outbox *next;
+        int64_t no, touched_us;
+        struct store_queue *queue;
+        struct doorbell *bells;
+        uint32_t n;
+};
+
+/* The journal: a letter without a key, and the job that it became. */
+struct store_line {
+        struct store_line *next;
+        struct commit_no no;
+        struct store_queue *queue;
+        uint64_t fingerprint;
+        struct job_id id;
+        int64_t at_us;
+        bool over; /* its connection went away before the acknowledgement was sure */
+};
+
+struct store_letter { /* of the inbox */
+        struct store_letter *next;
+        struct inbox_letter letter; /* its texts belong to it */
 };
 
 struct store_request {
@@ -95,10 +124,16 @@ struct store {
         struct store_commit *commits;
         struct store_node *nodes;
         struct store_request *requests;
-        int64_t seq;
+        struct store_outbox *outbox;
+        struct store_line *journal;
+        struct store_letter *inbox;
+        int64_t seq, outbox_no, inbox_no;
         uint64_t writes;   /* transactions that wrote: BEAT's `changed` */
         enum ledger_op op; /* of the transaction under way */
         void (*on_change)(void *watcher, const struct store_change *c);
+        void (*on_offer)(void *watcher, const struct store_job *j, enum ledger_op op,
+                         enum lane_band from); /* pending as before, in another band */
+        void (*on_rung)(void *watcher, const struct store_outbox *o); /* before it goes */
         void *watcher;
 };
 
@@ -145,6 +180,31 @@ struct store_commit *store_commit_find(const struct store *s, const struct commi
 void store_commit_delete(struct store *s, struct store_commit *c);
 
 void store_submit(struct store *s, struct submission *list);
+struct store_job *store_insert(struct store *s, const struct submit_row *r,
+                               const struct store_key *key, bool keyed);
+void store_insert_unstorable(struct store *s, const struct submit_row *r);
+bool store_storable(const struct submit_row *r);
+struct store_job *store_keyed(struct store *s, const struct submit_row *r,
+                              struct store_key *ret_key); /* who has its key */
+void store_take(struct store *s, const struct ledger_batch *b, uint64_t token, struct store_job *j);
+void store_record(struct store *s, const struct ledger_batch *b, uint64_t token,
+                  struct store_job *const *jobs, uint32_t n);
+void store_expire(struct store *s, struct store_job *j);
+
+/* store_outbox.c */
+void store_outbox_add(struct store *s, const struct submission *list, struct arena *a,
+                      struct outbox_row **ret_rows, uint32_t *ret_n);
+struct store_letter *store_letter_find(const struct store *s, int64_t no);
+void store_letter_take(struct store *s, int64_t no);
+void store_letter_add(struct store *s, const struct inbox_letter *l); /* an SQL producer's */
+void store_outbox_deinit(struct store *s);
+void store_apply_submit(struct store *s, struct ledger_submit *b);
+void store_apply_arrive(struct store *s, struct ledger_arrive *b);
+void store_apply_relay(struct store *s, struct ledger_relay *b);
+void store_apply_rung(struct store *s, struct ledger_rung *b);
+void store_apply_tide(struct store *s, struct ledger_tide *b);
+void store_apply_inbox(struct store *s, struct ledger_inbox *b);
+void store_apply_fold(struct store *s, struct ledger_fold *b);
 void store_fill_job(struct arena *a, const struct store_job *from, struct job *to);
 
 void store_apply_register(struct store *s, struct ledger_register *b);

@@ -33,20 +33,25 @@ void store_fill_job(struct arena *a, const struct store_job *from, struct job *t
         };
 }
 
+void store_expire(struct store *s, struct store_job *j)
+{
+        struct store_move dead = {STATE_DEAD, REASON_EXPIRED, .error = ERROR_EXPIRED,
+                                  .attempt = j->row.attempt};
+        free((char *)j->row.last.error_text.p);
+        free((char *)j->row.last.build.p);
+        j->row.last = (struct attempt_row){.attempt = j->row.attempt,
+                                           .generation = j->row.generation,
+                                           .claim = j->row.claim,
+                                           .error = ERROR_EXPIRED,
+                                           .ended_us = s->now_us};
+        store_set_state(s, j, &dead);
+}
+
 /* Moves on what may not be claimed: true when the row left the offered band. */
 static bool sift(struct store *s, struct ledger_claim *b, struct store_job *j)
 {
         if (j->row.deadline_us && j->row.deadline_us <= s->now_us) {
-                struct store_move dead = {STATE_DEAD, REASON_EXPIRED, .error = ERROR_EXPIRED,
-                                          .attempt = j->row.attempt};
-                free((char *)j->row.last.error_text.p);
-                free((char *)j->row.last.build.p);
-                j->row.last = (struct attempt_row){.attempt = j->row.attempt,
-                                                   .generation = j->row.generation,
-                                                   .claim = j->row.claim,
-                                                   .error = ERROR_EXPIRED,
-                                                   .ended_us = s->now_us};
-                store_set_state(s, j, &dead);
+                store_expire(s, j);
                 b->expired++;
                 return true;
         }
@@ -60,28 +65,38 @@ static bool sift(struct store *s, struct ledger_claim *b, struct store_job *j)
         return false;
 }
 
-static void take(struct store *s, const struct ledger_claim *b, struct store_job *j)
+void store_take(struct store *s, const struct ledger_batch *b, uint64_t token, struct store_job *j)
 {
         struct store_move run = {STATE_RUNNING, REASON_NONE};
         run.attempt = j->row.attempt + !planted(PLANT_ATTEMPT_FLAT);
         j->row.claim++;
-        j->token = b->token;
-        j->row.holder = b->base.no.holder;
+        j->token = token;
+        j->row.holder = b->no.holder;
         j->row.started_us = s->now_us;
-        j->cancel_told = j->row.cancel_asked; /* the claim itself says it */
+        j->cancel_fresh = false; /* the claim itself says it */
         store_set_state(s, j, &run);
+}
+
+void store_record(struct store *s, const struct ledger_batch *b, uint64_t token,
+                  struct store_job *const *jobs, uint32_t n)
+{
+        struct store_commit *c = store_commit_add(s, &b->no);
+        c->token = token;
+        c->n = n;
+        c->jobs = calloc(n ? n : 1, sizeof(struct store_job *));
+        assert(c->jobs);
+        memcpy(c->jobs, jobs, n * sizeof(struct store_job *));
 }
 
 static void record_claim(struct store *s, const struct ledger_claim *b, const struct claim *got)
 {
-        struct store_commit *c = store_commit_add(s, &b->base.no);
-        c->token = b->token;
-        c->n = got->n;
-        c->jobs = calloc(got->n ? got->n : 1, sizeof *c->jobs);
-        assert(c->jobs);
+        struct store_job **jobs = calloc(got->n, sizeof(struct store_job *));
+        assert(jobs);
         for (uint32_t i = 0; i < got->n; i++) {
-                c->jobs[i] = store_find(s, &got->jobs[i].id);
+                jobs[i] = store_find(s, &got->jobs[i].id);
         }
+        store_record(s, &b->base, b->token, jobs, got->n);
+        free(jobs);
 }
 
 static void claim_from(struct store *s, struct ledger_claim *b, struct store_queue *q)
@@ -105,7 +120,7 @@ static void claim_from(struct store *s, struct ledger_claim *b, struct store_que
                         b->more = true;
                         break;
                 }
-                take(s, b, j);
+                store_take(s, &b->base, b->token, j);
                 store_fill_job(&got->arena, j, &got->jobs[got->n++]);
                 if (i < q->lanes.n && q->lanes.list[i].job == j) {
                         i++; /* only a planted bug leaves it there */

@@ -119,6 +119,7 @@ static void finish_one(struct store *s, struct store_job *j, const struct finish
         store_verdict(s, j, &r);
         if (r.to == STATE_COMPLETED && r.children) {
                 store_submit(s, r.children);
+                store_outbox_add(s, r.children, NULL, NULL, NULL);
         }
 }
 
@@ -187,6 +188,10 @@ void store_apply_cancel(struct store *s, struct ledger_cancel *b)
         if (state_terminal(j->row.state)) {
                 b->result = CANCEL_TERMINAL;
         } else if (j->row.state == STATE_RUNNING) {
+                if (!j->row.cancel_asked) {
+                        j->cancel_fresh = true;
+                        j->cancel_told = 0;
+                }
                 j->row.cancel_asked = true;
                 b->holder = j->row.holder;
                 b->result = CANCEL_ASKED;
@@ -205,7 +210,7 @@ static void requeue(struct store *s, struct store_job *j, bool anew)
                 j->row.strikes = 0;
                 j->row.snoozes = 0;
                 j->row.cancel_asked = false;
-                j->cancel_told = false;
+                j->cancel_fresh = false;
                 j->row.finished_us = 0;
                 j->row.deadline_us = 0;
         }
@@ -261,16 +266,14 @@ static void unpark_queue(struct store *s, struct ledger_unpark *b, struct store_
         int64_t first, last;
         lane_range(BAND_PARKED, &first, &last);
         uint32_t i = store_index_from(&q->lanes, first);
-        while (i < q->lanes.n && b->moved < b->limit) {
+        for (; i < q->lanes.n && b->moved < b->limit; i++) { /* a row that moves goes before i */
                 struct store_job *j = q->lanes.list[i].job;
-                if (roster_find(b->roster, j->row.type) < 0) {
-                        i++;
+                if (j->row.reason != REASON_NO_HANDLER || roster_find(b->roster, j->row.type) < 0) {
                         continue;
                 }
                 struct store_move m = {STATE_PENDING, REASON_NONE, BAND_OFFERED,
                                        .attempt = j->row.attempt};
                 store_set_state(s, j, &m);
-                i = store_index_from(&q->lanes, first);
                 b->moved++;
         }
 }

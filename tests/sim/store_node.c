@@ -54,6 +54,14 @@ static void list_nodes(const struct store *s, struct ledger_beat *b)
         }
 }
 
+/* Is a cancel to be told by this beat? One whose answer may have been lost did not tell it. */
+static bool is_untold(const struct store_job *j, const struct ledger_beat *b)
+{
+        bool known = j->cancel_told && j->cancel_told <= b->known;
+        return j->row.state == STATE_RUNNING && j->cancel_fresh &&
+               j->row.holder == b->base.no.holder && !known && !planted(PLANT_CANCEL_UNTOLD);
+}
+
 /* Cancels asked of this holder's running jobs. Found through its claims, as a real ledger would. */
 static void list_cancels(struct store *s, struct ledger_beat *b)
 {
@@ -65,13 +73,11 @@ static void list_cancels(struct store *s, struct ledger_beat *b)
         HASH_ITER (hh, s->commits, c, next) {
                 for (uint32_t i = 0; c->no.holder == b->base.no.holder && i < c->n; i++) {
                         struct store_job *j = c->jobs[i];
-                        bool asked = j->row.state == STATE_RUNNING && j->row.cancel_asked &&
-                                     j->row.holder == b->base.no.holder && !j->cancel_told &&
-                                     !planted(PLANT_CANCEL_UNTOLD);
-                        if (!asked || b->n_cancels == capacity) {
+                        bool present = j->token == c->token; /* not an earlier claim of it */
+                        if (!present || !is_untold(j, b) || b->n_cancels == capacity) {
                                 continue;
                         }
-                        j->cancel_told = true;
+                        j->cancel_told = j->cancel_told ? j->cancel_told : b->base.no.n;
                         b->cancels[b->n_cancels++] = j->row.id;
                 }
         }
@@ -84,10 +90,15 @@ void store_apply_beat(struct store *s, struct ledger_beat *b)
                 b->base.outcome = LEDGER_FENCED;
                 return;
         }
+        bool late = b->base.no.n < n->number; /* nobody reads its answer */
+        n->number = late ? n->number : b->base.no.n;
         n->beat++;
         b->changed = true;
+        b->inbox = s->inbox != NULL;
         list_nodes(s, b);
-        list_cancels(s, b);
+        if (!late) {
+                list_cancels(s, b);
+        }
 }
 
 static bool holds_jobs(const struct store *s, uint64_t victim)

@@ -11,10 +11,11 @@
 #include "tests/sim/store.h"
 
 /* What a real ledger would refuse by a CHECK or a type: stands for any data error. */
-static bool is_storable(const struct submit_row *r)
+bool store_storable(const struct submit_row *r)
 {
-        bool texts = r->type.n > 0 && r->type.n <= TYPE_MAX && r->queue.n > 0 &&
-                     !memchr(r->type.p, 0, r->type.n);
+        bool typed = r->type.n > 0 || r->state == STATE_DEAD; /* a letter may have none */
+        bool texts = typed && r->type.n <= TYPE_MAX && r->queue.n > 0 &&
+                     (!r->type.n || !memchr(r->type.p, 0, r->type.n));
         return texts && r->priority <= PRIORITY_MAX && r->max_attempts >= 1 &&
                state_edge(STATE_NONE, r->state);
 }
@@ -26,8 +27,24 @@ static struct store_job *find_key(const struct store *s, const struct store_key 
         return j;
 }
 
-static struct store_job *insert_row(struct store *s, const struct submit_row *r,
-                                    const struct store_key *key, bool keyed)
+/* What was wrong with it, as an attempt that ended it. */
+static struct attempt_row wrong_with(const struct store *s, const struct submit_row *r)
+{
+        static const enum error_class classes[] = {
+            [REASON_MALFORMED] = ERROR_MALFORMED,     [REASON_TOO_LARGE] = ERROR_TOO_LARGE,
+            [REASON_EXPIRED] = ERROR_EXPIRED,         [REASON_UNSTORABLE] = ERROR_UNSTORABLE,
+            [REASON_ID_CONFLICT] = ERROR_ID_CONFLICT, [REASON_NO_QUEUE] = ERROR_NONE,
+        };
+        if (r->state != STATE_DEAD || r->reason >= ARRAY_LEN(classes)) {
+                return (struct attempt_row){0};
+        }
+        return (struct attempt_row){.error = classes[r->reason],
+                                    .error_text = store_dup(r->error_text),
+                                    .ended_us = s->now_us};
+}
+
+struct store_job *store_insert(struct store *s, const struct submit_row *r,
+                               const struct store_key *key, bool keyed)
 {
         struct store_job *j = calloc(1, sizeof *j);
         assert(j);
@@ -52,6 +69,7 @@ static struct store_job *insert_row(struct store *s, const struct submit_row *r,
             .timeout_ms = r->timeout_ms,
             .created_us = s->now_us,
             .deadline_us = r->deadline_us,
+            .last = wrong_with(s, r),
         };
         HASH_ADD(hh, s->jobs, row.id, sizeof j->row.id, j);
         if (keyed) {
@@ -64,13 +82,13 @@ static struct store_job *insert_row(struct store *s, const struct submit_row *r,
         } else if (r->state == STATE_SCHEDULED) {
                 j->row.due_us = r->after_us ? s->now_us + r->after_us : r->at_us;
                 store_index_add(&s->due, j->row.due_us, j);
-        } else {
+        } else if (r->state != STATE_RUNNING) {
                 j->row.finished_us = s->now_us;
         }
         return j;
 }
 
-static void insert_unstorable(struct store *s, const struct submit_row *r)
+void store_insert_unstorable(struct store *s, const struct submit_row *r)
 {
         struct submit_row bare = {
             .id = r->id,
@@ -80,7 +98,7 @@ static void insert_unstorable(struct store *s, const struct submit_row *r)
             .max_attempts = 1,
         };
         struct store_key none = {0};
-        insert_row(s, &bare, &none, false);
+        store_insert(s, &bare, &none, false);
 }
 
 static void answer(struct submit_row *r, enum submit_result result, const struct store_job *other)
@@ -90,6 +108,18 @@ static void answer(struct submit_row *r, enum submit_result result, const struct
         r->existing_state = other ? other->row.state : r->state;
 }
 
+struct store_job *store_keyed(struct store *s, const struct submit_row *r,
+                              struct store_key *ret_key)
+{
+        memset(ret_key, 0, sizeof *ret_key);
+        if (!r->key.set) {
+                return NULL;
+        }
+        ret_key->queue = store_queue_of(s, r->queue, true);
+        memcpy(ret_key->b, r->key.b, sizeof ret_key->b);
+        return find_key(s, ret_key);
+}
+
 static void submit_row(struct store *s, struct submit_row *r, bool atomic)
 {
         const struct store_job *there = store_find(s, &r->id);
@@ -97,28 +127,28 @@ static void submit_row(struct store *s, struct submit_row *r, bool atomic)
                 answer(r, SUBMIT_EXISTS, there);
                 return;
         }
-        if (!is_storable(r)) {
+        if (r->inbox && !store_letter_find(s, r->inbox)) {
+                r->result = SUBMIT_UNDONE; /* another node took the letter */
+                return;
+        }
+        if (!store_storable(r)) {
                 answer(r, SUBMIT_UNSTORABLE, NULL);
                 if (!atomic) {
-                        insert_unstorable(s, r);
+                        store_insert_unstorable(s, r);
                 }
                 return;
         }
         struct store_key key;
-        memset(&key, 0, sizeof key);
-        bool keyed = r->key.set;
-        if (keyed) {
-                key.queue = store_queue_of(s, r->queue, true);
-                memcpy(key.b, r->key.b, sizeof key.b);
-                const struct store_job *other = find_key(s, &key);
-                if (other && !planted(PLANT_KEY_TWICE)) {
-                        bool same = str_eq(other->row.payload, r->payload);
-                        answer(r, same ? SUBMIT_EXISTS : SUBMIT_CONFLICT, other);
-                        return;
-                }
-                keyed = !other;
+        const struct store_job *other = store_keyed(s, r, &key);
+        if (other && !planted(PLANT_KEY_TWICE)) {
+                bool same = str_eq(other->row.payload, r->payload);
+                answer(r, same ? SUBMIT_EXISTS : SUBMIT_CONFLICT, other);
+                store_letter_take(s, same ? r->inbox : 0);
+                return;
         }
-        insert_row(s, r, &key, keyed);
+        const struct store_job *row = store_insert(s, r, &key, r->key.set && !other);
+        store_letter_take(s, r->inbox);
+        r->seq = r->state == STATE_PENDING && r->band == BAND_BROKER ? row->seq : 0;
         answer(r, SUBMIT_CREATED, NULL);
 }
 

@@ -43,12 +43,43 @@ static void on_change(void *watcher, const struct store_change *c)
               r->attempt, r->strikes, c->error ? " " : "", error_class_name(c->error));
 }
 
+#define TIDE_OLDER_US (10 * US_PER_S)
+
+static void on_offer(void *watcher, const struct store_job *j, enum ledger_op op,
+                     enum lane_band from)
+{
+        struct world *w = watcher;
+        TRACE(w, "  job %lld offered by %s", (long long)j->seq, ledger_op_name(op));
+        int64_t age = w->server.store.now_us - j->row.created_us;
+        w->seen.tide += op == LEDGER_TIDE;
+        if (op == LEDGER_TIDE && from == BAND_BROKER && age < TIDE_OLDER_US) {
+                world_violate(w, "tide: job %lld is offered %lld ms after it was submitted",
+                              (long long)j->seq, (long long)age / 1000);
+        }
+}
+
+static void watch_letters(struct world *w, struct ledger_batch *b)
+{
+        if (b->op == LEDGER_ARRIVE && LEDGER_AS(arrive, ARRIVE, b)->undecided) {
+                letters_undecided(w, LEDGER_AS(arrive, ARRIVE, b));
+        }
+        if (b->outcome != LEDGER_COMMITTED) {
+                return;
+        }
+        if (b->op == LEDGER_ARRIVE) {
+                letters_arrived(w, LEDGER_AS(arrive, ARRIVE, b));
+        } else if (b->op == LEDGER_SUBMIT) {
+                letters_submitted(w, LEDGER_AS(submit, SUBMIT, b));
+        }
+}
+
 static void watch_burial(struct world *w, const struct ledger_batch *b)
 {
         if (b->op == LEDGER_BURY && b->outcome == LEDGER_COMMITTED) {
                 const struct ledger_bury *bury = LEDGER_AS(bury, BURY, (struct ledger_batch *)b);
                 if (bury->done && !bury->forget) {
                         audit_buried(&w->audit, bury->victim, w->server.store.now_ns);
+                        letters_buried(w, bury->victim);
                 }
         }
 }
@@ -59,11 +90,13 @@ static void on_apply(void *watcher, const struct ledger_batch *b, const char *ho
               (unsigned long long)b->no.holder, b->no.writer, (unsigned long long)b->no.n, how,
               b->outcome);
         watch_burial(watcher, b);
+        watch_letters(watcher, (struct ledger_batch *)b);
 }
 
 void watch_server(struct world *w)
 {
         w->server.store.on_change = on_change;
+        w->server.store.on_offer = on_offer;
         w->server.store.watcher = w;
         w->server.on_apply = on_apply;
         w->server.watcher = w;
@@ -71,7 +104,10 @@ void watch_server(struct world *w)
 
 static bool is_served(const struct store_job *j)
 {
-        return !str_eq(j->row.type, STR("never.type"));
+        const struct job_row *r = &j->row;
+        return r->type.n && !str_eq(r->type, STR("never.type")) &&
+               !str_eq(r->type, STR(ENVELOPE_TYPE_UNKNOWN)) &&
+               !str_eq(r->queue, STR(QUEUE_UNROUTED));
 }
 
 static uint32_t count_claims(const struct store *s)
@@ -150,8 +186,9 @@ bool world_settled(const struct world *w)
                         return false;
                 }
         }
-        return produce_done(w) && !late_commits(w) && rows_settled(w) &&
-               count_claims(&w->server.store) == 0 && count_dead_nodes(w) == 0;
+        return produce_done(w) && letters_drained(w) && !w->server.store.outbox &&
+               !late_commits(w) && rows_settled(w) && count_claims(&w->server.store) == 0 &&
+               count_dead_nodes(w) == 0;
 }
 
 static void audit_one(struct world *w, const struct store_job *j)
@@ -187,6 +224,7 @@ void world_audit(struct world *w)
         w->audit.claims_left = count_claims(&w->server.store);
         w->audit.nodes_left = count_dead_nodes(w);
         w->audit.end_wall_us = world_wall_us(w);
+        letters_audit(w);
         char text[300];
         if (audit_judge(&w->audit, text, sizeof text)) {
                 world_violate(w, "%s", text);

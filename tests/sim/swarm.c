@@ -53,6 +53,38 @@ static void draw_producers(struct rng *r, struct swarm *s)
         s->never_type = maybe(r, 10, 50);
 }
 
+static void draw_broker(struct rng *r, struct swarm *s)
+{
+        struct sim_broker_faults *f = &s->broker_faults;
+        s->broker = rng_chance(r, 250);
+        s->inbox = rng_chance(r, 100);
+        s->through = (uint32_t)rng_between(r, 1, 7) | 1;
+        s->by_priority = rng_chance(r, 300) ? (uint32_t)rng_between(r, 0, 7) : 0;
+        s->twins = maybe(r, 1, 1);
+        s->rewire = rng_chance(r, 200);
+        s->letters_ns = MS(rng_between(r, 4, 200)) * (1 + 2 * s->speed);
+        s->letter_keyed = maybe(r, 50, 900);
+        s->letter_odd = maybe(r, 20, 400);
+        f->latency_min_ns = rng_between(r, 20, 500) * 1000;
+        f->latency_max_ns = f->latency_min_ns * rng_between(r, 2, 20);
+        f->cut_before = maybe(r, 2, 40);
+        f->cut_after = maybe(r, 2, 40);
+        f->returned = maybe(r, 5, 100);
+        f->confirm_lost = maybe(r, 5, 60);
+        f->confirm_late = maybe(r, 5, 200);
+        f->late_ns = NS_PER_S * rng_between(r, 1, 20);
+        f->duplicate = maybe(r, 5, 100);
+        f->reorder = maybe(r, 5, 100);
+        s->cuts = maybe(r, 1, 1);
+        s->restarts = maybe(r, 1, 1);
+        s->unmarked = maybe(r, 1, 1);
+        s->loses_tail = maybe(r, 1, 1);
+        s->loses_all = maybe(r, 1, 1);
+        s->blocks = maybe(r, 1, 1);
+        s->deafens = maybe(r, 1, 1);
+        s->removes = maybe(r, 1, 1);
+}
+
 void swarm_draw(struct world *w, int64_t chaos_ns)
 {
         struct rng *r = &w->rng;
@@ -80,6 +112,28 @@ void swarm_draw(struct world *w, int64_t chaos_ns)
         s->clocks = maybe(r, 1, 1);
         s->reads = maybe(r, 1, 1);
         s->reload = maybe(r, 1, 1);
+        s->hears = maybe(r, 1, 1);
+        draw_broker(r, s);
+}
+
+static void print_broker(const struct swarm *s)
+{
+        const struct sim_broker_faults *f = &s->broker_faults;
+        printf("  broker %d inbox %d: queues %x by priority %x rewire %d twins %d; letters every "
+               "%lld ms, "
+               "keyed %u odd %u\n",
+               s->broker, s->inbox, s->through, s->by_priority, s->rewire, s->twins,
+               (long long)(s->letters_ns / NS_PER_MS), s->letter_keyed, s->letter_odd);
+        printf(
+            "  broker: cut before %u after %u, returned %u, confirms lost %u late %u, duplicate %u "
+            "reorder %u\n",
+            f->cut_before, f->cut_after, f->returned, f->confirm_lost, f->confirm_late,
+            f->duplicate, f->reorder);
+        printf(
+            "  broker: cuts %d restarts %d unmarked %d loses tail %d all %d blocks %d deafens %d "
+            "removes %d\n",
+            s->cuts, s->restarts, s->unmarked, s->loses_tail, s->loses_all, s->blocks, s->deafens,
+            s->removes);
 }
 
 void swarm_print(const struct swarm *s)
@@ -89,10 +143,10 @@ void swarm_print(const struct swarm *s)
                (long long)(s->produce_ns / NS_PER_MS));
         const struct sim_ledger_faults *f = &s->faults;
         printf("  ledger: latency %lld-%lld us, refuse %u, unknown %u, slow %u (to %lld ms), late "
-               "%lld ms, windows %d\n",
+               "%lld ms, windows %d hears %d\n",
                (long long)f->latency_min_ns / 1000, (long long)f->latency_max_ns / 1000, f->refuse,
                f->unknown, f->slow, (long long)(f->slow_ns / NS_PER_MS),
-               (long long)(f->late_ns / NS_PER_MS), s->windows);
+               (long long)(f->late_ns / NS_PER_MS), s->windows, s->hears);
         printf("  work: crash %u between %u hang %u fail %u deaf %u spawn_fail %u poison %u "
                "children %u tail %u\n",
                s->crash, s->between, s->hang, s->fail, s->deaf, s->spawn_fail, s->poison,
@@ -107,4 +161,7 @@ void swarm_print(const struct swarm *s)
                "operators: cancel %d requeue %d reads %d\n",
                s->kill, s->pages, s->former, s->drain, s->pause, s->rosters, s->clocks, s->reload,
                s->cancel, s->requeue, s->reads);
+        if (s->broker || s->inbox) {
+                print_broker(s);
+        }
 }

@@ -162,6 +162,7 @@ static void happen(struct world *w, const struct world_event *ev)
                 break;
         }
         case WE_PRODUCE: produce_event(w); break;
+        case WE_LETTER: letters_event(w); break;
         default: chaos_event(w, ev); break;
         }
 }
@@ -241,6 +242,11 @@ bool world_run(struct world *w)
 
 /* --- life --------------------------------------------------------------------------------- */
 
+static bool through_broker(const struct world *w, uint32_t queue)
+{
+        return w->swarm.broker && w->swarm.through >> queue & 1;
+}
+
 static void configure(struct world *w)
 {
         assert(config_init(&w->config) == 0);
@@ -253,11 +259,14 @@ static void configure(struct world *w)
                 c->queues[i] = (struct queue_config){
                     .name = names[i],
                     .concurrency = i == 1 ? 1 : 0,
+                    .transport = through_broker(w, i) ? STR("sim") : (struct str){0},
+                    .order = w->swarm.by_priority >> i & 1 ? ORDER_PRIORITY : ORDER_FIFO,
                     .priority = PRIORITY_DEFAULT,
                     .timeout_ms = 2500,
                     .retry = {3, BACKOFF_EXPONENTIAL, 100, 2000, 200},
                 };
         }
+        c->payload_max = SIM_PAYLOAD_MAX;
         c->workers = w->swarm.workers;
         c->beat_ms = 200;
         c->lease_ms = 2000;
@@ -272,6 +281,9 @@ static void configure(struct world *w)
         memcpy(o->queues, c->queues, c->n_queues * sizeof *o->queues);
         o->queues[0].concurrency = o->workers > 2 ? 2 : 0;
         o->queues[0].retry.max_attempts = 5;
+        if (w->swarm.rewire) {
+                o->queues[0].transport = (struct str){0};
+        }
 }
 
 struct world *world_new(uint64_t seed, int64_t chaos_ns, bool tracing)
@@ -290,9 +302,14 @@ struct world *world_new(uint64_t seed, int64_t chaos_ns, bool tracing)
         w->chaos = true;
         swarm_draw(w, chaos_ns);
         w->server.faults = w->swarm.faults;
+        w->server.hears = w->swarm.hears;
+        w->broker.rng = rng_seeded(seed, 5);
+        w->broker.payload_max = SIM_PAYLOAD_MAX;
+        w->broker.faults = w->swarm.broker_faults;
         w->audit.lease_ns = MS(2000);
         configure(w);
         watch_server(w);
+        letters_watch(w);
         for (uint32_t i = 0; i < SIM_NODES; i++) {
                 w->nodes[i].index = i;
         }
@@ -323,6 +340,8 @@ struct world *world_free(struct world *w)
         }
         free(w->orphans);
         store_deinit(&w->server.store);
+        sim_broker_deinit(&w->broker);
+        free(w->letters);
         audit_deinit(&w->audit);
         config_deinit(&w->config);
         free_requests(w);

@@ -11,7 +11,8 @@
 
 #include "core/engine.h"
 #include "core/id.h"
-#include "tests/sim/audit.h"
+#include "tests/audit/audit.h"
+#include "tests/sim/sim_broker.h"
 #include "tests/sim/sim_ledger.h"
 
 #define SIM_NODES       3
@@ -19,6 +20,7 @@
 #define SIM_WORKERS     40 /* slots of one node; the engine uses few */
 #define SIM_WALL_US     INT64_C(1800000000000000)
 #define MS(n)           ((int64_t)(n)*NS_PER_MS)
+#define SIM_PAYLOAD_MAX 4096
 #define SIM_STEPS_STILL 2000 /* steps of one node without time passing: it spins */
 
 struct swarm {
@@ -31,7 +33,15 @@ struct swarm {
         uint32_t crash, between, hang, fail, deaf, spawn_fail, poison, children, tail;
         uint32_t keyed, array, burst, atomic, scheduled, requested, deadline, late_type, never_type;
         bool windows, kill, pages, former, drain, pause, rosters, cancel, requeue, clocks, reads;
-        bool reload, overload;
+        bool reload, overload, hears;
+
+        /* a broker, and the queues that it carries */
+        bool broker, inbox, rewire, twins;    /* rewire: the other configuration takes a queue off it */
+        uint32_t through, by_priority; /* bits */
+        int64_t letters_ns;            /* mean time between letters */
+        uint32_t letter_keyed, letter_odd;
+        struct sim_broker_faults broker_faults;
+        bool cuts, restarts, unmarked, loses_tail, loses_all, blocks, deafens, removes;
 };
 
 enum sim_type { TYPE_WORK, TYPE_POISON, TYPE_LATE, TYPE_NEVER };
@@ -72,6 +82,8 @@ struct sim_node {
         int64_t mono_offset_ns, wall_offset_us, lease_until_ns /* of the node's clock */;
         struct engine *engine;
         struct ledger *ledger;
+        struct transport *transport; /* NULL: this world has no broker */
+        const struct config *config; /* the engine's present one */
         struct roster *roster;
         struct engine_actions actions;
         struct sim_worker workers[SIM_WORKERS];
@@ -103,6 +115,8 @@ enum world_event_kind {
         WE_TELL,  /* ended runs reach the node */
         WE_REAP,  /* a dead worker reaches the node */
         WE_PRODUCE,
+        WE_LETTER,
+        WE_BROKER_UP, /* or unblocked */
         WE_OPERATE,
         WE_CHAOS,
         WE_ROSTER,
@@ -128,6 +142,7 @@ struct world {
         int64_t brown_until_ns; /* until then handlers are much slower than they were */
         bool chaos;             /* faults may still be drawn */
         struct sim_ledger_server server;
+        struct sim_broker broker;
         struct sim_node nodes[SIM_NODES];
         struct config config;
         struct config reloaded; /* the same with other numbers; borrows config's texts */
@@ -143,6 +158,8 @@ struct world {
 
         struct request **requests;
         uint32_t n_requests, requests_capacity, groups, payloads, keys;
+        struct letter *letters; /* by number - 1 */
+        uint32_t n_letters, letters_capacity;
         struct job_id *known; /* ids that operators may pick */
         uint32_t n_known, known_capacity;
 
@@ -153,6 +170,7 @@ struct world {
         struct { /* what this world went through */
                 uint64_t runs, crashes, kills, drains, pauses, recalls, rescues, cancels, requeues;
                 uint64_t asked, claims, fenced;
+                uint64_t bells, tide, letters, letters_twice, redelivered, brokers_lost;
         } seen;
 };
 
@@ -193,6 +211,26 @@ void carry_give(struct world *w, struct sim_node *n, const struct engine_action 
 void carry_recall(struct world *w, struct sim_node *n, const struct engine_action *a);
 void carry_ask(struct world *w, struct sim_node *n, const struct engine_action *a);
 
+/* carry.c: the daemon's part between engine and transport */
+void carry_open(struct world *w, struct sim_node *n);
+void carry_reload(struct sim_node *n);
+void carry_close(struct sim_node *n);
+void carry_consume(struct world *w, struct sim_node *n, const struct engine_action *a);
+void carry_settle(struct world *w, struct sim_node *n, struct receipt *r /* takes r */);
+void carry_drop(struct sim_node *n, struct receipt *r /* takes r */);
+void carry_ring(struct world *w, struct sim_node *n, struct doorbells *bells /* takes bells */);
+void carry_turn(struct world *w, struct sim_node *n);
+
+/* letters.c: messages from outside, and what must become of them */
+void letters_event(struct world *w);
+void letters_buried(struct world *w, uint64_t holder);
+void letters_watch(struct world *w);
+void letters_arrived(struct world *w, const struct ledger_arrive *b);
+void letters_undecided(struct world *w, const struct ledger_arrive *b);
+void letters_submitted(struct world *w, const struct ledger_submit *b);
+bool letters_drained(const struct world *w);
+void letters_audit(struct world *w);
+
 /* worker.c: stands for the plug-in host and its workers */
 void worker_spawn(struct world *w, struct sim_node *n, uint32_t at);
 void worker_event(struct world *w, struct sim_node *n, const struct world_event *ev);
@@ -210,6 +248,7 @@ void produce_event(struct world *w);
 void produce_answered(struct world *w, struct submission *s);
 void produce_lost(struct world *w, uint32_t node); /* the node that was asked is gone */
 bool produce_done(const struct world *w);
+void produce_remember(struct world *w, const struct job_id *id); /* operators may pick it */
 struct submission *produce_children(struct world *w, const struct worker_slot *slot);
 
 /* chaos.c */

@@ -4,7 +4,7 @@
  * times (I12).
  */
 #include "core/job.h"
-#include "tests/sim/audit.h"
+#include "tests/audit/audit.h"
 
 /* A strike is an end of the worker while it ran the job: crashed, out of memory, or killed past its
  * time-out. One that stopped when it was asked took nobody down. */

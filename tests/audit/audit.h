@@ -2,11 +2,13 @@
  * The auditor: decides from outside whether what must hold has held. It reads what producers wrote
  * down (an intent before sending, the answer after), what handlers wrote down (start and end of
  * every run), what operators were answered, what the nemesis did (which node was cut off or killed,
- * and when), the ledger's history of changes, and a dump of the ledger at the end.
+ * and when), and a dump of the ledger at the end.
  *
- * It knows jobs, states and claims, and nothing of an engine, a worker or a simulator: a run
- * against real processes fills in the same records. It is trusted only because planted bugs make it
- * fail. Times are nanoseconds of one observer's clock; `wall_us` is the ledger's clock.
+ * It knows jobs, states and claims, and nothing of an engine, a worker or a simulator. The
+ * simulator fills in these records itself, with the ledger's history of changes. skep-audit fills
+ * them in from files that real processes wrote; there is no history then (`outside`), but the tries
+ * that the ledger keeps. It is trusted only because planted bugs make it fail. Times are
+ * nanoseconds of one observer's clock; `wall_us` is the ledger's clock.
  */
 #ifndef SKEP_AUDIT_H
 #define SKEP_AUDIT_H
@@ -59,6 +61,23 @@ struct audit_run {
         enum audit_end end;
         uint64_t result;  /* hash of what it returned */
         int64_t asked_ns; /* when it was first asked to stop; 0: never */
+
+        /* From outside only. */
+        int32_t pid;
+        int64_t after_ms; /* the delay that it asked for with RETRY or SNOOZE; 0: none */
+        bool resulted;    /* `result` is known */
+        bool deaf;        /* a handler that does not look whether it is asked to stop */
+        bool exclusive;   /* may overlap with no other run, cut off or not */
+};
+
+/* A try that did not complete its job, as the ledger keeps it. From outside only. */
+struct audit_try {
+        struct job_id id;
+        uint32_t claim, generation;
+        uint16_t attempt;
+        enum error_class error;
+        bool ended_job;
+        int64_t started_us, ended_us;
 };
 
 /* One change of a row in the ledger; to == PENDING from PENDING is not told. */
@@ -94,6 +113,17 @@ struct audit_row {
         uint8_t strikes;
         uint32_t generation, claim;
         int64_t due_us;
+
+        /* From outside only. */
+        bool held;                 /* by a node that lives */
+        bool watched;              /* its handler writes its runs down */
+        bool lane, due, parked_at; /* which of the three waiting columns are set */
+        bool resulted;             /* `result` is known */
+        bool told_key;             /* `key` is only what its letter bore: it could not be a job */
+        bool bare;                 /* its payload is missing */
+        uint16_t snoozes;
+        uint64_t token, holder;
+        int64_t finished_us;
 };
 
 /* From `from_ns` to `to_ns` (INT64_MAX: for ever) this holder did not hear or was not heard. holder
@@ -120,6 +150,14 @@ struct audit_job {
         uint32_t n_runs, runs_capacity;
         struct audit_change *changes;
         uint32_t n_changes, changes_capacity;
+
+        /* From outside only. */
+        struct audit_try *tries;
+        uint32_t n_tries, tries_capacity;
+        uint32_t requeues_asked, requeued_to; /* how often; the highest generation answered */
+        int64_t stopped_ns; /* when an operator was last told that it is cancelled */
+        int64_t revived_ns; /* when an operator last asked for a requeue */
+        bool hurried;       /* an operator offered it before its time */
         UT_hash_handle hh;
 };
 
@@ -140,6 +178,13 @@ struct audit {
             nodes_left; /* in the ledger at the end: claims kept, dead nodes kept */
         int64_t end_wall_us;
         int64_t lease_ns;
+
+        bool outside;     /* no history of changes: rows and tries instead */
+        bool strangers;   /* there may be rows, runs and requeues that nobody wrote down */
+        bool unwatched;   /* no handler wrote anything down */
+        bool clock_moved; /* wall clocks were moved: what needs them is not judged */
+        bool kills_noted; /* workers or nodes were killed */
+        int64_t grace_ns; /* of a cancel; 0: not judged */
 };
 
 void audit_deinit(struct audit *a);
@@ -159,6 +204,9 @@ void audit_changed(struct audit *a, const struct audit_change *c);
 void audit_buried(struct audit *a, uint64_t holder, int64_t at_ns);
 void audit_cut_off(struct audit *a, const struct audit_cut *c);
 void audit_row(struct audit *a, const struct audit_row *r);
+void audit_tried(struct audit *a, const struct audit_try *t);
+struct audit_job *audit_job(struct audit *a, const struct job_id *id);        /* makes it */
+struct audit_job *audit_find(const struct audit *a, const struct job_id *id); /* NULL: unknown */
 
 /* Was this holder cut off, or just back, at some time between the two? */
 bool audit_was_cut(const struct audit *a, uint64_t holder, int64_t from_ns, int64_t to_ns);
@@ -166,19 +214,30 @@ bool audit_was_cut(const struct audit *a, uint64_t holder, int64_t from_ns, int6
 /* The first violation, as "I3 job 0198...: text" in ret_text; false: everything held. */
 bool audit_judge(const struct audit *a, char *ret_text, size_t size);
 
+struct audit_report;
+/* All violations, by invariant, into a report that was zeroed. */
+void audit_judge_all(const struct audit *a, struct audit_report *report);
+
 /* --- audit_*.c among themselves ----------------------------------------------------------- */
 
 struct audit_verdict {
         char *text;
         size_t size;
         bool found;
+        struct audit_report *report; /* gathers all instead of the first; or NULL */
 };
 void audit_blame(struct audit_verdict *v, const char *which, const struct job_id *id,
                  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* Seen and allowed: listed, when somebody gathers. */
+void audit_excuse(struct audit_verdict *v, const char *which, const struct job_id *id,
+                  const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+const struct audit_try *audit_try_of(const struct audit_job *j, uint32_t claim);
 const struct audit_run *audit_run_of(const struct audit_job *j, uint32_t claim);
 void audit_history(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
 void audit_runs(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
 void audit_books(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
+void audit_tries(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
+void audit_shape(const struct audit_job *j, struct audit_verdict *v);
 void audit_across(const struct audit *a, struct audit_verdict *v);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * What the auditor is told, kept by job; and the order in which it judges.
  */
-#include "tests/sim/audit.h"
+#include "tests/audit/audit.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "core/id.h"
+#include "tests/audit/report.h"
 
 const char *audit_end_name(enum audit_end e)
 {
@@ -31,7 +32,7 @@ static void *grown(void *list, uint32_t n, uint32_t *capacity, size_t size)
         return list;
 }
 
-static struct audit_job *job_of(struct audit *a, const struct job_id *id)
+struct audit_job *audit_job(struct audit *a, const struct job_id *id)
 {
         struct audit_job *j;
         HASH_FIND(hh, a->jobs, id->b, sizeof id->b, j);
@@ -44,6 +45,13 @@ static struct audit_job *job_of(struct audit *a, const struct job_id *id)
         return j;
 }
 
+struct audit_job *audit_find(const struct audit *a, const struct job_id *id)
+{
+        struct audit_job *j;
+        HASH_FIND(hh, a->jobs, id->b, sizeof id->b, j);
+        return j;
+}
+
 void audit_deinit(struct audit *a)
 {
         struct audit_job *j, *next;
@@ -51,6 +59,7 @@ void audit_deinit(struct audit *a)
                 HASH_DELETE(hh, a->jobs, j);
                 free(j->runs);
                 free(j->changes);
+                free(j->tries);
                 free(j);
         }
         free(a->said);
@@ -61,7 +70,7 @@ void audit_deinit(struct audit *a)
 
 void audit_intend(struct audit *a, const struct audit_intent *i)
 {
-        struct audit_job *j = job_of(a, &i->id);
+        struct audit_job *j = audit_job(a, &i->id);
         j->intended = true;
         j->intent = *i;
 }
@@ -69,7 +78,7 @@ void audit_intend(struct audit *a, const struct audit_intent *i)
 void audit_answer(struct audit *a, const struct job_id *id, enum audit_answer answer,
                   const struct job_id *existing)
 {
-        struct audit_job *j = job_of(a, id);
+        struct audit_job *j = audit_job(a, id);
         bool own = !existing || job_id_eq(id, existing);
         j->accepted |= answer == AUDIT_CREATED || (answer == AUDIT_EXISTS && own);
         j->refused |=
@@ -80,7 +89,7 @@ void audit_answer(struct audit *a, const struct job_id *id, enum audit_answer an
 
 uint32_t audit_started(struct audit *a, const struct audit_run *r)
 {
-        struct audit_job *j = job_of(a, &r->id);
+        struct audit_job *j = audit_job(a, &r->id);
         j->runs = grown(j->runs, j->n_runs, &j->runs_capacity, sizeof *j->runs);
         j->runs[j->n_runs] = *r;
         return j->n_runs++;
@@ -89,7 +98,7 @@ uint32_t audit_started(struct audit *a, const struct audit_run *r)
 void audit_ended(struct audit *a, const struct job_id *id, uint32_t run, enum audit_end end,
                  int64_t at_ns)
 {
-        struct audit_job *j = job_of(a, id);
+        struct audit_job *j = audit_job(a, id);
         assert(run < j->n_runs);
         j->runs[run].end = end;
         j->runs[run].end_ns = at_ns;
@@ -97,14 +106,14 @@ void audit_ended(struct audit *a, const struct job_id *id, uint32_t run, enum au
 
 void audit_result(struct audit *a, const struct job_id *id, uint32_t run, uint64_t result)
 {
-        struct audit_job *j = job_of(a, id);
+        struct audit_job *j = audit_job(a, id);
         assert(run < j->n_runs);
         j->runs[run].result = result;
 }
 
 void audit_asked(struct audit *a, const struct job_id *id, uint32_t run, int64_t at_ns)
 {
-        struct audit_job *j = job_of(a, id);
+        struct audit_job *j = audit_job(a, id);
         assert(run < j->n_runs);
         if (!j->runs[run].asked_ns) {
                 j->runs[run].asked_ns = at_ns;
@@ -113,12 +122,12 @@ void audit_asked(struct audit *a, const struct job_id *id, uint32_t run, int64_t
 
 void audit_cancel(struct audit *a, const struct job_id *id, int64_t at_ns)
 {
-        job_of(a, id)->cancel_ns = at_ns;
+        audit_job(a, id)->cancel_ns = at_ns;
 }
 
 void audit_changed(struct audit *a, const struct audit_change *c)
 {
-        struct audit_job *j = job_of(a, &c->id);
+        struct audit_job *j = audit_job(a, &c->id);
         j->changes = grown(j->changes, j->n_changes, &j->changes_capacity, sizeof *j->changes);
         j->changes[j->n_changes++] = *c;
 }
@@ -137,10 +146,17 @@ void audit_cut_off(struct audit *a, const struct audit_cut *c)
 
 void audit_row(struct audit *a, const struct audit_row *r)
 {
-        struct audit_job *j = job_of(a, &r->id);
+        struct audit_job *j = audit_job(a, &r->id);
         j->row = *r;
         j->rowed = true;
         j->rows++;
+}
+
+void audit_tried(struct audit *a, const struct audit_try *t)
+{
+        struct audit_job *j = audit_job(a, &t->id);
+        j->tries = grown(j->tries, j->n_tries, &j->tries_capacity, sizeof *j->tries);
+        j->tries[j->n_tries++] = *t;
 }
 
 bool audit_was_cut(const struct audit *a, uint64_t holder, int64_t from_ns, int64_t to_ns)
@@ -166,10 +182,20 @@ const struct audit_run *audit_run_of(const struct audit_job *j, uint32_t claim)
         return NULL;
 }
 
+const struct audit_try *audit_try_of(const struct audit_job *j, uint32_t claim)
+{
+        for (uint32_t i = 0; i < j->n_tries; i++) {
+                if (j->tries[i].claim == claim) {
+                        return &j->tries[i];
+                }
+        }
+        return NULL;
+}
+
 void audit_blame(struct audit_verdict *v, const char *which, const struct job_id *id,
                  const char *fmt, ...)
 {
-        if (v->found) {
+        if (v->found && !v->report) {
                 return; /* the first one counts; the others often follow from it */
         }
         v->found = true;
@@ -181,22 +207,56 @@ void audit_blame(struct audit_verdict *v, const char *which, const struct job_id
         if (id) {
                 id_text(id, name);
         }
-        snprintf(v->text, v->size, "%s%s%s: %s", which, id ? " job " : "", name, text);
+        if (v->report) {
+                report_violation(v->report, which, name, text);
+        } else {
+                snprintf(v->text, v->size, "%s%s%s: %s", which, id ? " job " : "", name, text);
+        }
+}
+
+void audit_excuse(struct audit_verdict *v, const char *which, const struct job_id *id,
+                  const char *fmt, ...)
+{
+        if (!v->report) {
+                return;
+        }
+        char text[200], name[JOB_ID_TEXT];
+        va_list args;
+        va_start(args, fmt);
+        vsnprintf(text, sizeof text, fmt, args);
+        va_end(args);
+        id_text(id, name);
+        report_excuse(v->report, which, name, text);
+}
+
+static void judge(const struct audit *a, struct audit_verdict *v)
+{
+        struct audit_job *j, *next;
+        HASH_ITER (hh, a->jobs, j, next) {
+                audit_history(a, j, v);
+        }
+        HASH_ITER (hh, a->jobs, j, next) {
+                audit_runs(a, j, v);
+        }
+        HASH_ITER (hh, a->jobs, j, next) {
+                audit_books(a, j, v);
+        }
+        for (j = a->outside ? a->jobs : NULL; j; j = j->hh.next) {
+                audit_tries(a, j, v);
+                audit_shape(j, v);
+        }
+        audit_across(a, v);
 }
 
 bool audit_judge(const struct audit *a, char *ret_text, size_t size)
 {
-        struct audit_verdict v = {ret_text, size, false};
-        struct audit_job *j, *next;
-        HASH_ITER (hh, a->jobs, j, next) {
-                audit_history(a, j, &v);
-        }
-        HASH_ITER (hh, a->jobs, j, next) {
-                audit_runs(a, j, &v);
-        }
-        HASH_ITER (hh, a->jobs, j, next) {
-                audit_books(a, j, &v);
-        }
-        audit_across(a, &v);
+        struct audit_verdict v = {ret_text, size, false, NULL};
+        judge(a, &v);
         return v.found;
+}
+
+void audit_judge_all(const struct audit *a, struct audit_report *report)
+{
+        struct audit_verdict v = {.report = report};
+        judge(a, &v);
 }
