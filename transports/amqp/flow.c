@@ -1,0 +1,133 @@
+/*
+ * Turns room into prefetch: opens a queue's channel, consumes, consumes anew when the room has
+ * moved by two steps of a coarse ladder, cancels when there is none. Everything is sent without
+ * waiting: the broker works a channel's methods off in order.
+ *
+ * Room that is away for a moment only is waited for: cancelling at once would cost more than the
+ * few messages that the prefetch lets through.
+ */
+#include "transports/amqp/internal.h"
+
+#include <stdio.h>
+
+#define ZERO_WAIT_NS   (200 * NS_PER_MS) /* room 0 stops the flow within a second */
+#define CHANGE_WAIT_NS (500 * NS_PER_MS)
+
+static const uint16_t ladder[] = {1, 8, 32, 128, 512, 2000};
+
+static uint32_t rung_of(uint64_t prefetch)
+{
+        uint32_t i = 0;
+        while (i + 1 < ARRAY_LEN(ladder) && ladder[i] < prefetch) {
+                i++;
+        }
+        return i;
+}
+
+uint32_t flow_rung(uint32_t room)
+{
+        uint32_t i = room ? rung_of(2 * (uint64_t)room) : 0;
+        return i ? i : room != 0; /* 8 at least, but for large letters */
+}
+
+static uint32_t wanted_rung(const struct consumer *c, const struct tap *t)
+{
+        uint32_t i = flow_rung(t->room);
+        uint64_t mean = t->mean_bytes ? t->mean_bytes : 1;
+        uint64_t bound = c->rabbit->settings.prefetch_bytes / mean;
+        while (i > 0 && ladder[i] > bound) {
+                i--;
+        }
+        return i;
+}
+
+static void consume(struct consumer *c, struct tap *t, uint16_t prefetch, int64_t now)
+{
+        struct channel *ch = t->channel;
+        channel_qos(c, ch, prefetch);
+        snprintf(ch->tag, sizeof ch->tag, "skep-%llu", (unsigned long long)++c->tags);
+        amqp_basic_consume_t m = {.queue = bytes_of(t->order->name),
+                                  .consumer_tag = bytes_of(ch->tag)};
+        (void)wire_send(&c->wire, ch->number, AMQP_BASIC_CONSUME_METHOD, &m);
+        ch->consuming = true;
+        t->consumed_ns = now;
+        t->delivered_ns = now;
+        t->waiting_ns = 0;
+}
+
+/* Without an answer from the broker: nothing hangs on it. */
+static void cancel(struct consumer *c, struct channel *ch)
+{
+        amqp_basic_cancel_t m = {.consumer_tag = bytes_of(ch->tag), .nowait = 1};
+        (void)wire_send(&c->wire, ch->number, AMQP_BASIC_CANCEL_METHOD, &m);
+        ch->consuming = false;
+}
+
+static void tend_tap(struct consumer *c, struct tap *t, int64_t now)
+{
+        struct channel *ch = t->channel;
+        if (t->room == 0) {
+                if (ch && ch->consuming && now - t->room_ns >= ZERO_WAIT_NS) {
+                        cancel(c, ch);
+                }
+                return;
+        }
+        if (!t->declared || now < t->open_ns) {
+                return;
+        }
+        if (!ch) {
+                ch = t->channel = channel_open(c, t);
+                if (!ch) {
+                        t->open_ns = now + NS_PER_S;
+                        return;
+                }
+        }
+        uint32_t want = wanted_rung(c, t);
+        if (!ch->consuming) {
+                consume(c, t, ladder[want], now);
+                return;
+        }
+        uint32_t have = rung_of(ch->prefetch);
+        uint32_t apart = want > have ? want - have : have - want;
+        if (apart >= 2 && now - t->consumed_ns >= CHANGE_WAIT_NS) {
+                cancel(c, ch);
+                consume(c, t, ladder[want], now);
+        }
+}
+
+void flow_tend(struct consumer *c, int64_t now)
+{
+        for (struct tap *t = c->taps; t && !c->wire.dead; t = t->next) {
+                tend_tap(c, t, now);
+        }
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+        return a < b ? a : b;
+}
+
+/* When a flow, a batch or a proof is due that no frame tells of. */
+int64_t flow_deadline(const struct consumer *c, int64_t now)
+{
+        int64_t at = now + NS_PER_S;
+        for (const struct tap *t = c->taps; t; t = t->next) {
+                const struct channel *ch = t->channel;
+                if (t->room && t->declared && (!ch || !ch->consuming)) {
+                        at = earlier(at, t->open_ns);
+                }
+                if (!ch) {
+                        continue;
+                }
+                if (!t->room && ch->consuming) {
+                        at = earlier(at, t->room_ns + ZERO_WAIT_NS);
+                }
+                if (ch->batch) {
+                        at = earlier(at, ch->batch_ns + LINGER_NS);
+                }
+                if (ch->proving) {
+                        at = earlier(at, now + 100 * NS_PER_MS);
+                }
+        }
+        return at;
+}

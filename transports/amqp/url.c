@@ -1,0 +1,245 @@
+/*
+ * Reads amqp:// URLs and copies the options. Refuses what cannot be meant: an unknown parameter, a
+ * password over an open wire to another host. Notes never repeat the user's part of the URL.
+ *
+ * The library's own parser is not used: it writes into its input, knows no parameters, and reads
+ * "amqp://host/" as the virtual host "".
+ */
+#include "transports/amqp/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#define HEARTBEAT_MS_DEFAULT   10000
+#define PREFETCH_BYTES_DEFAULT (8u << 20)
+#define NAME_BYTES             200 /* of an exchange: 255 less what is appended to it */
+
+struct url {
+        struct str user, password, host, port, vhost, query;
+        bool has_user, has_password;
+};
+
+static bool starts(struct str s, const char *prefix)
+{
+        size_t n = strlen(prefix);
+        return s.n >= n && strncasecmp(s.p, prefix, n) == 0;
+}
+
+static struct str cut(struct str s, uint32_t from, uint32_t to)
+{
+        return (struct str){s.p + from, to - from};
+}
+
+/* Index of the first (or last) c, or s.n. */
+static uint32_t find(struct str s, char c)
+{
+        const char *p = s.n ? memchr(s.p, c, s.n) : NULL;
+        return p ? (uint32_t)(p - s.p) : s.n;
+}
+
+static uint32_t find_last(struct str s, char c)
+{
+        const char *p = s.n ? memrchr(s.p, c, s.n) : NULL;
+        return p ? (uint32_t)(p - s.p) : s.n;
+}
+
+static int hex(char c)
+{
+        if (c >= '0' && c <= '9') {
+                return c - '0';
+        }
+        c |= 0x20;
+        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* NULL: out of memory. "": *ret_bad when a percent sign stands alone or a NUL is meant. */
+static const char *decode(struct arena *a, struct str s, bool *ret_bad)
+{
+        char *p = arena_alloc(a, (size_t)s.n + 1), *q = p;
+        if (!p) {
+                return NULL;
+        }
+        for (uint32_t i = 0; i < s.n; i++) {
+                int c = (unsigned char)s.p[i];
+                if (c == '%') {
+                        int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1;
+                        int low = i + 2 < s.n ? hex(s.p[i + 2]) : -1;
+                        c = high < 0 || low < 0 ? 0 : high << 4 | low;
+                        i += 2;
+                }
+                *ret_bad = *ret_bad || c == 0;
+                *q++ = (char)c;
+        }
+        *q = '\0';
+        return p;
+}
+
+static void split_host(struct str s, struct url *u)
+{
+        uint32_t end = s.n && s.p[0] == '[' ? find(s, ']') : 0;
+        if (end && end < s.n) {
+                u->host = cut(s, 1, end);
+                s = cut(s, end + 1, s.n);
+                u->port = s.n ? cut(s, 1, s.n) : s;
+                return;
+        }
+        uint32_t colon = find_last(s, ':');
+        u->host = cut(s, 0, colon);
+        u->port = colon < s.n ? cut(s, colon + 1, s.n) : (struct str){0};
+}
+
+static struct url split(struct str rest)
+{
+        struct url u = {0};
+        uint32_t at = find(rest, '?');
+        u.query = at < rest.n ? cut(rest, at + 1, rest.n) : (struct str){0};
+        rest = cut(rest, 0, at);
+        at = find(rest, '/');
+        u.vhost = at < rest.n ? cut(rest, at + 1, rest.n) : (struct str){0};
+        rest = cut(rest, 0, at);
+        at = find_last(rest, '@');
+        if (at < rest.n) {
+                struct str who = cut(rest, 0, at);
+                uint32_t colon = find(who, ':');
+                u.has_user = true;
+                u.has_password = colon < who.n;
+                u.user = cut(who, 0, colon);
+                u.password = u.has_password ? cut(who, colon + 1, who.n) : (struct str){0};
+                rest = cut(rest, at + 1, rest.n);
+        }
+        split_host(rest, &u);
+        return u;
+}
+
+static bool is_loopback(const char *host)
+{
+        return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
+               strcmp(host, "::1") == 0;
+}
+
+/* 0: not a port. */
+static int read_port(struct str s, int fallback)
+{
+        int port = 0;
+        for (uint32_t i = 0; i < s.n; i++) {
+                if (s.p[i] < '0' || s.p[i] > '9' || port > 65535) {
+                        return 0;
+                }
+                port = port * 10 + (s.p[i] - '0');
+        }
+        return s.n == 0 ? fallback : port > 65535 ? 0 : port;
+}
+
+static int check_url(const struct settings *s, const struct url *u, bool bad, char *note,
+                     size_t size)
+{
+        bool plaintext = str_eq(u->query, STR("plaintext=yes"));
+        if (bad) {
+                snprintf(note, size,
+                         "the URL has a percent sign that is not followed by two "
+                         "hexadecimal digits other than 00");
+        } else if (!s->host[0]) {
+                snprintf(note, size, "the URL names no host: amqp://host:port/vhost");
+        } else if (s->port == 0) {
+                snprintf(note, size, "the URL's port is not a number from 1 to 65535");
+        } else if (u->query.n && !plaintext) {
+                snprintf(note, size, "the URL's only parameter is plaintext=yes; %.*s is not known",
+                         (int)(u->query.n > 60 ? 60 : u->query.n), u->query.p);
+        } else if (!s->tls && !plaintext && !is_loopback(s->host)) {
+                snprintf(note, size,
+                         "amqp:// to %s would send password and jobs readable by others: use "
+                         "amqps://, or say ?plaintext=yes",
+                         s->host);
+        } else {
+                return 0;
+        }
+        return AMQP_REFUSED;
+}
+
+int settings_read_url(struct settings *s, struct str url, char *note, size_t note_size)
+{
+        bool bad = false;
+        s->tls = starts(url, "amqps://");
+        if (!s->tls && !starts(url, "amqp://")) {
+                snprintf(note, note_size, "the URL does not begin with amqp:// or amqps://");
+                return AMQP_REFUSED;
+        }
+        struct url u = split(cut(url, s->tls ? 8 : 7, url.n));
+        s->host = decode(&s->arena, u.host, &bad);
+        s->user = decode(&s->arena, u.has_user ? u.user : STR("guest"), &bad);
+        s->password =
+            decode(&s->arena, u.has_password || u.has_user ? u.password : STR("guest"), &bad);
+        s->vhost = decode(&s->arena, u.vhost.n ? u.vhost : STR("/"), &bad);
+        s->port = read_port(u.port, s->tls ? 5671 : 5672);
+        if (!s->host || !s->user || !s->password || !s->vhost) {
+                return -ENOMEM;
+        }
+        bool six = strchr(s->host, ':') != NULL;
+        s->place = arena_printf(&s->arena, six ? "[%s]:%d" : "%s:%d", s->host, s->port).p;
+        return s->place ? check_url(s, &u, bad, note, note_size) : -ENOMEM;
+}
+
+/* --- options ---------------------------------------------------------------------------------- */
+
+static bool keep(struct settings *s, struct str from, const char **ret)
+{
+        *ret = from.n ? arena_str(&s->arena, from).p : NULL;
+        return !from.n || *ret;
+}
+
+static bool copy_texts(struct settings *s, const struct amqp_options *o)
+{
+        const struct transport_config *c = o->config;
+        const struct {
+                struct str from;
+                const char **to;
+        } texts[] = {
+            {c->password_file, &s->password_file},
+            {c->ca_file, &s->ca_file},
+            {c->cert_file, &s->cert_file},
+            {c->key_file, &s->key_file},
+            {c->exchange.n ? c->exchange : STR("jobs"), &s->exchange},
+            {str_of(o->spool_dir ? o->spool_dir : "/tmp"), &s->spool_dir},
+            {str_of(o->application ? o->application : "skep"), &s->application},
+        };
+        for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+                if (!keep(s, texts[i].from, texts[i].to)) {
+                        return false;
+                }
+        }
+        s->unrouted = arena_printf(&s->arena, "%s.unrouted", s->exchange).p;
+        s->refused = arena_printf(&s->arena, "%s.refused", s->exchange).p;
+        return s->unrouted && s->refused;
+}
+
+static void copy_numbers(struct settings *s, const struct amqp_options *o)
+{
+        const struct transport_config *c = o->config;
+        uint32_t ms = c->heartbeat_ms ? c->heartbeat_ms : HEARTBEAT_MS_DEFAULT;
+        s->heartbeat_s = ms < 1000 ? 1 : (int)(ms / 1000);
+        s->prefetch_bytes = c->prefetch_bytes ? c->prefetch_bytes : PREFETCH_BYTES_DEFAULT;
+        s->payload_max = o->payload_max;
+}
+
+int settings_init(struct settings *s, const struct amqp_options *o, char *note, size_t note_size)
+{
+        *s = (struct settings){0};
+        copy_numbers(s, o);
+        if (!copy_texts(s, o)) {
+                snprintf(note, note_size, "out of memory");
+                return -ENOMEM;
+        }
+        if (strlen(s->exchange) > NAME_BYTES) {
+                snprintf(note, note_size, "the exchange's name is longer than %d bytes",
+                         NAME_BYTES);
+                return AMQP_REFUSED;
+        }
+        if (!s->cert_file != !s->key_file) {
+                snprintf(note, note_size,
+                         "a client certificate needs both its certificate and its key file");
+                return AMQP_REFUSED;
+        }
+        return settings_read_url(s, o->config->url, note, note_size);
+}
