@@ -1,0 +1,450 @@
+/*
+ * ARRIVE: letters, doorbells and marks of one queue.
+ *
+ * The quick way is for letters that start and are new: one INSERT without ON CONFLICT, and nothing
+ * is looked at. A key or an id that is there already, data that the store refuses, a letter that
+ * waits or may stand in the journal: those take arrive_letters() in the schema.
+ */
+#include "ledgers/postgres/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct bell {
+        struct arrival *a;
+        uint32_t no;
+};
+
+/* The batch's items by kind. Borrowed; in the batch's arena. */
+struct arriving {
+        struct arrival **letters, **starts, **offers;
+        struct bell *bells;
+        struct submit_row **rows; /* of the letters */
+        uint32_t n_letters, n_bells, n_starts, n_offers, n_running, n_prints, n_again;
+        struct job_id first, last; /* of the running letters */
+};
+
+/* --- sorting out ------------------------------------------------------------------------------ */
+
+static void sort_letter(struct arriving *k, struct arrival *a)
+{
+        if (a->row.state == STATE_RUNNING) {
+                bool none = !k->n_running++;
+                if (none || memcmp(&a->row.id, &k->first, sizeof k->first) < 0) {
+                        k->first = a->row.id;
+                }
+                if (none || memcmp(&a->row.id, &k->last, sizeof k->last) > 0) {
+                        k->last = a->row.id;
+                }
+        }
+        k->n_prints += a->fingerprint != 0;
+        k->n_again += a->fingerprint && a->redelivered;
+        k->rows[k->n_letters] = &a->row;
+        k->letters[k->n_letters++] = a;
+}
+
+static void sort_arrival(struct arriving *k, struct arrival *a)
+{
+        a->ref = 0;
+        a->result = a->kind == ARRIVAL_DOORBELL ? ARRIVAL_KNOWN : ARRIVAL_TAKEN;
+        if (a->kind == ARRIVAL_LETTER) {
+                sort_letter(k, a);
+        } else if (a->kind == ARRIVAL_DOORBELL) {
+                k->bells[k->n_bells] = (struct bell){a, k->n_bells};
+                k->n_bells++;
+        }
+}
+
+static int compare_bells(const void *a, const void *b)
+{
+        const struct bell *x = a, *y = b;
+        int by_id = memcmp(&x->a->row.id, &y->a->row.id, sizeof x->a->row.id);
+        return by_id ? by_id : (x->no > y->no) - (x->no < y->no);
+}
+
+/* Rows are locked in the order of their ids, so that two nodes cannot wait for each other. Of
+ * several doorbells for one job the first is looked at; the others find nobody. */
+static void sort_bells(struct arriving *k)
+{
+        qsort(k->bells, k->n_bells, sizeof *k->bells, compare_bells);
+        for (uint32_t i = 0; i < k->n_bells; i++) {
+                struct arrival *a = k->bells[i].a;
+                if (i && job_id_eq(&a->row.id, &k->bells[i - 1].a->row.id)) {
+                        continue;
+                }
+                if (a->start) {
+                        k->starts[k->n_starts++] = a;
+                } else {
+                        k->offers[k->n_offers++] = a;
+                }
+        }
+}
+
+static struct arriving *sort_out(struct ledger_arrive *b)
+{
+        struct arena *a = &b->base.arena;
+        struct arriving *k = arena_zalloc(a, sizeof *k);
+        size_t size = ((size_t)b->n + 1) * sizeof(void *);
+        if (!k) {
+                return NULL;
+        }
+        k->letters = arena_alloc(a, size);
+        k->rows = arena_alloc(a, size);
+        k->bells = arena_alloc(a, ((size_t)b->n + 1) * sizeof *k->bells);
+        k->starts = arena_alloc(a, size);
+        k->offers = arena_alloc(a, size);
+        if (!k->letters || !k->rows || !k->bells || !k->starts || !k->offers) {
+                return NULL;
+        }
+        for (struct arrivals *l = b->list; l; l = l->next) {
+                for (uint32_t i = 0; i < l->n; i++) {
+                        sort_arrival(k, &l->items[i]);
+                }
+        }
+        sort_bells(k);
+        return k;
+}
+
+/* --- the number, the journal ------------------------------------------------------------------ */
+
+static int send_claim_number(struct lane *n, struct work *w, const struct ledger_arrive *b,
+                             const struct arriving *k)
+{
+        struct params *p = params_for(n);
+        put_number(p, &b->base.no);
+        if (k->n_running || k->n_starts) {
+                put_u64(p, b->token);
+        } else {
+                put_null(p, OID_INT8);
+        }
+        put_uuid(p, k->n_running, k->first.b);
+        put_uuid(p, k->n_running, k->last.b);
+        array_begin(p, OID_UUID);
+        for (uint32_t i = 0; i < k->n_starts; i++) {
+                put_id(p, &k->starts[i]->row.id);
+        }
+        array_end(p);
+        return work_send(n, w, ST_CLAIM_NUMBER);
+}
+
+/* What is over, and what may be forgotten. */
+static int send_settled(struct lane *n, struct work *w, const struct ledger_arrive *b)
+{
+        int r = 0;
+        if (b->n_acknowledged) {
+                put_numbers(params_for(n), b->acknowledged, b->n_acknowledged);
+                r = work_send(n, w, ST_JOURNAL_DONE);
+        }
+        if (!r && b->n_lost) {
+                put_numbers(params_for(n), b->lost, b->n_lost);
+                r = work_send(n, w, ST_JOURNAL_OVER);
+        }
+        return r;
+}
+
+static int send_journal(struct lane *n, struct work *w, const struct ledger_arrive *b,
+                        const struct arriving *k)
+{
+        struct params *p = params_for(n);
+        if (!k->n_prints) {
+                return 0;
+        }
+        put_number(p, &b->base.no);
+        put_bytes(p, b->queue);
+        array_begin(p, OID_INT8);
+        for (uint32_t i = 0; i < k->n_letters; i++) {
+                if (k->letters[i]->fingerprint) {
+                        put_u64(p, k->letters[i]->fingerprint);
+                }
+        }
+        array_end(p);
+        array_begin(p, OID_UUID);
+        for (uint32_t i = 0; i < k->n_letters; i++) {
+                if (k->letters[i]->fingerprint) {
+                        put_id(p, &k->rows[i]->id);
+                }
+        }
+        array_end(p);
+        return work_send(n, w, ST_JOURNAL);
+}
+
+/* --- letters ---------------------------------------------------------------------------------- */
+
+/* A column of the letters: its text or its number. */
+enum letter_text { TEXT_TYPE, TEXT_HEADERS, TEXT_CONTENT_TYPE, TEXT_KEY, TEXT_TAGS };
+enum letter_number { NUMBER_PRIORITY, NUMBER_MAX_ATTEMPTS, NUMBER_TIMEOUT, NUMBER_DEADLINE };
+
+static struct str text_of(const struct submit_row *r, enum letter_text which)
+{
+        switch (which) {
+        case TEXT_TYPE: return r->type;
+        case TEXT_HEADERS: return r->headers;
+        case TEXT_CONTENT_TYPE: return r->content_type;
+        case TEXT_KEY: return r->key_text;
+        default: return r->tags;
+        }
+}
+
+static int64_t number_of(const struct submit_row *r, enum letter_number which)
+{
+        switch (which) {
+        case NUMBER_PRIORITY: return r->priority;
+        case NUMBER_MAX_ATTEMPTS: return r->max_attempts;
+        case NUMBER_TIMEOUT: return r->timeout_ms;
+        default: return r->deadline_us;
+        }
+}
+
+/* All the same as `common`: none is sent, and each counts as that. */
+static void put_texts(struct params *p, const struct arriving *k, enum letter_text which,
+                      struct str common)
+{
+        bool same = true;
+        for (uint32_t i = 0; i < k->n_letters && same; i++) {
+                same = str_eq(text_of(k->rows[i], which), common);
+        }
+        array_begin(p, OID_BYTEA);
+        for (uint32_t i = 0; i < k->n_letters && !same; i++) {
+                struct str v = text_of(k->rows[i], which);
+                if (which == TEXT_TYPE || common.n) {
+                        put_bytes(p, v);
+                } else {
+                        put_blob(p, v);
+                }
+        }
+        array_end(p);
+}
+
+static void put_numbers_of(struct params *p, const struct arriving *k, enum letter_number which,
+                           int64_t common, uint32_t oid)
+{
+        bool same = true;
+        for (uint32_t i = 0; i < k->n_letters && same; i++) {
+                same = number_of(k->rows[i], which) == common;
+        }
+        array_begin(p, oid);
+        for (uint32_t i = 0; i < k->n_letters && !same; i++) {
+                int64_t v = number_of(k->rows[i], which);
+                if (oid == OID_INT2) {
+                        put_i16(p, (int16_t)v);
+                } else if (oid == OID_INT4) {
+                        put_i32(p, (int32_t)v);
+                } else {
+                        put_i64(p, v);
+                }
+        }
+        array_end(p);
+}
+
+static void put_ids_and_keys(struct params *p, const struct arriving *k)
+{
+        bool keys = false;
+        array_begin(p, OID_UUID);
+        for (uint32_t i = 0; i < k->n_letters; i++) {
+                put_id(p, &k->rows[i]->id);
+                keys |= k->rows[i]->key.set;
+        }
+        array_end(p);
+        array_begin(p, OID_UUID);
+        for (uint32_t i = 0; i < k->n_letters && keys; i++) {
+                put_uuid(p, k->rows[i]->key.set, k->rows[i]->key.b);
+        }
+        array_end(p);
+}
+
+/* A null is no payload: never left out. */
+static void put_payloads(struct params *p, const struct arriving *k)
+{
+        array_begin(p, OID_BYTEA);
+        for (uint32_t i = 0; i < k->n_letters; i++) {
+                put_bytes(p, k->rows[i]->payload);
+        }
+        array_end(p);
+}
+
+static int send_letters(struct lane *n, struct work *w, const struct ledger_arrive *b,
+                        const struct arriving *k)
+{
+        const struct submit_row *one = k->rows[0];
+        struct params *p = params_for(n);
+        put_bytes(p, b->queue);
+        put_u64(p, b->base.no.holder);
+        put_u64(p, b->token);
+        put_bytes(p, one->type);
+        put_blob(p, one->content_type);
+        put_i16(p, one->priority);
+        put_i32(p, one->max_attempts);
+        put_i64(p, one->timeout_ms);
+        put_ids_and_keys(p, k);
+        put_texts(p, k, TEXT_TYPE, one->type);
+        put_payloads(p, k);
+        put_texts(p, k, TEXT_HEADERS, (struct str){0});
+        put_texts(p, k, TEXT_CONTENT_TYPE, one->content_type);
+        put_texts(p, k, TEXT_KEY, (struct str){0});
+        put_texts(p, k, TEXT_TAGS, (struct str){0});
+        put_numbers_of(p, k, NUMBER_PRIORITY, one->priority, OID_INT2);
+        put_numbers_of(p, k, NUMBER_MAX_ATTEMPTS, one->max_attempts, OID_INT4);
+        put_numbers_of(p, k, NUMBER_TIMEOUT, one->timeout_ms, OID_INT8);
+        put_numbers_of(p, k, NUMBER_DEADLINE, 0, OID_INT8);
+        int r = work_send(n, w, ST_LETTERS);
+        r = r ? r : send_journal(n, w, b, k);
+        p = params_for(n);
+        put_bytes(p, b->queue);
+        put_i64(p, k->n_letters);
+        return r ? r : work_send(n, w, ST_LETTERS_COUNT);
+}
+
+static int send_letters_with_care(struct lane *n, struct work *w, const struct ledger_arrive *b,
+                                  const struct arriving *k)
+{
+        struct params *p = params_for(n);
+        put_number(p, &b->base.no);
+        put_bytes(p, b->queue);
+        put_u64(p, b->token);
+        array_begin(p, n->l->oid_new_row);
+        for (uint32_t i = 0; i < k->n_letters; i++) {
+                put_row(p, k->rows[i], k->letters[i]->fingerprint, k->letters[i]->redelivered);
+        }
+        array_end(p);
+        return work_send(n, w, ST_LETTERS_CARE);
+}
+
+/* --- doorbells -------------------------------------------------------------------------------- */
+
+static int send_bells(struct lane *n, struct work *w, const struct ledger_arrive *b,
+                      const struct arriving *k)
+{
+        struct params *p = params_for(n);
+        put_u64(p, b->base.no.holder);
+        put_bytes(p, b->queue);
+        put_u64(p, b->token);
+        array_begin(p, OID_UUID);
+        for (uint32_t i = 0; i < k->n_starts; i++) {
+                put_id(p, &k->starts[i]->row.id);
+        }
+        array_end(p);
+        array_begin(p, OID_UUID);
+        for (uint32_t i = 0; i < k->n_offers; i++) {
+                put_id(p, &k->offers[i]->row.id);
+        }
+        array_end(p);
+        return work_send(n, w, ST_BELLS);
+}
+
+static int take_bells(struct arriving *k, struct ledger_arrive *b, const PGresult *r)
+{
+        struct claim *c = b->got;
+        for (int i = 0; i < PQntuples(r); i++) {
+                bool started = !cell_null(r, i, HANDED_TYPE);
+                uint32_t no = (uint32_t)cell_i32(r, i, HANDED_NO) - 1;
+                if (no >= (started ? k->n_starts : k->n_offers)) {
+                        return -EBADMSG;
+                }
+                (started ? k->starts : k->offers)[no]->result = ARRIVAL_TAKEN;
+                if (started && handed_read(c, r, i, &c->jobs[c->n]) < 0) {
+                        return -ENOMEM;
+                }
+                c->n += started;
+        }
+        return 0;
+}
+
+/* --- the batch -------------------------------------------------------------------------------- */
+
+static int send_arrive(struct lane *n, struct work *w)
+{
+        struct ledger_arrive *b = LEDGER_AS(arrive, ARRIVE, w->b);
+        struct arriving *k = sort_out(b);
+        int r = k ? claim_begin(b->got, &b->base.no, b->token, k->n_starts) : -ENOMEM;
+        if (r) {
+                return r;
+        }
+        bool quick = !w->careful && k->n_running == k->n_letters && !k->n_again;
+        w->arriving = k;
+        b->undecided = false;
+        b->known = b->conflicts = b->unstorable = b->ambiguous = 0;
+        r = send_claim_number(n, w, b, k);
+        r = r ? r : send_trim(n, w);
+        r = r || quick ? r : send_alive(n, w); /* before it may be said to wait */
+        r = r ? r : send_settled(n, w, b);
+        if (!r && k->n_letters) {
+                r = quick ? send_letters(n, w, b, k) : send_letters_with_care(n, w, b, k);
+        }
+        if (!r && (k->n_starts || k->n_offers)) {
+                r = send_bells(n, w, b, k);
+        }
+        if (!r && (k->n_running || k->n_starts) && !(quick && k->n_letters)) {
+                struct params *p = params_for(n);
+                put_number(p, &b->base.no);
+                put_u64(p, b->token);
+                r = work_send(n, w, ST_ARRIVE_END);
+        }
+        return r || !quick ? r : send_alive(n, w);
+}
+
+static int take_letters(struct arriving *k, struct ledger_arrive *b, struct work *w,
+                        const PGresult *r)
+{
+        w->rows = k->rows;
+        w->n_rows = k->n_letters;
+        for (uint32_t i = 0; i < k->n_letters; i++) {
+                k->rows[i]->result = SUBMIT_UNDONE;
+        }
+        for (int i = 0; i < PQntuples(r); i++) {
+                struct submit_row *row = said_row(w, r, i);
+                if (!row) {
+                        return -EBADMSG;
+                }
+                if (cell_i16(r, i, 0) == SAID_AMBIGUOUS) {
+                        b->ambiguous++;
+                } else {
+                        said_apply(row, r, i);
+                }
+        }
+        for (uint32_t i = 0; i < k->n_letters; i++) {
+                static const enum arrival_result results[] = {
+                    [SUBMIT_CREATED] = ARRIVAL_TAKEN,     [SUBMIT_EXISTS] = ARRIVAL_KNOWN,
+                    [SUBMIT_CONFLICT] = ARRIVAL_CONFLICT, [SUBMIT_UNSTORABLE] = ARRIVAL_UNSTORABLE,
+                    [SUBMIT_UNDONE] = ARRIVAL_UNSTORABLE,
+                };
+                k->letters[i]->result = results[k->rows[i]->result];
+        }
+        return 0;
+}
+
+static int take_arrive(struct lane *n, struct work *w, enum statement which, const PGresult *r)
+{
+        struct ledger_arrive *b = LEDGER_AS(arrive, ARRIVE, w->b);
+        (void)n;
+        switch (which) {
+        case ST_LETTERS_CARE: return take_letters(w->arriving, b, w, r);
+        case ST_BELLS: return take_bells(w->arriving, b, r);
+        default: return 0;
+        }
+}
+
+static int end_arrive(struct lane *n, struct work *w)
+{
+        struct ledger_arrive *b = LEDGER_AS(arrive, ARRIVE, w->b);
+        struct arriving *k = w->arriving;
+        b->got->open = b->got->n;
+        for (struct arrivals *l = b->list; l; l = l->next) {
+                for (uint32_t i = 0; i < l->n; i++) {
+                        struct arrival *a = &l->items[i];
+                        bool offered =
+                            a->kind == ARRIVAL_DOORBELL ? !a->start : a->row.state == STATE_PENDING;
+                        b->known += a->result == ARRIVAL_KNOWN;
+                        b->conflicts += a->result == ARRIVAL_CONFLICT;
+                        b->unstorable += a->result == ARRIVAL_UNSTORABLE;
+                        n->l->offered |=
+                            a->result == ARRIVAL_TAKEN && offered && a->kind != ARRIVAL_MARK;
+                }
+        }
+        for (uint32_t i = 0; i < k->n_letters; i++) {
+                k->letters[i]->ref = ref_of(&k->rows[i]->id);
+        }
+        return 0;
+}
+
+const struct op op_arrive = {
+    .send = send_arrive, .take = take_arrive, .end = end_arrive, .can_care = true};

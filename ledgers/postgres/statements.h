@@ -1,0 +1,198 @@
+/*
+ * Every statement of the PostgreSQL ledger: name, the lanes that prepare it, text. Parameters stand
+ * in the order in which the code puts them. What takes several steps is a function of the schema
+ * (migrations/); what is here is single statements, and the two of the hot path.
+ */
+#ifndef SKEP_LEDGERS_POSTGRES_STATEMENTS_H
+#define SKEP_LEDGERS_POSTGRES_STATEMENTS_H
+
+#define ON_CLAIMS   (1u << LANE_CLAIMS)
+#define ON_VERDICTS (1u << LANE_VERDICTS)
+#define ON_BEAT     (1u << LANE_BEAT)
+#define ON_READS    (1u << LANE_READS)
+#define ON_WRITES   (ON_CLAIMS | ON_VERDICTS | ON_BEAT)
+
+/* What a claim hands over, in the order of the type `handed`. */
+#define HANDED_COLUMNS                                                                             \
+        "null::int, j.id, j.queue, j.type, j.content_type, j.headers, j.payload, j.created, "      \
+        "j.deadline, j.token, j.timeout_ms, j.claim, j.generation, j.attempt, j.max_attempts, "    \
+        "j.snoozes, j.strikes, j.priority, j.cancel_asked"
+
+enum {
+        HANDED_NO,
+        HANDED_ID,
+        HANDED_QUEUE,
+        HANDED_TYPE,
+        HANDED_CONTENT_TYPE,
+        HANDED_HEADERS,
+        HANDED_PAYLOAD,
+        HANDED_CREATED,
+        HANDED_DEADLINE,
+        HANDED_TOKEN,
+        HANDED_TIMEOUT_MS,
+        HANDED_CLAIM,
+        HANDED_GENERATION,
+        HANDED_ATTEMPT,
+        HANDED_MAX_ATTEMPTS,
+        HANDED_SNOOZES,
+        HANDED_STRIKES,
+        HANDED_PRIORITY,
+        HANDED_CANCEL_ASKED,
+};
+
+/* What people see, in the order of read_row(); the last failed try follows. */
+#define ROW_COLUMNS                                                                                \
+        "j.id, j.queue, j.type, j.key_text, j.tags, j.state, j.reason, coalesce(j.lane, 0), "      \
+        "j.priority, j.strikes, j.attempt, j.max_attempts, j.snoozes, j.generation, j.claim, "     \
+        "j.timeout_ms, j.holder, j.cancel_asked, j.created, coalesce(j.due, 0), j.deadline, "      \
+        "j.started, j.finished"
+#define ATTEMPT_COLUMNS                                                                            \
+        "a.attempt, a.generation, a.claim, a.error, a.error_text, a.build, a.holder, a.worker, "   \
+        "a.worker_pid, a.started, a.ended"
+#define LAST_ATTEMPT                                                                               \
+        " left join lateral (select * from attempts where job = j.id order by claim desc "         \
+        "limit 1) a on true "
+
+/* Arrays whose elements would all be the same are sent empty: unnest() then gives nulls, and the
+ * parameter beside them says which. */
+#define LETTERS_TEXT                                                                               \
+        "insert into jobs (id, key, created, started, state, claim, attempt, token, holder, "      \
+        "queue, type, payload, headers, content_type, key_text, tags, priority, max_attempts, "    \
+        "timeout_ms, deadline) select x.id, x.key, (select skep_now()), (select skep_now()), 2, "  \
+        "1, 1, $3, $2, $1, coalesce(x.type, $4), x.payload, x.headers, "                           \
+        "coalesce(x.content_type, $5), x.key_text, x.tags, coalesce(x.priority, $6), "             \
+        "coalesce(x.max_attempts, $7), coalesce(x.timeout_ms, $8), coalesce(x.deadline, 0) "       \
+        "from unnest($9::uuid[], $10::uuid[], $11::bytea[], $12::bytea[], $13::bytea[], "          \
+        "$14::bytea[], $15::bytea[], $16::bytea[], $17::smallint[], $18::int[], $19::bigint[], "   \
+        "$20::bigint[]) x (id, key, type, payload, headers, content_type, key_text, tags, "        \
+        "priority, max_attempts, timeout_ms, deadline)"
+
+#define FINISH_DONE_TEXT                                                                           \
+        "with v as materialized (select * from unnest($1::uuid[], $2::int[], $3::bigint[], "       \
+        "$4::int[], $5::int[], $6::int[], $7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[]) " \
+        "with ordinality v (id, claim, token, attempt, snoozes, strikes, started, ended, result, " \
+        "result_type, no)), hit as (update jobs j set state = 4, reason = $11, "                   \
+        "attempt = coalesce(v.attempt, $12), snoozes = coalesce(v.snoozes, $13), "                 \
+        "strikes = coalesce(v.strikes, $14), started = coalesce(nullif(v.started, 0), j.started)," \
+        " finished = coalesce(nullif(v.ended, 0), (select skep_now())), result = v.result, "       \
+        "result_type = v.result_type from v where j.id = v.id and j.claim = coalesce(v.claim, "    \
+        "$15) and j.token = coalesce(v.token, $16) and j.state + 0 = 2 returning j.queue, v.no), " \
+        "counted as (insert into deltas (queue, state, n) select queue, s, d * count(*) from hit " \
+        "cross join (values (2::smallint, -1), (4::smallint, 1)) x (s, d) group by queue, s, d) "  \
+        "select count(*), case when count(*) < $17 then array_agg(no::int) end from hit"
+
+#define STATEMENTS(X)                                                                              \
+        X(FOLLOW, ON_WRITES, "select follow($1, $2)")                                              \
+        X(NUMBER, ON_WRITES, "insert into commits (holder, writer, n) values ($1, $2, $3)")        \
+        X(TRIM, ON_WRITES,                                                                         \
+          "delete from commits where holder = $1 and writer = $2 and n > $3 "                      \
+          "and n <= $4 and token is null and not void")                                            \
+        X(ALIVE, ON_WRITES, "select alive($1)")                                                    \
+        X(NOTIFY, ON_BEAT, "select pg_notify('skep', '')")                                         \
+                                                                                                   \
+        X(REGISTER, ON_BEAT,                                                                       \
+          "insert into nodes (holder, beat, host, pid, version, registered, "                      \
+          "beat_at) values ($1, 1, $2, $3, $4, skep_now(), skep_now())")                           \
+        X(BEAT, ON_BEAT, "select beat($1, $2, $3)")                                                \
+        X(NODES, ON_BEAT,                                                                          \
+          "select holder, beat, dead, host, pid from nodes "                                       \
+          "order by registered, holder")                                                           \
+        X(CANCELS, ON_BEAT,                                                                        \
+          "select j.id from cancels c join jobs j on j.id = c.job "                                \
+          "where c.holder = $1 and j.holder = $1 and j.state + 0 = 2 "                             \
+          "and j.cancel_asked")                                                                    \
+        X(LETTERS_WAIT, ON_BEAT, "select exists (select from inbox)")                              \
+        X(BURY, ON_BEAT, "select bury($1, $2, $3, $4, $5, $6, $7)")                                \
+        X(VOID, ON_BEAT,                                                                           \
+          "insert into commits (holder, writer, n, void) values ($1, $2, $3, true)"                \
+          " on conflict do nothing")                                                               \
+        X(FATE, ON_BEAT,                                                                           \
+          "select void, exists (select from nodes where holder = $1) from commits "                \
+          "where holder = $1 and writer = $2 and n = $3")                                          \
+                                                                                                   \
+        X(SUBMIT, ON_CLAIMS, "select * from submit($1, $2, $3, $4, $5, $6, $7, $8, $9)")           \
+        X(CLAIM_NUMBER, ON_CLAIMS,                                                                 \
+          "insert into commits (holder, writer, n, token, first_id, "                              \
+          "last_id, ids) values ($1, $2, $3, $4, $5, $6, $7)")                                     \
+        X(LETTERS, ON_CLAIMS, LETTERS_TEXT)                                                        \
+        X(LETTERS_COUNT, ON_CLAIMS, "insert into deltas (queue, state, n) values ($1, 2, $2)")     \
+        X(LETTERS_CARE, ON_CLAIMS, "select * from arrive_letters($1, $2, $3, $4, $5, $6)")         \
+        X(JOURNAL, ON_CLAIMS,                                                                      \
+          "insert into journal (holder, writer, n, at, queue, prints, jobs) "                      \
+          "values ($1, $2, $3, skep_now(), $4, $5, $6)")                                           \
+        X(JOURNAL_DONE, ON_CLAIMS,                                                                 \
+          "delete from journal j using unnest($1::bigint[], "                                      \
+          "$2::smallint[], $3::bigint[]) x (h, w, n) "                                             \
+          "where j.holder = x.h and j.writer = x.w and j.n = x.n")                                 \
+        X(JOURNAL_OVER, ON_CLAIMS,                                                                 \
+          "update journal j set over = true from unnest($1::bigint[], "                            \
+          "$2::smallint[], $3::bigint[]) x (h, w, n) "                                             \
+          "where j.holder = x.h and j.writer = x.w and j.n = x.n")                                 \
+        X(BELLS, ON_CLAIMS, "select * from arrive_bells($1, $2, $3, $4, $5)")                      \
+        X(ARRIVE_END, ON_CLAIMS, "select arrive_end($1, $2, $3, $4)")                              \
+        X(CLAIM, ON_CLAIMS, "select * from claim($1, $2, $3, $4, $5, $6, $7, $8, $9)")             \
+                                                                                                   \
+        X(FINISH_DONE, ON_VERDICTS, FINISH_DONE_TEXT)                                              \
+        X(FINISH, ON_VERDICTS,                                                                     \
+          "select * from finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")                    \
+        X(RETIRE, ON_VERDICTS,                                                                     \
+          "delete from commits c using unnest($1::bigint[], "                                      \
+          "$2::smallint[], $3::bigint[]) x (h, w, n) "                                             \
+          "where c.holder = x.h and c.writer = x.w and c.n = x.n")                                 \
+        X(CANCEL, ON_VERDICTS, "select * from cancel($1, $2, $3, $4)")                             \
+        X(REQUEUE, ON_VERDICTS, "select requeue($1, $2, $3, $4)")                                  \
+                                                                                                   \
+        X(DUE, ON_BEAT, "select * from due($1, $2, $3, $4)")                                       \
+        X(UNPARK, ON_BEAT, "select unpark($1, $2, $3, $4, $5, $6)")                                \
+        X(FOLD, ON_BEAT, "select fold($1, $2, $3)")                                                \
+        X(RELAY, ON_BEAT, "select no, queue, ids, seqs from relay($1, $2, $3, $4, $5)")            \
+        X(RUNG, ON_BEAT, "delete from outbox where no = any($1::bigint[])")                        \
+        X(TIDE, ON_BEAT, "select * from tide($1, $2, $3, $4, $5, $6, $7)")                         \
+                                                                                                   \
+        X(RECALL, ON_READS,                                                                        \
+          "select " HANDED_COLUMNS " from commits c, held_by($1, $4, c.first_id, c.last_id, "      \
+          "c.ids) j where c.holder = $1 and c.writer = $2 and c.n = $3 and c.token is not null")   \
+        X(HELD, ON_READS,                                                                          \
+          "select c.n, j.token, j.id, j.claim, j.attempt, j.max_attempts, j.snoozes, j.strikes, "  \
+          "j.cancel_asked, j.queue, j.type from (select * from commits where holder = $1 "         \
+          "and writer = $2 and n > $3 and token is not null order by n limit $4) c "               \
+          "left join lateral held_by($1, c.token, c.first_id, c.last_id, c.ids) j on true "        \
+          "order by c.n")                                                                          \
+        X(INBOX, ON_READS,                                                                         \
+          "select no, queue, type, key, content_type, headers, payload, priority, max_attempts, "  \
+          "timeout_ms, at, deadline from inbox order by no limit $1")                              \
+        X(SHOW_ID, ON_READS,                                                                       \
+          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS ", j.content_type, "                          \
+          "j.headers, j.payload, j.result, j.result_type from jobs j" LAST_ATTEMPT                 \
+          "where j.id = $1")                                                                       \
+        X(SHOW_KEY, ON_READS,                                                                      \
+          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS ", j.content_type, "                          \
+          "j.headers, j.payload, j.result, j.result_type from jobs j" LAST_ATTEMPT                 \
+          "where j.queue = $1 and j.key = $2")                                                     \
+        X(ATTEMPTS_ID, ON_READS,                                                                   \
+          "select " ATTEMPT_COLUMNS " from attempts a where a.job = $1 "                           \
+          "and not a.ended_job order by a.claim")                                                  \
+        X(ATTEMPTS_KEY, ON_READS,                                                                  \
+          "select " ATTEMPT_COLUMNS " from attempts a where a.job = "                              \
+          "(select id from jobs where queue = $1 and key = $2) "                                   \
+          "and not a.ended_job order by a.claim")                                                  \
+        X(LIST, ON_READS,                                                                          \
+          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS " from "                                      \
+          "list($1, $2, $3, $4, $5, $6, $7, $8) j" LAST_ATTEMPT "order by j.id desc")              \
+        X(STATS, ON_READS, "select * from stats()")
+
+enum statement {
+#define X(name, lanes, sql) ST_##name,
+        STATEMENTS(X)
+#undef X
+            STATEMENTS_N,
+};
+
+struct statement_info {
+        const char *name;
+        unsigned lanes;
+        const char *sql;
+};
+extern const struct statement_info statements[STATEMENTS_N];
+
+#endif

@@ -1,0 +1,116 @@
+/*
+ * SUBMIT: one call of submit() in the schema. First without care: an existing key costs nothing
+ * then, and data that the store refuses takes the transaction down, which is sent again with care.
+ */
+#include "ledgers/postgres/internal.h"
+
+#include <errno.h>
+
+static int send_submit(struct lane *n, struct work *w)
+{
+        struct ledger_submit *b = LEDGER_AS(submit, SUBMIT, w->b);
+        uint32_t n_units = 0;
+        b->outbox = NULL;
+        b->n_outbox = 0;
+        for (const struct submission *s = b->list; s; s = s->next) {
+                n_units++;
+        }
+        struct unit *units = arena_alloc(&b->base.arena, (n_units + 1) * sizeof *units);
+        if (!units) {
+                return -ENOMEM;
+        }
+        n_units = 0;
+        for (struct submission *s = b->list; s; s = s->next) {
+                units[n_units++] = (struct unit){.s = s};
+        }
+        int r = send_number(n, w);
+        put_u64(params_for(n), b->base.no.holder);
+        r = r ? r : put_units(n, w, units, n_units, false);
+        put_bool(&n->params, w->careful);
+        r = r ? r : work_send(n, w, ST_SUBMIT);
+        return r ? r : send_alive(n, w);
+}
+
+/* --- doorbells -------------------------------------------------------------------------------- */
+
+static bool rings(const struct submit_row *r)
+{
+        return r->result == SUBMIT_CREATED && r->state == STATE_PENDING && r->band == BAND_BROKER;
+}
+
+static int fill_box(struct work *w, struct ledger_submit *b, const PGresult *r, int i)
+{
+        struct submit_row **rows = w->rows;
+        struct outbox_row *box = &b->outbox[b->n_outbox];
+        *box = (struct outbox_row){.no = cell_i64(r, i, 4)};
+        box->queue = cell_copy(&b->base.arena, r, i, 5);
+        box->bells = arena_alloc(&b->base.arena, (w->n_rows + 1) * sizeof *box->bells);
+        if (!box->queue.p || !box->bells) {
+                return -ENOMEM;
+        }
+        for (uint32_t k = 0; k < w->n_rows; k++) {
+                if (rings(rows[k]) && str_eq(rows[k]->queue, box->queue)) {
+                        box->bells[box->n++] = (struct doorbell){rows[k]->id, rows[k]->seq};
+                }
+        }
+        b->n_outbox++;
+        return 0;
+}
+
+/* Outbox rows come last. */
+static int take_box(struct work *w, struct ledger_submit *b, const PGresult *r, int i)
+{
+        if (!b->outbox) {
+                uint32_t left = (uint32_t)(PQntuples(r) - i);
+                b->outbox = arena_alloc(&b->base.arena, left * sizeof *b->outbox);
+        }
+        return b->outbox ? fill_box(w, b, r, i) : -ENOMEM;
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+static void mark_conflict(struct ledger_submit *b, const struct submit_row *row)
+{
+        for (struct submission *s = b->list; s; s = s->next) {
+                s->request_conflict |= row >= s->rows && row < s->rows + s->n;
+        }
+}
+
+static int take_submit(struct lane *n, struct work *w, enum statement which, const PGresult *r)
+{
+        struct ledger_submit *b = LEDGER_AS(submit, SUBMIT, w->b);
+        (void)n;
+        for (int i = 0; which == ST_SUBMIT && i < PQntuples(r); i++) {
+                int kind = cell_i16(r, i, 0);
+                if (kind == SAID_OUTBOX) {
+                        int rc = take_box(w, b, r, i);
+                        if (rc) {
+                                return rc;
+                        }
+                        continue;
+                }
+                struct submit_row *row = said_row(w, r, i);
+                if (!row) {
+                        return -EBADMSG;
+                }
+                if (kind == SAID_REQUEST) {
+                        mark_conflict(b, row);
+                } else {
+                        said_apply(row, r, i);
+                }
+        }
+        return 0;
+}
+
+static int end_submit(struct lane *n, struct work *w)
+{
+        struct submit_row **rows = w->rows;
+        for (uint32_t i = 0; i < w->n_rows; i++) {
+                n->l->offered |= rows[i]->result == SUBMIT_CREATED &&
+                                 rows[i]->state == STATE_PENDING && rows[i]->band == BAND_OFFERED;
+        }
+        return 0;
+}
+
+const struct op op_submit = {
+    .send = send_submit, .take = take_submit, .end = end_submit, .can_care = true};
