@@ -1,41 +1,56 @@
 /*
- * Fills a SQLite ledger with pending no-op jobs through the ledger seam itself, so that a drain can
- * be measured alone.
+ * Fills a ledger with pending no-op jobs through the ledger seam itself, so that a drain can be
+ * measured alone.
  *
- *     bench-fill FILE N [PAYLOAD-BYTES]
+ *     bench-fill URL N         sqlite:PATH or postgresql://...; N jobs of 256 bytes
  */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "bench/kit.h"
+#include "ledgers/postgres/postgres.h"
 #include "ledgers/sqlite/sqlite.h"
 
-#define PAGE 1000
+#define PAGE    1000
+#define POLLFDS 16
+
+static int64_t now_ns(void)
+{
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return t.tv_sec * NS_PER_S + t.tv_nsec;
+}
 
 static struct ledger_batch *wait_answer(struct ledger *l)
 {
         for (;;) {
-                struct pollfd fds[8];
-                uint32_t n = l->ops->pollfds(l, fds, 8);
-                poll(fds, n, 100);
-                struct ledger_batch *b = l->ops->dispatch(l, 0);
+                struct ledger_batch *b = l->ops->dispatch(l, now_ns());
                 if (b) {
                         return b;
                 }
+                struct pollfd fds[POLLFDS];
+                uint32_t n = l->ops->pollfds(l, fds, POLLFDS);
+                poll(fds, n, 10);
         }
 }
 
-static struct submission *make_page(struct id_mint *mint, uint32_t n, struct str payload)
+static struct str make_body(struct arena *a, long number)
+{
+        char *bytes = arena_zalloc(a, PAYLOAD);
+        make_payload(wall_us(), number, bytes);
+        return (struct str){bytes, PAYLOAD};
+}
+
+static struct submission *make_page(struct id_mint *mint, long from, uint32_t n)
 {
         struct submission *s = submission_new();
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
         s->rows = arena_zalloc(&s->arena, n * sizeof *s->rows);
         s->n = n;
         for (uint32_t i = 0; i < n; i++) {
                 s->rows[i] = (struct submit_row){
-                    .id = id_mint(mint, now.tv_sec * US_PER_S + now.tv_nsec / 1000),
+                    .id = id_mint(mint, wall_us()),
                     .queue = STR("default"),
                     .type = STR("noop"),
                     .state = STATE_PENDING,
@@ -43,21 +58,22 @@ static struct submission *make_page(struct id_mint *mint, uint32_t n, struct str
                     .priority = PRIORITY_DEFAULT,
                     .max_attempts = 3,
                     .content_type = STR("application/octet-stream"),
-                    .payload = payload,
+                    .payload = make_body(&s->arena, from + i),
                 };
         }
         return s;
 }
 
-static int join(struct ledger *l)
+static void join(struct ledger *l)
 {
         struct ledger_batch *b = ledger_batch_new(LEDGER_REGISTER);
         b->no = (struct commit_no){1, LANE_BEAT, 1};
         l->ops->post(l, b);
         b = wait_answer(l);
-        int bad = b->outcome != LEDGER_COMMITTED;
+        if (b->outcome != LEDGER_COMMITTED) {
+                die("%s", b->note);
+        }
         ledger_batch_free(b);
-        return bad;
 }
 
 /* Leaves in order: declared dead, then forgotten. */
@@ -74,7 +90,7 @@ static void leave(struct ledger *l)
         }
 }
 
-static int submit_page(struct ledger *l, struct submission *s, uint64_t number)
+static void submit_page(struct ledger *l, struct submission *s, uint64_t number)
 {
         struct ledger_batch *b = ledger_batch_new(LEDGER_SUBMIT);
         b->no = (struct commit_no){1, LANE_CLAIMS, number};
@@ -82,38 +98,43 @@ static int submit_page(struct ledger *l, struct submission *s, uint64_t number)
         LEDGER_AS(submit, SUBMIT, b)->rows = s->n;
         l->ops->post(l, b);
         b = wait_answer(l);
-        int bad = b->outcome != LEDGER_COMMITTED;
-        if (bad) {
-                fprintf(stderr, "bench-fill: %s\n", b->note);
+        if (b->outcome != LEDGER_COMMITTED || s->refused) {
+                die("%s", s->refused ? s->note : b->note);
         }
         ledger_batch_free(b);
         submission_free(s);
-        return bad;
+}
+
+static struct ledger *open_ledger(const char *url)
+{
+        char note[512];
+        struct ledger *l;
+        struct postgres_options p = {.application = "bench-fill"};
+        struct ledger_sqlite_options s = {.path = ledger_sqlite_url_path(url)};
+        int r = s.path ? ledger_sqlite_open(&s, &l, note, sizeof note)
+                       : postgres_open(url, &p, &l, note, sizeof note);
+        if (r != 0) {
+                die("%s", note);
+        }
+        return l;
 }
 
 int main(int argc, char **argv)
 {
-        char note[256];
-        struct ledger *l;
-        struct ledger_sqlite_options o = {.path = argc > 1 ? argv[1] : ""};
-        long n = argc > 2 ? atol(argv[2]) : 0;
-        uint32_t size = argc > 3 ? (uint32_t)atol(argv[3]) : 256;
-        if (n <= 0 || ledger_sqlite_open(&o, &l, note, sizeof note) != 0) {
-                fprintf(stderr, "usage: bench-fill FILE N [PAYLOAD-BYTES]; %s\n",
-                        n > 0 ? note : "");
-                return 1;
+        if (argc != 3) {
+                fputs("usage: bench-fill URL N\n", stderr);
+                return 64;
         }
-        char *bytes = malloc(size);
-        memset(bytes, 'x', size);
-        struct id_mint mint = {.random = (uint64_t)time(NULL) | 1};
+        long n = number_of(argv[2], 1, 100000000);
+        struct ledger *l = open_ledger(argv[1]);
+        struct id_mint mint = {.random = (uint64_t)wall_us() | 1};
         uint64_t number = 0;
-        int r = join(l);
-        for (long left = n; left > 0 && r == 0; left -= PAGE) {
-                uint32_t page = left < PAGE ? (uint32_t)left : PAGE;
-                r = submit_page(l, make_page(&mint, page, (struct str){bytes, size}), ++number);
+        join(l);
+        for (long i = 0; i < n; i += PAGE) {
+                uint32_t page = n - i < PAGE ? (uint32_t)(n - i) : PAGE;
+                submit_page(l, make_page(&mint, i, page), ++number);
         }
         leave(l);
         l->ops->close(l);
-        free(bytes);
-        return r;
+        return 0;
 }

@@ -60,6 +60,11 @@ static const struct flag dev_flags[] = {
     {NULL},
 };
 
+static const struct flag doctor_flags[] = {
+    {"config", 'c', FLAG_VALUE, "FILE", "the configuration to look at (the one that skepd takes)"},
+    {NULL},
+};
+
 #define OUT_LIST "table tsv json ndjson"
 
 const struct command commands[] = {
@@ -92,6 +97,10 @@ const struct command commands[] = {
      workers_ls_run},
     {"stats", NULL, NULL, "how many jobs each queue has in each state", NULL, OUT_LIST, 0, 0, NULL,
      stats_run},
+    {"doctor", NULL, NULL, "what is wrong here, and what to do about it",
+     "Asks skepd for what it sees, and looks at configuration, folders, clock and limits of this\n"
+     "machine; the latter also while skepd does not run. Exit code 1 when a check fails.",
+     OUT_LIST, 0, 0, doctor_flags, doctor_run},
     {"help", NULL, "[NOUN [VERB]]", "help on a verb", NULL, NULL, 0, 2, NULL, help_run},
     {"version", NULL, NULL, "the version of this program", NULL, NULL, 0, 0, NULL, version_run},
     {NULL},

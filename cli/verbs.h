@@ -20,6 +20,7 @@ int handlers_show_run(struct invocation *in);
 int workers_ls_run(struct invocation *in);
 int stats_run(struct invocation *in);
 int dev_run(struct invocation *in);
+int doctor_run(struct invocation *in);
 int help_run(struct invocation *in);
 int version_run(struct invocation *in);
 

@@ -54,7 +54,8 @@ struct ledger_fixture {
         int64_t (*count_commits)(void *store);
 };
 
-extern const struct ledger_fixture fixture_sqlite, fixture_sqlite_memory, fixture_sim;
+extern const struct ledger_fixture fixture_sqlite, fixture_sqlite_memory, fixture_postgres,
+    fixture_sim;
 
 /* The one that this run is for. */
 extern const struct ledger_fixture *fixture;
@@ -71,8 +72,9 @@ struct case_list {
 };
 
 /* One per file of cases. */
-extern const struct case_list cases_claim, cases_commit, cases_duty, cases_finish, cases_node,
-    cases_operator, cases_read, cases_rescue, cases_store, cases_submit;
+extern const struct case_list cases_arrive, cases_claim, cases_commit, cases_doorbell, cases_duty,
+    cases_finish, cases_journal, cases_node, cases_operator, cases_read, cases_relay, cases_rescue,
+    cases_store, cases_submit, cases_tide;
 
 #define CASES(name, ...)                                                                           \
         static const struct conformance_case name##_table[] = {__VA_ARGS__};                       \

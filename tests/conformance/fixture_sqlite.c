@@ -109,8 +109,7 @@ static int open_handle(void *store, struct ledger **ret_ledger, char *note, size
         return ledger_sqlite_open(&o, ret_ledger, note, note_size);
 }
 
-/* --- past the ledger
- * ---------------------------------------------------------------------------------- */
+/* --- past the ledger -------------------------------------------------------------------------- */
 
 static sqlite3 *open_raw(const struct store *s)
 {

@@ -12,6 +12,7 @@ const struct ledger_fixture *fixture;
 static const struct ledger_fixture *const fixtures[] = {
     &fixture_sqlite,
     &fixture_sqlite_memory,
+    &fixture_postgres,
 #ifdef CONFORMANCE_SIM
     &fixture_sim,
 #endif
@@ -21,10 +22,11 @@ static const struct {
         const char *name;
         const struct case_list *list;
 } suites[] = {
-    {"submit", &cases_submit}, {"claim", &cases_claim},   {"finish", &cases_finish},
-    {"node", &cases_node},     {"rescue", &cases_rescue}, {"operator", &cases_operator},
-    {"duty", &cases_duty},     {"commit", &cases_commit}, {"read", &cases_read},
-    {"store", &cases_store},
+    {"submit", &cases_submit},     {"claim", &cases_claim},       {"arrive", &cases_arrive},
+    {"doorbell", &cases_doorbell}, {"journal", &cases_journal},   {"relay", &cases_relay},
+    {"tide", &cases_tide},         {"finish", &cases_finish},     {"node", &cases_node},
+    {"rescue", &cases_rescue},     {"operator", &cases_operator}, {"duty", &cases_duty},
+    {"commit", &cases_commit},     {"read", &cases_read},         {"store", &cases_store},
 };
 
 static unsigned skipped;

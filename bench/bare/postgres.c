@@ -1,0 +1,227 @@
+/*
+ * The bare loop for PostgreSQL alone: what a queue in a table costs at least when drained by hand
+ * in one process.
+ *
+ *     bare-postgres URL fill N        a new table `bare` with N pending rows of 256 bytes
+ *     bare-postgres URL drain BATCH   claims BATCH rows by SKIP LOCKED (one commit), a no-op,
+ * finishes them (one commit), until none is left; prints one JSON line
+ *
+ * Two connections: one claims the next batch while the other finishes the one before. The table is
+ * as cheap as such a queue can be: one index besides the primary key, on a column that only waiting
+ * rows have, room in the pages so that finishing touches no index, and a claim begins where the
+ * last one ended instead of wading through what is claimed already. No guard, no fence, no keys, no
+ * isolation: that is the point. After the JSON line the rows are counted: all are completed with
+ * their payload, or the program fails.
+ */
+#include <endian.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/kit.h"
+#include "bench/kit_postgres.h"
+
+#define PAGE 1000
+
+static const char table_sql[] =
+    "drop table if exists bare; drop sequence if exists bare_lanes; create sequence bare_lanes;"
+    "create table bare (id uuid primary key, lane bigint default nextval('bare_lanes'),"
+    " type text not null, payload bytea not null, state smallint not null,"
+    " created timestamptz not null default now(), started timestamptz, finished timestamptz)"
+    " with (fillfactor = 50);"
+    "create index on bare (lane) where lane is not null";
+
+static const char insert_sql[] =
+    "insert into bare (id, type, payload, state) select id, type, payload, 1"
+    " from unnest($1::uuid[], $2::text[], $3::bytea[]) as x (id, type, payload)";
+
+/* The batch is part of the text: for a LIMIT that it does not know the planner scans the table. */
+static const char claim_sql[] =
+    "update bare set state = 2, lane = null, started = now() from"
+    " (select id, lane from bare where lane > $1::bigint order by lane limit %ld"
+    " for update skip locked) as c where bare.id = c.id returning bare.id, c.lane, bare.payload";
+
+static const char finish_sql[] =
+    "update bare set state = 4, finished = now() where id = any($1::uuid[])";
+
+static const char bad_sql[] =
+    "select count(*) from bare where state <> 4 or length(payload) <> 256 or started is null"
+    " or finished is null";
+
+struct loop {
+        PGconn *claims, *finishes;
+        struct pg_value after, ids;
+        uint64_t after_lane; /* big-endian: `after` points at it */
+        int64_t highest;
+        int finishing; /* rows of the finish that is under way */
+        long done;
+        double seconds; /* from the first claim to the last finish */
+};
+
+/* --- filling ---------------------------------------------------------------------------------- */
+
+static void insert_page(PGconn *c, struct pg_value values[3], long from, long n)
+{
+        static const uint32_t oids[3] = {PG_OID_UUID, PG_OID_TEXT, PG_OID_BYTEA};
+        uint8_t id[16];
+        char payload[PAYLOAD];
+        for (int i = 0; i < 3; i++) {
+                pg_array_begin(&values[i], oids[i]);
+        }
+        for (long i = 0; i < n; i++) {
+                make_uuid(id);
+                make_payload(wall_us(), from + i, payload);
+                pg_array_add(&values[0], id, 16);
+                pg_array_add(&values[1], "noop", 4);
+                pg_array_add(&values[2], payload, PAYLOAD);
+        }
+        for (int i = 0; i < 3; i++) {
+                pg_array_end(&values[i]);
+        }
+        pg_send(c, "insert", values, 3);
+        pg_affected(c);
+}
+
+static void fill(const char *url, long n)
+{
+        struct pg_value values[3] = {0};
+        PGconn *c = pg_connect(url);
+        pg_run(c, table_sql);
+        pg_prepare(c, "insert", insert_sql);
+        for (long i = 0; i < n; i += PAGE) {
+                insert_page(c, values, i, n - i < PAGE ? n - i : PAGE);
+        }
+        pg_run(c, "vacuum analyze bare");
+        for (int i = 0; i < 3; i++) {
+                free(values[i].bytes);
+        }
+        PQfinish(c);
+}
+
+/* --- draining --------------------------------------------------------------------------------- */
+
+static int noop(const char *payload, int size)
+{
+        return payload && size == PAYLOAD ? 0 : 1;
+}
+
+static int (*volatile handler)(const char *, int) = noop;
+
+static void send_claim(struct loop *l)
+{
+        l->after_lane = htobe64((uint64_t)l->highest);
+        l->after = (struct pg_value){.bytes = (char *)&l->after_lane, .n = sizeof l->after_lane};
+        pg_send(l->claims, "claim", &l->after, 1);
+}
+
+static void note_lane(struct loop *l, const char *bytes)
+{
+        uint64_t lane;
+        memcpy(&lane, bytes, sizeof lane);
+        lane = be64toh(lane);
+        if ((int64_t)lane > l->highest) {
+                l->highest = (int64_t)lane;
+        }
+}
+
+static void end_finish(struct loop *l)
+{
+        if (l->finishing && pg_affected(l->finishes) != l->finishing) {
+                die("a finish met other rows than those that were claimed");
+        }
+        l->done += l->finishing;
+        l->finishing = 0;
+}
+
+static void send_finish(struct loop *l, PGresult *rows)
+{
+        pg_array_begin(&l->ids, PG_OID_UUID);
+        for (int i = 0; i < PQntuples(rows); i++) {
+                pg_array_add(&l->ids, PQgetvalue(rows, i, 0), 16);
+        }
+        pg_array_end(&l->ids);
+        pg_send(l->finishes, "finish", &l->ids, 1);
+        l->finishing = PQntuples(rows);
+}
+
+static int run_handlers(PGresult *rows)
+{
+        int failed = 0;
+        for (int i = 0; i < PQntuples(rows); i++) {
+                failed += handler(PQgetvalue(rows, i, 2), PQgetlength(rows, i, 2));
+        }
+        return failed;
+}
+
+static PGresult *take_claim(struct loop *l)
+{
+        PGresult *rows = pg_answer(l->claims);
+        for (int i = 0; i < PQntuples(rows); i++) {
+                note_lane(l, PQgetvalue(rows, i, 1));
+        }
+        return rows;
+}
+
+static int drain_all(struct loop *l)
+{
+        int failed = 0;
+        double begin = monotonic_s();
+        send_claim(l);
+        for (;;) {
+                PGresult *rows = take_claim(l);
+                if (PQntuples(rows) == 0) {
+                        PQclear(rows);
+                        break;
+                }
+                send_claim(l);
+                failed += run_handlers(rows);
+                end_finish(l);
+                send_finish(l, rows);
+                PQclear(rows);
+        }
+        end_finish(l);
+        l->seconds = monotonic_s() - begin;
+        return failed;
+}
+
+static void open_loop(struct loop *l, const char *url, long batch)
+{
+        char sql[sizeof claim_sql + 20];
+        snprintf(sql, sizeof sql, claim_sql, batch);
+        *l = (struct loop){.claims = pg_connect(url), .finishes = pg_connect(url)};
+        pg_run(l->claims, "set enable_hashjoin = off; set enable_mergejoin = off;"
+                          "set enable_seqscan = off");
+        pg_prepare(l->claims, "claim", sql);
+        pg_prepare(l->finishes, "finish", finish_sql);
+}
+
+static void drain(const char *url, long batch)
+{
+        struct loop l;
+        open_loop(&l, url, batch);
+        int failed = drain_all(&l);
+        printf("{\"jobs\":%ld,\"seconds\":%.4f,\"rate\":%.1f,\"cpu_per_10k\":%.4f,\"failed\":%d}\n",
+               l.done, l.seconds, (double)l.done / l.seconds, cpu_seconds() * 1e4 / (double)l.done,
+               failed);
+        fflush(stdout);
+        if (pg_number(l.claims, bad_sql) != 0 ||
+            pg_number(l.claims, "select count(*) from bare") != l.done) {
+                die("not all rows are completed with their payload");
+        }
+        free(l.ids.bytes);
+        PQfinish(l.claims);
+        PQfinish(l.finishes);
+}
+
+int main(int argc, char **argv)
+{
+        if (argc == 4 && strcmp(argv[2], "fill") == 0) {
+                fill(argv[1], number_of(argv[3], 1, 100000000));
+        } else if (argc == 4 && strcmp(argv[2], "drain") == 0) {
+                drain(argv[1], number_of(argv[3], 1, BATCH_MAX));
+        } else {
+                fputs("usage: bare-postgres URL fill N | drain BATCH\n", stderr);
+                return 64;
+        }
+        return 0;
+}

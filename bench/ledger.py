@@ -1,0 +1,73 @@
+"""The PostgreSQL ledger as the benchmarks see it: databases, the audit, and old rows in bulk."""
+import time
+
+from measure import Failed, run_text, say
+
+DAY_US = 86400 * 1000000
+CHUNK = 500000
+
+# What an audit reads of the rows from an id on. The publisher and bench-fill number their payloads.
+AUDIT = """
+select count(*), count(*) filter (where state = 4 and octet_length(payload) = 256 and finished <> 0),
+       count(distinct substr(payload, 22, 10)), count(*) filter (where claim = 1),
+       min(created), min(started), max(finished)
+from skep.jobs where id >= '{first}'"""
+
+# Job `g` of `n`, as a letter of the last six days that was done long ago: all columns of the model but those that differ
+# from job to job.
+OLD = """
+insert into skep.jobs (id, key, key_text, created, started, finished, token, {columns})
+select (lpad(to_hex(at / 1000), 12, '0') || '7' || substr(h, 1, 3) || '8' || substr(h, 4, 15))::uuid,
+       case when m.key is not null then k::uuid end,
+       case when m.key is not null then convert_to(k, 'UTF8') else m.key_text end,
+       at, at + 2000, at + 2500, (random() * 9e18)::bigint, {values}
+from (select * from skep.jobs where state = 4 order by id limit 1) m,
+     (select {begin}::bigint + ({span}::numeric * g / {n})::bigint as at, md5('job' || g) as h, md5('key' || g) as i
+      from generate_series({low}, {high}) g) s,
+     lateral (select lpad(to_hex((at - 5000) / 1000), 12, '0') || '7' || substr(i, 1, 3) || '8' || substr(i, 4, 15)) t (x),
+     lateral (select x::uuid::text) u (k)
+on conflict do nothing"""
+
+
+def sql(url, text):
+    """Without a limit of time: some of it takes minutes."""
+    return run_text(["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", text])
+
+
+def first_id():
+    """No id from now on is smaller (they are UUIDv7), and all so far are."""
+    time.sleep(0.002)
+    return f"{int(time.time() * 1000):012x}70008000000000000000"
+
+
+def finished(url, first):
+    return int(sql(url, f"select count(*) from skep.jobs where state = 4 and id >= '{first}'"))
+
+
+def audit(url, first, jobs):
+    """{created, started, finished} in seconds of the first and the last; Failed unless every job is completed once,
+    with its own payload, and nothing else is there."""
+    words = [int(word or 0) for word in sql(url, AUDIT.format(first=first)).split("|")]
+    count, good, different, once = words[:4]
+    if (count, good, different) != (jobs, jobs, jobs):
+        raise Failed(f"audit: of {jobs} jobs there are {count} rows, {good} completed with 256 bytes, "
+                     f"{different} different payloads")
+    return {"created": words[4] / 1e6, "started": words[5] / 1e6, "finished": words[6] / 1e6, "again": count - once}
+
+
+def fill_old(url, rows):
+    """Finished rows like the first one that the ledger holds, then what autovacuum would have done to them by now."""
+    own = {"id", "key", "key_text", "created", "started", "finished", "token"}
+    columns = [word for word in sql(url, "select column_name from information_schema.columns where table_schema = "
+                                         "'skep' and table_name = 'jobs' order by ordinal_position").split()
+               if word not in own]
+    begin = int(time.time() * 1e6) - 6 * DAY_US
+    for low in range(0, rows, CHUNK):
+        high = min(low + CHUNK, rows)
+        sql(url, OLD.format(columns=", ".join(columns), values=", ".join("m." + word for word in columns),
+                            begin=begin, span=6 * DAY_US - DAY_US // 24, n=rows, low=low + 1, high=high))
+        say(f"{high:,} of {rows:,} old rows")
+    sql(url, "vacuum (analyze) skep.jobs")
+    there = int(sql(url, "select count(*) from skep.jobs where state = 4"))
+    if there < rows:
+        raise Failed(f"{there} of {rows} old rows went in")

@@ -1,0 +1,305 @@
+"""What the fault stories share: worlds whose work is written down for the auditor, letters that go on through faults,
+and an end that the auditor judges.
+
+A World has a folder, a ledger, a broker or none, nodes that serve the diary handler (tests/audit/handler/diary.c), and
+the two logs: what producers and the nemesis write, and what handlers write. Its settle() waits until nothing moves any
+more; its audit() stops the nodes and lets skep-audit decide. Nothing here asserts a time or decides what is right.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "audit"))
+import audit as auditor  # noqa: E402
+import producer  # noqa: E402
+from harness import (BUILD, Failure, Node, Service, broker_config, check, libconfig, postgres, rabbitmq,  # noqa: E402
+                     wait_for)
+from private_server import offspring  # noqa: E402
+
+DIARY = os.path.join(BUILD, "tests", "audit", "diary.so")
+QUICK = ("node.lease=2s", "node.beat=200ms")
+LEDGER = os.environ.get("SKEP_FAULTS_LEDGER", "postgres")
+OPEN = ("scheduled", "pending", "running", "retrying")
+
+
+@contextlib.contextmanager
+def ledger_of(folder, kind=None, private=True):
+    """The ledger of a story: PostgreSQL, or one SQLite file for all its nodes."""
+    if (kind or LEDGER) == "sqlite":
+        yield Service(f"sqlite:{folder}/skep.db", None)
+    else:
+        with postgres(private=private) as service:
+            yield service
+
+
+def metric(node, name, **labels):
+    """The sum of a metric's samples that have these labels."""
+    total = 0.0
+    for line in node.get("/metrics").body.decode().splitlines():
+        found = re.fullmatch(re.escape(name) + r"(\{.*\})? (\S+)", line)
+        if found and all(f'{key}="{value}"' in (found[1] or "") for key, value in labels.items()):
+            total += float(found[2])
+    return total
+
+
+def counts(node, queue="default"):
+    """{state: jobs} of a queue, as the API tells them."""
+    for row in node.get("/v1/stats").json["queues"]:
+        if row["queue"] == queue:
+            return row["jobs"]
+    return {}
+
+
+def logged(node, *words, after=0):
+    """The first line of a node's log, from a byte on, that holds all these words."""
+    with open(node.log_path, "rb") as log:
+        log.seek(after)
+        for line in log.read().decode(errors="replace").splitlines():
+            if all(word.lower() in line.lower() for word in words):
+                return line
+    return None
+
+
+def wait_logged(node, *words, after=0, patience=None):
+    return wait_for(f"{' ... '.join(words)} in the log", lambda: logged(node, *words, after=after), patience)
+
+
+def answering(node):
+    """Whether it serves; a node that ended by itself is a failure."""
+    check(node.process.poll() is None, f"skepd ended by itself with {node.process.poll()}")
+    with contextlib.suppress(OSError, producer.http.client.HTTPException):
+        return node.get("/readyz", timeout=5).status == 200
+    return False
+
+
+def durable(broker):
+    """RabbitMQ writes a new queue's name to its disk half a second late and forgets the queue, with all that it
+    confirmed, when it is killed before. This writes it now."""
+    broker.server.eval('[dets:sync(T) || T <- dets:all()], mnesia:sync_log(), ok')
+
+
+class World:
+    """Where a story happens. queues: as in the configuration; none: a queue `default` for all types."""
+
+    def __init__(self, ledger, broker=None, queues=None, folder=None, settings=(), **sections):
+        self.ledger, self.broker, self.folder, self.settings, self.sections = ledger, broker, folder, settings, sections
+        self.queues = queues or ({"name": "default", "types": [">"], "retry": {"base": "20ms", "max_attempts": 20}},)
+        self.producers = os.path.join(folder, "producers.log")
+        self.handlers = os.path.join(folder, "handlers.log")
+        self.log = producer.Log(self.producers)
+        self.nodes = []
+        self.stack = contextlib.ExitStack()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.stack.__exit__(*error)
+        self.log.close()
+
+    def config(self, name):
+        options = {"options": [{"type": type_, "set": {"log": self.handlers, "node": name}}
+                               for type_ in ("diary", "diary.exclusive")]}
+        sections = {**self.sections, "handlers": {**options, **self.sections.get("handlers", {})}}
+        if self.broker:
+            return broker_config(getattr(self.broker, "url", self.broker), self.queues, **sections)
+        return "\n".join(f"{key} = {libconfig(value)};" for key, value in {"queues": self.queues, **sections}.items())
+
+    def node(self, name=None, settings=(), start=True, ready=True, diary=True, **more):
+        """One more node; its name stands in the diary and in the faults."""
+        name = name or "abcdefghijklmnop"[len(self.nodes)]
+        root = os.path.join(self.folder, name)
+        os.makedirs(root)
+        node = Node(root=root, ledger=self.ledger.url, config=self.config(name),
+                    settings=(*QUICK, *self.settings, *settings), handlers=more.pop("handlers", ("sleep",)), **more)
+        node.name = name
+        os.chmod(node.config_path, 0o600)
+        self.stack.enter_context(node)
+        if diary:
+            node.drop(DIARY)
+        self.nodes.append(node)
+        return node.start(ready=ready) if start else node
+
+    def kill(self, node):
+        """SIGKILL, written down."""
+        check(node.process.poll() is None, f"skepd ended by itself with {node.process.poll()}")
+        begin, pid = time.monotonic_ns(), node.pid
+        node.kill()
+        self.log.fault("kill", node=node.name, pid=pid, from_=begin)
+
+    def http(self, node, **more):
+        return producer.Http(self.log, node.socket, **more)
+
+    # --- the end ---
+
+    def rows(self):
+        """{state number: jobs} from the ledger itself."""
+        text = "select state, count(*) from jobs group by state"
+        if self.ledger.url.startswith("sqlite:"):
+            with contextlib.closing(sqlite3.connect(f"file:{self.ledger.url[7:]}?mode=ro", uri=True)) as db:
+                return dict(db.execute(text))
+        lines = self.ledger.sql(text + ";").splitlines()
+        return {int(state): int(n) for state, _, n in (line.partition("|") for line in lines)}
+
+    def letters(self):
+        """(ready, unacknowledged) of all queues of the broker."""
+        if not self.broker:
+            return (0, 0)
+        rows = self.broker.queues().values()
+        return tuple(sum(row[i] for row in rows) for i in (0, 1))
+
+    def still(self, at_least):
+        def probe():
+            rows, letters = self.rows(), self.letters()
+            probe.seen = f"rows {rows}, letters {letters}"
+            return sum(rows.values()) >= at_least and not any(rows.get(state) for state in range(4)) and not any(letters)
+        return probe
+
+    def settle(self, at_least=0, patience=120):
+        """Until at least so many jobs are there, all have ended, and the broker holds nothing; says what it saw when
+        that does not come, and leaves the verdict to the auditor."""
+        probe, begin = self.still(at_least), time.monotonic()
+        try:
+            wait_for("the work to end", probe, patience)
+        except Failure:
+            print(f"  NOT settled after {patience} s: {probe.seen}")
+        else:
+            print(f"  settled in {time.monotonic() - begin:.1f} s: {probe.seen}")
+        if self.broker:
+            for name, (ready, unacked) in self.broker.queues().items():
+                self.log.broker(name, ready, unacked)
+
+    def stop(self):
+        for node in self.nodes:
+            if node.process and node.process.poll() is None:
+                begin, pid = time.monotonic_ns(), node.pid
+                code = node.stop()
+                self.log.fault("term", node=node.name, pid=pid, from_=begin, to=time.monotonic_ns(), code=code)
+
+    def audit(self, **tolerances):
+        self.stop()
+        keep = os.environ.get("SKEP_FAULTS_KEEP")
+        if keep:
+            shutil.copytree(self.folder, keep, dirs_exist_ok=True)
+            auditor.dump(self.ledger.url, os.path.join(keep, "dump.jsonl"))
+        return auditor.audit(self.ledger.url, [self.producers], [self.handlers], BUILD, **tolerances)
+
+
+@contextlib.contextmanager
+def world(kind=None, broker=True, private=True, broker_options=None, **more):
+    """A World with servers of its own (private), or with corners of those that all tests share."""
+    with contextlib.ExitStack() as stack:
+        folder = tempfile.mkdtemp(prefix="skep-faults-")
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        ledger = stack.enter_context(ledger_of(folder, kind, private))
+        rabbit = stack.enter_context(rabbitmq(private=private, **(broker_options or {}))) if broker else None
+        yield stack.enter_context(World(ledger, rabbit, folder=folder, **more))
+
+
+# --- letters ---
+
+class Letters(producer.Pika):
+    """Confirmed letters that go on through the broker's deaths: nothing is written down before there is a connection.
+    With a key a letter is repeated until it is confirmed; without one it is `unknown` when the connection broke."""
+
+    def __init__(self, log, url, exchange="jobs"):
+        import pika
+        parameters = pika.URLParameters(url)
+        parameters.heartbeat, parameters.socket_timeout, parameters.blocked_connection_timeout = 5, 10, 30
+        super().__init__(log, parameters, exchange)
+        self.confirmed = self.unconfirmed = self.repeated = 0
+
+    def reach(self, patience=120):
+        end = time.monotonic() + patience
+        while True:
+            try:
+                if self.channel is not None and not self.channel.is_open:
+                    self.drop()
+                self.connect()
+                return
+            except (self.pika.exceptions.AMQPError, OSError):
+                self.drop()
+                check(time.monotonic() < end, "the broker cannot be reached")
+                time.sleep(0.1)
+
+    def drop(self):
+        with contextlib.suppress(Exception):
+            self.close()
+        self.connection = self.channel = None
+
+    def pause(self, seconds):
+        """Waits, and keeps the connection alive meanwhile."""
+        with contextlib.suppress(self.pika.exceptions.AMQPError, OSError):
+            self.connection.sleep(seconds)
+
+    def letter(self, type_, payload, key=None, queue="default", headers=None, properties=None, **intent):
+        """Returns whether it was confirmed."""
+        self.reach()
+        body = producer.as_bytes(payload)
+        ref = self.log.intend(body, via="amqp", type=type_, key=key, queue=queue, **intent)
+        about = self.pika.BasicProperties(delivery_mode=2, message_id=key, headers=headers, **(properties or {}))
+        while True:
+            try:
+                self.reach()
+                self.channel.basic_publish(self.exchange, type_, body, about, mandatory=True)
+                self.log.answer(ref, "confirmed")
+                self.confirmed += 1
+                return True
+            except (self.pika.exceptions.AMQPError, OSError):
+                if not key:
+                    self.log.answer(ref, "unknown")
+                    self.unconfirmed += 1
+                    return False
+                self.repeated += 1
+
+
+class Background(threading.Thread):
+    """Runs a function; join_or_raise() tells what went wrong in it."""
+
+    def __init__(self, function, *words):
+        super().__init__(daemon=True)
+        self.function, self.words, self.error = function, words, None
+        self.start()
+
+    def run(self):
+        try:
+            self.function(*self.words)
+        except Exception as error:  # told by join_or_raise
+            self.error = error
+
+    def join_or_raise(self, patience=240):
+        self.join(patience)
+        check(not self.is_alive(), f"{self.function.__name__} does not end")
+        if self.error:
+            raise self.error
+
+
+def kill_quietly(pid, number=signal.SIGKILL):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+        return True
+    return False
+
+
+def worker_pids(node):
+    """The workers of a node and the program that forks them, without asking it."""
+    found = []
+    for pid in offspring(node.pid):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/cmdline", "rb") as line:
+                if b"skep-worker" in line.read():
+                    found.append(pid)
+    return found
+
+
+def ndjson(jobs):
+    return "".join(json.dumps(job) + "\n" for job in jobs)
