@@ -228,14 +228,20 @@ struct outbox_row {
  * The journal: letters with a fingerprint are written down with their job's id under this batch's
  * number. A later ARRIVE of this holder names the number in `acknowledged` (the broker surely has
  * the acknowledgement: forgotten) or in `lost` (the connection went away before that was sure:
- * `over`). Entries of a holder whose node row is gone or dead are `over` as well. A redelivered
- * letter with a fingerprint looks at the entries of its queue that have it, but for those of this
- * batch:
+ * `over`). Entries of a holder whose node row is gone or dead are `over` as well; the journal
+ * outlives that row. Both lists are heard before the letters look; an entry answers at most one
+ * letter of a batch. A redelivered letter with a fingerprint looks at the entries of its queue that
+ * have it, but for those of this batch:
  *  - exactly one, and it is over: KNOWN; the entry moves to this batch;
  *  - none, or several that are all over: a new job (several: `ambiguous`). To take one of two equal
  *    letters for the other would lose a job, to run one again does not;
  *  - any that is not over: the whole batch is REFUSED with `undecided`: posted again a little
  * later, when the acknowledgement is sure or its holder is dead.
+ *
+ * A letter whose very id is there is KNOWN with its own id; MARKs are TAKEN. Of a CONFLICT the last
+ * error is `id_conflict` with a text that holds the other job's id, its payload is kept; of an
+ * UNSTORABLE only the key is, unless it names another job. The error_text of a row that begins DEAD
+ * is shown as its last error: class reason_error(), attempt, claim and holder 0, ended now.
  *
  * The claim is recorded in `commits` like that of CLAIM; RECALL tells its jobs after an unknown
  * commit. Posting the same rows (same ids) again after a commit that did not happen is harmless. */
@@ -254,7 +260,8 @@ struct ledger_arrive {
         struct claim *got; /* in: an empty claim; out: the jobs of started DOORBELLs, in any order.
                               Started letters are told by their result and ref. Passes to whoever
                               reads the answer */
-        uint32_t known, conflicts, unstorable, ambiguous; /* counts of the list */
+        uint32_t known, conflicts, unstorable, ambiguous; /* counts of the list; known: of doorbells
+                                                             too */
 };
 
 /* CLAIM: up to `want` OFFERED jobs of a queue whose type the roster serves, most urgent lane first,
@@ -303,8 +310,9 @@ struct finish_row {
         int32_t worker_pid;
         struct str error_text, build; /* build id of the plug-in */
         struct str result, result_type;
-        struct submission *children; /* inserted in the same transaction when `to` is COMPLETED and
-                                        the fence holds; else not at all */
+        struct submission
+            *children;         /* inserted in the same transaction when `to` is COMPLETED and
+                                  the fence holds; else not at all. Never in the BROKER band */
         const struct job *job; /* the poster's own, NULL for rescued ones; ledgers never read it */
         bool stale;            /* answer: the fence did not match, nothing of the row was written */
 };
@@ -376,7 +384,8 @@ struct ledger_fold {
 };
 
 /* RELAY: up to `limit` outbox rows that nobody was seen to confirm for `older_us`; taking them puts
- * that time off again, so that two nodes do not ring the same at once. */
+ * that time off again, so that two nodes do not ring the same at once. MAY answer fewer. Numbers
+ * are never given twice. */
 struct ledger_relay {
         struct ledger_batch base;
         int64_t older_us;
@@ -385,7 +394,8 @@ struct ledger_relay {
         uint32_t n;
 };
 
-/* RUNG: the doorbells of these outbox rows are confirmed; the rows go. */
+/* RUNG: the doorbells of these outbox rows are confirmed; the rows go. Unknown numbers do no
+ * harm. */
 struct ledger_rung {
         struct ledger_batch base;
         int64_t *rows;
