@@ -2,10 +2,10 @@
  * The producer of the benchmarks: fills a queue with persistent letters of 256 bytes and leaves
  * when the broker has confirmed all of them. No program of skep has a part in it.
  *
- *     bench-publish URL declare QUEUE KEY          a durable quorum queue, bound to `jobs` by KEY
- *     bench-publish URL fill KEY N [uuid|none]     as fast as the broker confirms
- *     bench-publish URL pace KEY N RATE [uuid|none]  at a steady rate
- *     bench-publish URL depth QUEUE                prints how many messages are ready
+ *     bench-publish URL declare QUEUE KEY             a durable quorum queue, bound to `jobs`
+ *     bench-publish URL fill KEY N [uuid|none]        as fast as the broker confirms
+ *     bench-publish URL pace KEY N RATE [uuid|none]   at a steady rate
+ *     bench-publish URL depth QUEUE                   prints how many messages are ready
  *     bench-publish URL purge QUEUE
  *
  * uuid: each letter has a message_id, a UUID (v7) as text. The three frames of a letter are encoded

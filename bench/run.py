@@ -11,6 +11,7 @@ them. Every drain of skep ends with an audit: all rows completed, each with its 
 """
 import argparse
 import json
+import signal
 import sys
 
 sys.dont_write_bytecode = True  # a source tree stays as it is
@@ -100,6 +101,7 @@ def table(name, result):
 
 def main():
     options = read_options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: asked to stop"))  # what was started is stopped
     try:
         results = run_suites(options)
     except Failed as trouble:

@@ -14,7 +14,7 @@ GATE = 0.80
 GATE_ROWS = 0.85
 PUBLISH = program("bench-publish")
 BARE = program("bare-rabbitmq-postgres")
-QUEUE, KEY = "noop", "noop"  # without a type of its own a letter's is the routing key
+QUEUE, KEY = "bench", "noop"  # a letter's type is its routing key, unless that is the queue's name
 BARE_QUEUE, BARE_KEY = "bench.bare", "bare"
 YOUNG = 3                    # seconds: RabbitMQ forgets a queue that is younger when it is killed
 LETTERS_US = "convert_from(substr(payload, 1, 20), 'LATIN1')::bigint"
@@ -81,8 +81,9 @@ class Bench:
                 peak = status_kib(process.pid, "VmHWM") / 1024
         seen = ledger.audit(url, first, self.jobs)
         self.empty(QUEUE)
-        return {"rate": self.jobs / (seen["finished"] - seen["created"]), "cpu_per_10k": per_10k(used["cpu"], self.jobs),
-                "others": used["others"], "peak_mib": peak, "again": seen["again"]}
+        return {"rate": self.jobs / (seen["finished"] - seen["started"]), "cpu_per_10k": per_10k(used["cpu"], self.jobs),
+                "others": used["others"], "peak_mib": peak, "again": seen["again"],
+                "first_start_s": seen["started"] - seen["created"]}
 
     def drain_skep(self):
         return self.drain(self.database.new_database("skep_bench"))

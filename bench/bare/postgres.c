@@ -2,9 +2,11 @@
  * The bare loop for PostgreSQL alone: what a queue in a table costs at least when drained by hand
  * in one process.
  *
- *     bare-postgres URL fill N        a new table `bare` with N pending rows of 256 bytes
- *     bare-postgres URL drain BATCH   claims BATCH rows by SKIP LOCKED (one commit), a no-op,
- * finishes them (one commit), until none is left; prints one JSON line
+ *     bare-postgres URL fill N
+ *             a new table `bare` with N pending rows of 256 bytes
+ *     bare-postgres URL drain BATCH
+ *             claims BATCH rows by SKIP LOCKED (one commit), a no-op, finishes them (one commit),
+ *             until none is left; prints one JSON line
  *
  * Two connections: one claims the next batch while the other finishes the one before. The table is
  * as cheap as such a queue can be: one index besides the primary key, on a column that only waiting

@@ -1,11 +1,13 @@
 /*
  * The bare loop for RabbitMQ and PostgreSQL: what a job costs at least when both are driven by hand
- * in one process.
+ * in one process. AMQP and PG are their URLs.
  *
- *     bare-rabbitmq-postgres AMQP PG reset                  a new table `bare`
- *     bare-rabbitmq-postgres AMQP PG drain QUEUE N BATCH    N letters of a queue become completed
- * rows bare-rabbitmq-postgres AMQP PG latency QUEUE N        one by one: from being sent to being
- * claimed
+ *     bare-rabbitmq-postgres AMQP PG reset
+ *             a new table `bare`
+ *     bare-rabbitmq-postgres AMQP PG drain QUEUE N BATCH
+ *             N letters of a queue become completed rows
+ *     bare-rabbitmq-postgres AMQP PG latency QUEUE N
+ *             as they come: the time from being sent to being claimed
  *
  * A batch is received and inserted as running with its payload (one commit), acknowledged, put
  * through a no-op, and finished (one more commit); while the database works, the next batch is
@@ -23,6 +25,7 @@
 #include "bench/kit_postgres.h"
 
 #define PATIENCE_S 20 /* for the next letter */
+#define SOME       100
 
 static const char table_sql[] =
     "drop table if exists bare;"
@@ -80,12 +83,17 @@ static void consume(amqp_connection_state_t c, const char *queue, long prefetch)
         broker_must(c, "basic.consume");
 }
 
-static void receive_letter(amqp_connection_state_t c, struct batch *b)
+/* False: none is there, and it was not to wait. */
+static bool receive_letter(amqp_connection_state_t c, struct batch *b, bool wait)
 {
-        const struct timeval patience = {PATIENCE_S, 0};
+        const struct timeval patience = {wait ? PATIENCE_S : 0, 0};
         amqp_envelope_t e;
         amqp_maybe_release_buffers(c);
         amqp_rpc_reply_t r = amqp_consume_message(c, &e, &patience, 0);
+        if (!wait && r.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION &&
+            r.library_error == AMQP_STATUS_TIMEOUT) {
+                return false;
+        }
         if (r.reply_type != AMQP_RESPONSE_NORMAL || e.message.body.len != PAYLOAD) {
                 die("no letter of %d bytes came within %d s", PAYLOAD, PATIENCE_S);
         }
@@ -97,13 +105,22 @@ static void receive_letter(amqp_connection_state_t c, struct batch *b)
         b->last_tag = e.delivery_tag;
         b->n++;
         amqp_destroy_envelope(&e);
+        return true;
 }
 
 static void receive(amqp_connection_state_t c, struct batch *b, long want)
 {
         for (b->n = 0; b->n < want;) {
-                receive_letter(c, b);
+                receive_letter(c, b, true);
         }
+}
+
+/* One at least, and what else is there. */
+static void receive_some(amqp_connection_state_t c, struct batch *b, long most)
+{
+        b->n = 0;
+        receive_letter(c, b, true);
+        while (b->n < most && receive_letter(c, b, false)) {}
 }
 
 static void acknowledge(amqp_connection_state_t c, const struct batch *b)
@@ -245,13 +262,16 @@ static void latency(char **urls, const char *queue, long n)
         struct batch b;
         double *took = calloc((size_t)n, sizeof *took);
         open_loop(&l, urls);
-        new_batch(&b, 1);
-        consume(l.broker, queue, 100);
-        for (long i = 0; i < n; i++) {
-                receive(l.broker, &b, 1);
+        new_batch(&b, SOME);
+        consume(l.broker, queue, SOME);
+        for (long i = 0; i < n;) {
+                receive_some(l.broker, &b, n - i < SOME ? n - i : SOME);
                 send_claim(&l, &b);
                 pg_affected(l.ledger);
-                took[i] = (double)(wall_us() - payload_time(b.payloads)) / 1e6;
+                for (long k = 0; k < b.n; k++) {
+                        int64_t sent_us = payload_time(b.payloads + PAYLOAD * k);
+                        took[i++] = (double)(wall_us() - sent_us) / 1e6;
+                }
                 acknowledge(l.broker, &b);
                 finish(&l, &b);
         }

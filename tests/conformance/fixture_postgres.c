@@ -6,6 +6,7 @@
  */
 #include "ledgers/postgres/hooks.h"
 #include "tests/conformance/fixture.h"
+#include "tests/conformance/postgres_own.h"
 
 #include <libpq-fe.h>
 #include <poll.h>
@@ -30,7 +31,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 /* --- the server ------------------------------------------------------------------------------- */
 
-static const char *server_url(void)
+const char *server_url(void)
 {
         const char *url = getenv("SKEP_TEST_POSTGRES");
         if (!url || !*url) {
@@ -42,8 +43,7 @@ static const char *server_url(void)
         return url;
 }
 
-/* The server's URL with another database. */
-static void url_of(const char *name, char *to, size_t size)
+void database_url(const char *name, char *to, size_t size)
 {
         const char *url = getenv("SKEP_TEST_POSTGRES"), *host = strstr(url, "://") + 3;
         const char *slash = strchr(host, '/'), *rest = strchr(host, '?');
@@ -53,7 +53,7 @@ static void url_of(const char *name, char *to, size_t size)
         snprintf(to, size, "%.*s/%s%s", (int)n, url, name, rest ? rest : "");
 }
 
-static PGconn *connect_to(const char *url)
+PGconn *connect_to(const char *url)
 {
         PGconn *c = PQconnectdb(url);
         if (PQstatus(c) != CONNECTION_OK) {
@@ -64,7 +64,7 @@ static PGconn *connect_to(const char *url)
         return c;
 }
 
-static bool run(PGconn *c, const char *sql)
+bool run_sql(PGconn *c, const char *sql)
 {
         PGresult *r = PQexec(c, sql);
         ExecStatusType status = PQresultStatus(r);
@@ -72,20 +72,20 @@ static bool run(PGconn *c, const char *sql)
         return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
 }
 
-static void must_run(PGconn *c, const char *sql)
+void must_run(PGconn *c, const char *sql)
 {
-        if (!run(c, sql)) {
+        if (!run_sql(c, sql)) {
                 fprintf(stderr, "%s: %s\n", sql, PQerrorMessage(c));
                 exit(1);
         }
 }
 
-/* A database that was just left may still have a session ending. */
-static void create_database(PGconn *c, const char *name, const char *from)
+/* A template that was just left may still have a session ending. */
+void create_database(PGconn *c, const char *name, const char *from)
 {
         char sql[200];
         snprintf(sql, sizeof sql, "create database %s template %s", name, from);
-        for (int i = 0; i < 500 && !run(c, sql); i++) {
+        for (int i = 0; i < 500 && !run_sql(c, sql); i++) {
                 if (i == 499 || !strstr(PQerrorMessage(c), "being accessed")) {
                         fprintf(stderr, "%s: %s\n", sql, PQerrorMessage(c));
                         exit(1);
@@ -96,22 +96,22 @@ static void create_database(PGconn *c, const char *name, const char *from)
 
 /* --- open ------------------------------------------------------------------------------------- */
 
-static int64_t monotonic_ns(void)
+int64_t own_now_ns(void)
 {
         struct timespec ts;
         clock_gettime(CLOCK_MONOTONIC, &ts);
         return ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
-static bool wait_ready(struct ledger *l)
+bool wait_ready(struct ledger *l)
 {
-        for (int64_t start = monotonic_ns(); monotonic_ns() - start < 60 * NS_PER_S;) {
+        for (int64_t start = own_now_ns(); own_now_ns() - start < 60 * NS_PER_S;) {
                 struct pollfd fds[8];
-                struct ledger_batch *done = l->ops->dispatch(l, monotonic_ns());
+                struct ledger_batch *done = l->ops->dispatch(l, own_now_ns());
                 if (done || postgres_ready(l)) {
                         return !done;
                 }
-                int64_t left = l->ops->deadline_ns(l) - monotonic_ns();
+                int64_t left = l->ops->deadline_ns(l) - own_now_ns();
                 (void)poll(fds, l->ops->pollfds(l, fds, 8),
                            left <= 0              ? 0
                            : left < NS_PER_S / 50 ? 5
@@ -171,7 +171,7 @@ static void make_template(PGconn *server)
         create_database(server, template_name, "template0");
         atexit(drop_template);
         snprintf(s.name, sizeof s.name, "%s", template_name);
-        url_of(template_name, s.url, sizeof s.url);
+        database_url(template_name, s.url, sizeof s.url);
         if (open_handle(&s, &l, note, sizeof note) < 0) {
                 fprintf(stderr, "%s\n", note);
                 exit(1);
@@ -199,7 +199,7 @@ static void *setup(void)
         snprintf(s->name, sizeof s->name, "skep_test_%d_%d", (int)getpid(), ++count);
         create_database(server, s->name, template_name);
         pthread_mutex_unlock(&mutex);
-        url_of(s->name, s->url, sizeof s->url);
+        database_url(s->name, s->url, sizeof s->url);
         s->raw = connect_to(s->url);
         PQfinish(server);
         return s;
@@ -273,6 +273,11 @@ static int64_t count_commits(void *store)
         int64_t n = PQntuples(r) == 1 ? atoll(PQgetvalue(r, 0, 0)) : -1;
         PQclear(r);
         return n;
+}
+
+const char *store_url(void *store)
+{
+        return ((struct store *)store)->url;
 }
 
 const struct ledger_fixture fixture_postgres = {

@@ -22,7 +22,7 @@ sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import audit as auditor  # noqa: E402
 import producer  # noqa: E402
 from harness import (BUILD, Failure, Node, Service, broker_config, check, libconfig, postgres, rabbitmq,  # noqa: E402
-                     wait_for)
+                     servers, wait_for)
 from private_server import offspring  # noqa: E402
 
 DIARY = os.path.join(BUILD, "tests", "audit", "diary.so")
@@ -143,12 +143,14 @@ class World:
 
     def rows(self):
         """{state number: jobs} from the ledger itself."""
-        text = "select state, count(*) from jobs group by state"
+        return {int(state): int(n) for state, n in self.select("select state, count(*) from jobs group by state")}
+
+    def select(self, text):
+        """Rows of the ledger, whichever it is; columns as text or numbers."""
         if self.ledger.url.startswith("sqlite:"):
             with contextlib.closing(sqlite3.connect(f"file:{self.ledger.url[7:]}?mode=ro", uri=True)) as db:
-                return dict(db.execute(text))
-        lines = self.ledger.sql(text + ";").splitlines()
-        return {int(state): int(n) for state, _, n in (line.partition("|") for line in lines)}
+                return list(db.execute(text))
+        return [line.split("|") for line in self.ledger.sql(f"set search_path = skep; {text};").splitlines()]
 
     def letters(self):
         """(ready, unacknowledged) of all queues of the broker."""
@@ -191,18 +193,67 @@ class World:
         if keep:
             shutil.copytree(self.folder, keep, dirs_exist_ok=True)
             auditor.dump(self.ledger.url, os.path.join(keep, "dump.jsonl"))
-        return auditor.audit(self.ledger.url, [self.producers], [self.handlers], BUILD, **tolerances)
+        report = auditor.audit(self.ledger.url, [self.producers], [self.handlers], BUILD, quiet=True, **tolerances)
+        verdicts = {name: line["verdict"] for name, line in report["invariants"].items()}
+        print(f"  audited: {report['submissions']} submissions, {report['runs']} runs, {report['rows']} rows; ok: "
+              + " ".join(name for name, verdict in verdicts.items() if verdict == "ok"))
+        return report
 
 
 @contextlib.contextmanager
-def world(kind=None, broker=True, private=True, broker_options=None, **more):
-    """A World with servers of its own (private), or with corners of those that all tests share."""
+def world(kind=None, broker=True, private=True, **more):
+    """A World with servers of its own (private), or with corners of those that all tests share. broker: a Service
+    that is there already, True or False."""
     with contextlib.ExitStack() as stack:
         folder = tempfile.mkdtemp(prefix="skep-faults-")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         ledger = stack.enter_context(ledger_of(folder, kind, private))
-        rabbit = stack.enter_context(rabbitmq(private=private, **(broker_options or {}))) if broker else None
+        rabbit = stack.enter_context(rabbitmq(private=private)) if broker is True else broker or None
         yield stack.enter_context(World(ledger, rabbit, folder=folder, **more))
+
+
+class House:
+    """Servers that all stories of one program use one after another, each in a corner of its own, so that they need
+    not be started anew each time. Every story leaves them running."""
+
+    def __init__(self, **broker_options):
+        self.broker_options, self.rabbit, self.pg, self.number = broker_options, None, None, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for server in filter(None, (self.rabbit, self.pg)):
+            server.close()
+
+    @contextlib.contextmanager
+    def broker(self):
+        self.rabbit = self.rabbit or servers.RabbitMQ(options=self.broker_options)
+        self.rabbit.start()
+        self.number += 1
+        name = f"story-{self.number}"
+        yield Service(self.rabbit.new_vhost(name), self.rabbit, name)
+        self.rabbit.drop_vhost(name)
+
+    @contextlib.contextmanager
+    def ledger(self, folder, kind=None):
+        if (kind or LEDGER) == "sqlite":
+            yield Service(f"sqlite:{folder}/skep.db", None)
+            return
+        self.pg = self.pg or servers.Postgres()
+        self.pg.start()
+        self.number += 1
+        name = f"story{self.number}"
+        yield Service(self.pg.new_database(name), self.pg, name)
+
+    @contextlib.contextmanager
+    def world(self, kind=None, broker=True, **more):
+        with contextlib.ExitStack() as stack:
+            folder = tempfile.mkdtemp(prefix="skep-faults-")
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            ledger = stack.enter_context(self.ledger(folder, kind))
+            rabbit = stack.enter_context(self.broker()) if broker else None
+            yield stack.enter_context(World(ledger, rabbit, folder=folder, **more))
 
 
 # --- letters ---

@@ -27,7 +27,7 @@
         X(TIDE_YOUNG, "", "store: the tide offers rows whose doorbell is on its way")              \
         X(BELL_CREATES, "", "store: a doorbell without its job makes one")                         \
         X(FOREIGN_BELL, "", "store: a doorbell claims a job of another queue")                     \
-        X(JOURNAL_TWINS, "", "store: an entry of the journal answers two letters")            \
+        X(JOURNAL_TWINS, "", "store: an entry of the journal answers two letters")                 \
         X(JOURNAL_BLIND, "", "store: the journal is not looked at")                                \
         X(JOURNAL_HASTY, "", "store: the journal does not wait for the fate of a delivery")        \
         X(KNOWN_AGAIN, "", "store: a letter whose key is known is run again")                      \
@@ -50,6 +50,11 @@
         X(CORE_VERDICT, "verdict_of_another", "engine: a verdict is written without its fence")    \
         X(CORE_REFUSED, "refused_dropped", "engine: what the ledger refused is acknowledged")      \
         X(CORE_TIDE, "tide_still", "engine: the tide moves nothing")                               \
+        X(CORE_ARRIVE_ASSUMED, "arrive_assumed", "engine: an unknown arrive is assumed committed") \
+        X(CORE_ARRIVE_LOST, "arrive_forgotten", "engine: an unknown arrive is not read back")      \
+        X(CORE_JOURNAL, "journal_hasty", "engine: an acknowledgement is sure when it is sent")     \
+        X(CORE_STALE, "journal_open", "engine: arrivals of a lost connection are kept")            \
+        X(CORE_MARK, "mark_never", "engine: no mark is rung")                                      \
         X(CORE_OUTBOX, "outbox_unconfirmed", "engine: unconfirmed doorbells leave the outbox")
 
 enum sim_plant {

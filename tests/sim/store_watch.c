@@ -79,7 +79,9 @@ static void watch_burial(struct world *w, const struct ledger_batch *b)
                 const struct ledger_bury *bury = LEDGER_AS(bury, BURY, (struct ledger_batch *)b);
                 if (bury->done && !bury->forget) {
                         audit_buried(&w->audit, bury->victim, w->server.store.now_ns);
-                        letters_buried(w, bury->victim);
+                        if (bury->victim != b->no.holder) { /* who leaves can tell all before */
+                                letters_buried(w, bury->victim);
+                        }
                 }
         }
 }

@@ -178,7 +178,7 @@ struct rabbit_receipt {
 };
 
 struct receipt *receipt_make(struct rabbit *r, uint64_t connection, uint64_t last_tag);
-struct receipt *receipt_drop(struct receipt *r); /* frees, without more */
+struct receipt *receipt_drop(struct receipt *base); /* frees, without more */
 
 /* --- consumer ----------------------------------------------------------------------------------
  */
@@ -296,7 +296,7 @@ struct consumer {
         uint64_t random;
 };
 
-void *consumer_run(void *consumer);
+void *consumer_run(void *arg);
 void consumer_turn(struct consumer *c, int64_t until_ns);
 uint32_t jittered(uint64_t *random, uint32_t ms); /* between half of it and all */
 
@@ -391,7 +391,7 @@ struct publisher {
         uint64_t random;
 };
 
-void *publisher_run(void *publisher);
+void *publisher_run(void *arg);
 void publisher_frames(struct publisher *p); /* handles what came */
 void publisher_wait(struct publisher *p, int64_t until_ns);
 bool bells_publish(struct publisher *p, struct flight *f, const char *queue);
