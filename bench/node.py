@@ -11,7 +11,7 @@ import time
 
 from measure import Failed, own_cpu
 
-BUILD = os.path.abspath(os.environ["SKEP_BUILD"])
+BUILD = os.path.abspath(os.environ["SKEP_BUILD"])  # ./dev bench sets it: an optimised build
 SKEPD = os.path.join(BUILD, "daemon", "skepd")
 WORKER = os.path.join(BUILD, "plugins", "skep-worker")
 NOOP = os.path.join(BUILD, "handlers", "noop.so")

@@ -54,15 +54,15 @@ def read_options():
 
 
 def run_suites(options):
-    results = {}
+    """(name, result), one after the other."""
     if "sqlite" in options.suites:
-        results["sqlite"] = suite_sqlite.measure(options)
+        yield "sqlite", suite_sqlite.measure(options)
     measures = {"postgres": suite_postgres.measure, "rabbitmq": suite_rabbitmq.measure,
                 "rows": suite_rabbitmq.measure_rows}
     for name in [word for word in measures if word in options.suites]:
         with stage.serve(broker=name in WITH_BROKER) as servers:
-            results[name] = measures[name](options, servers)
-    return results
+            result = measures[name](options, servers)
+        yield name, result
 
 
 def verdict(drain):
@@ -102,15 +102,17 @@ def table(name, result):
 def main():
     options = read_options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: asked to stop"))  # what was started is stopped
+    results = {}
     try:
-        results = run_suites(options)
-    except Failed as trouble:
+        for name, result in run_suites(options):
+            results[name] = result
+            print(suite_sqlite.table(result) if name == "sqlite" else table(name, result), flush=True)
+    except (Failed, stage.Trouble) as trouble:
         sys.exit(f"bench: {trouble}")
-    for name, result in results.items():
-        print(suite_sqlite.table(result) if name == "sqlite" else table(name, result))
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
+    finally:
+        if options.json:
+            with open(options.json, "w", encoding="utf-8") as file:
+                json.dump(results, file, indent=2)
 
 
 main()

@@ -15,6 +15,8 @@ import servers  # noqa: E402
 from measure import Failed, say  # noqa: E402
 from node import BUILD  # noqa: E402
 
+Trouble = servers.Trouble
+
 
 class Database(servers.Postgres):
     """What no line sets is the server's built-in default."""

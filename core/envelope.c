@@ -87,7 +87,7 @@ static bool read_bell(struct opening *o, struct arrival *ret)
         }
         bool mark = str_eq(bell->value, STR(BELL_MARK));
         bool named = mark || (id_parse(bell->value, &id) && !job_id_eq(&id, &none));
-        bool empty = o->in->body.n == 0 && o->in->body_size == 0 && !o->in->too_large;
+        bool empty = o->in->body.n == 0 && !o->in->too_large;
         if (!named || !empty || !seq || !read_seq(seq->value, &n)) {
                 opening_complain_text(o, BELL_HEADER
                                       ": this name is skep's own, and the message is none of "

@@ -62,6 +62,15 @@ def send(pids, number):
             os.kill(pid, number)
 
 
+def halt(pids):
+    """Stops processes and waits until they stand still: the signal alone only asks."""
+    send(pids, signal.SIGSTOP)
+
+    def moving():
+        return [pid for pid in pids if (stat := stat_of(pid)) and stat[0] not in "TtZX"]
+    wait_until("processes to stand still", lambda: not moving())
+
+
 def wait_until(what, probe, patience=PATIENCE, explain=lambda: ""):
     end = time.monotonic() + patience
     pause = 0.01
@@ -248,7 +257,7 @@ class Server:
     def kill(self):
         """SIGKILL of the whole server, as if the machine's power had gone, except that the file system lives on."""
         roots = [pid for pid, _ in self.roots()]
-        send(roots, signal.SIGSTOP)  # so that none starts a child that is not in the list
+        halt(roots)  # so that none starts a child that is not in the list
         family = self.family()
         send(family, signal.SIGKILL)
         born = [(pid, stat[2]) for pid in family if (stat := stat_of(pid))]
@@ -262,7 +271,8 @@ class Server:
 
     def pause(self):
         """SIGSTOP: connections stay open and nothing is said."""
-        send(self.family(), signal.SIGSTOP)
+        halt([pid for pid, _ in self.roots()])
+        halt(self.family())
 
     def resume(self):
         send(self.family(), signal.SIGCONT)
@@ -299,7 +309,8 @@ def guard_file(home):
 def start_guard(home, owner, remove=False):
     end_guard(home)
     born = stat_of(owner)
-    words = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "servers.py"), "guard", "--dir", home, "--while", str(owner)]
+    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "servers.py")
+    words = [sys.executable, program, "guard", "--dir", home, "--while", str(owner)]
     guard = subprocess.Popen(words + (["--remove"] if remove else []), stdin=subprocess.DEVNULL,
                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
                              env=dict(os.environ, SKEP_OWNER_BORN=born[2] if born else ""), cwd="/")

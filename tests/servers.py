@@ -415,7 +415,8 @@ def main():
     options, words = parser.parse_known_args()
     options.words = words
     home = os.path.abspath(options.dir)
-    verbs = {"up": verb_up, "down": verb_down, "env": verb_env, "url": verb_url, "discard": verb_discard, "status": verb_status}
+    verbs = {"up": verb_up, "down": verb_down, "discard": verb_discard, "env": verb_env, "url": verb_url,
+             "status": verb_status}
     if options.verb == "guard":
         stand_guard(home, options.owner, options.remove)
     elif options.verb == "ctl":

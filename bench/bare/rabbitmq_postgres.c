@@ -179,21 +179,19 @@ static void complete(struct loop *l, const struct batch *b)
 
 static void drain_all(struct loop *l, struct batch batches[2], long n, long size)
 {
-        struct batch *under_way = NULL;
-        double begin = 0;
-        for (long got = 0; got < n;) {
-                struct batch *b = under_way == &batches[0] ? &batches[1] : &batches[0];
-                receive(l->broker, b, n - got < size ? n - got : size);
-                got += b->n;
-                if (under_way) {
-                        complete(l, under_way);
-                } else {
-                        begin = monotonic_s();
-                }
-                send_claim(l, b);
-                under_way = b;
+        struct batch *b = &batches[0], *next = &batches[1];
+        receive(l->broker, b, n < size ? n : size);
+        double begin = monotonic_s();
+        send_claim(l, b);
+        for (long got = b->n; got < n; got += b->n) {
+                receive(l->broker, next, n - got < size ? n - got : size);
+                complete(l, b);
+                send_claim(l, next);
+                struct batch *done = b;
+                b = next;
+                next = done;
         }
-        complete(l, under_way);
+        complete(l, b);
         l->seconds = monotonic_s() - begin;
         /* a round trip: the channel has seen the acknowledgements */
         amqp_basic_qos(l->broker, CHANNEL, 0, 1, 0);

@@ -351,6 +351,36 @@ static int take_bells(struct arriving *k, struct ledger_arrive *b, const PGresul
 
 /* --- the batch -------------------------------------------------------------------------------- */
 
+/* A claim that took nothing must not stay in `commits` for a verdict that never comes. */
+static int send_end(struct lane *n, struct work *w, const struct ledger_arrive *b)
+{
+        struct params *p = params_for(n);
+        put_number(p, &b->base.no);
+        put_u64(p, b->token);
+        return work_send(n, w, ST_ARRIVE_END);
+}
+
+static bool is_quick(const struct work *w, const struct arriving *k)
+{
+        return !w->careful && k->n_running == k->n_letters && !k->n_again;
+}
+
+static int send_items(struct lane *n, struct work *w, const struct ledger_arrive *b,
+                      const struct arriving *k)
+{
+        bool quick = is_quick(w, k), sure = quick && k->n_letters;
+        int r = 0;
+        if (k->n_letters) {
+                r = quick ? send_letters(n, w, b, k) : send_letters_with_care(n, w, b, k);
+        }
+        if (!r && k->n_starts + k->n_offers) {
+                r = send_bells(n, w, b, k);
+        }
+        bool claims = k->n_running + k->n_starts > 0;
+        return r || sure || !claims ? r : send_end(n, w, b);
+}
+
+/* With care, the node is looked at first: a dead one is not told to wait. */
 static int send_arrive(struct lane *n, struct work *w)
 {
         struct ledger_arrive *b = LEDGER_AS(arrive, ARRIVE, w->b);
@@ -359,27 +389,16 @@ static int send_arrive(struct lane *n, struct work *w)
         if (r) {
                 return r;
         }
-        bool quick = !w->careful && k->n_running == k->n_letters && !k->n_again;
+        bool first = !is_quick(w, k);
         w->arriving = k;
         b->undecided = false;
         b->known = b->conflicts = b->unstorable = b->ambiguous = 0;
         r = send_claim_number(n, w, b, k);
         r = r ? r : send_trim(n, w);
-        r = r || quick ? r : send_alive(n, w); /* before it may be said to wait */
+        r = r || !first ? r : send_alive(n, w);
         r = r ? r : send_settled(n, w, b);
-        if (!r && k->n_letters) {
-                r = quick ? send_letters(n, w, b, k) : send_letters_with_care(n, w, b, k);
-        }
-        if (!r && (k->n_starts || k->n_offers)) {
-                r = send_bells(n, w, b, k);
-        }
-        if (!r && (k->n_running || k->n_starts) && !(quick && k->n_letters)) {
-                struct params *p = params_for(n);
-                put_number(p, &b->base.no);
-                put_u64(p, b->token);
-                r = work_send(n, w, ST_ARRIVE_END);
-        }
-        return r || !quick ? r : send_alive(n, w);
+        r = r ? r : send_items(n, w, b, k);
+        return r || first ? r : send_alive(n, w);
 }
 
 static int take_letters(struct arriving *k, struct ledger_arrive *b, struct work *w,

@@ -73,7 +73,7 @@ static int send_claim(struct lane *n, struct work *w)
         put_number(p, &b->base.no);
         put_bytes(p, b->queue);
         put_u64(p, b->token);
-        put_i32(p, (int32_t)b->want);
+        put_limit(p, b->want);
         put_i64(p, b->max_bytes > INT64_MAX ? INT64_MAX : (int64_t)b->max_bytes);
         put_roster(p, b->roster);
         r = r ? r : work_send(n, w, ST_CLAIM);

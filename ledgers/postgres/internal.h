@@ -185,6 +185,7 @@ extern const struct op op_inbox, op_show, op_list, op_stats;
 struct params *params_for(struct lane *n);
 void put_number(struct params *p, const struct commit_no *no);
 void put_numbers(struct params *p, const struct commit_no *nos, uint32_t n); /* three arrays */
+void put_limit(struct params *p, uint32_t n); /* an int, as much of it as there is room for */
 int send_number(struct lane *n, struct work *w);
 int send_trim(struct lane *n, struct work *w);
 int send_alive(struct lane *n, struct work *w);

@@ -89,7 +89,7 @@ static int send_due(struct lane *n, struct work *w)
         struct ledger_due *b = LEDGER_AS(due, DUE, w->b);
         struct params *p = params_for(n);
         put_number(p, &b->base.no);
-        put_i32(p, (int32_t)b->limit);
+        put_limit(p, b->limit);
         return work_send(n, w, ST_DUE);
 }
 
@@ -111,7 +111,7 @@ static int send_unpark(struct lane *n, struct work *w)
         struct ledger_unpark *b = LEDGER_AS(unpark, UNPARK, w->b);
         struct params *p = params_for(n);
         put_number(p, &b->base.no);
-        put_i32(p, (int32_t)b->limit);
+        put_limit(p, b->limit);
         put_roster(p, b->roster);
         return work_send(n, w, ST_UNPARK);
 }
@@ -144,7 +144,7 @@ static int send_relay(struct lane *n, struct work *w)
         struct params *p = params_for(n);
         put_number(p, &b->base.no);
         put_i64(p, b->older_us);
-        put_i32(p, (int32_t)b->limit);
+        put_limit(p, b->limit);
         return work_send(n, w, ST_RELAY);
 }
 
@@ -204,7 +204,7 @@ static int send_tide(struct lane *n, struct work *w)
         put_bytes(p, b->queue);
         put_i64(p, b->below);
         put_i64(p, b->older_us);
-        put_i32(p, (int32_t)b->limit);
+        put_limit(p, b->limit);
         return work_send(n, w, ST_TIDE);
 }
 

@@ -58,6 +58,11 @@ void put_number(struct params *p, const struct commit_no *no)
         put_u64(p, no->n);
 }
 
+void put_limit(struct params *p, uint32_t n)
+{
+        put_i32(p, n > INT32_MAX ? INT32_MAX : (int32_t)n);
+}
+
 void put_numbers(struct params *p, const struct commit_no *nos, uint32_t n)
 {
         array_begin(p, OID_INT8);

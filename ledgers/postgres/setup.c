@@ -23,7 +23,7 @@ const char postgres_session[] =
     "set plan_cache_mode = force_generic_plan; set client_min_messages = warning;"
     "set default_transaction_isolation = 'read committed'; set statement_timeout = '30s';"
     "set idle_in_transaction_session_timeout = '10s'; set tcp_keepalives_idle = 10;"
-    "set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3;";
+    "set tcp_keepalives_interval = 5; set tcp_keepalives_count = 3; set tcp_user_timeout = 20000;";
 
 static const char checks[] =
     "select pg_is_in_recovery() or current_setting('default_transaction_read_only') = 'on',"
@@ -124,7 +124,9 @@ static int ask_lock(struct lane *n)
         return ask(
             n, SETUP_LOCK,
             "begin; set local lock_timeout = 0; set local statement_timeout = 0;"
-            "select pg_advisory_xact_lock(1936418160, 0); create schema if not exists skep;"
+            "select pg_advisory_xact_lock(1936418160, 0);"
+            "do $$ begin if to_regnamespace('skep') is null then create schema skep; "
+            "end if; end $$;"
             "create table if not exists skep.schema_migrations (number int primary key, "
             "name text not null, applied_us bigint not null);"
             "create table if not exists skep.meta (name text primary key, value bigint not null);"

@@ -110,7 +110,7 @@ enum {
           "select void, exists (select from nodes where holder = $1) from commits "                \
           "where holder = $1 and writer = $2 and n = $3")                                          \
                                                                                                    \
-        X(SUBMIT, ON_CLAIMS, "select * from submit($1, $2, $3, $4, $5, $6, $7, $8, $9)")           \
+        X(SUBMIT, ON_CLAIMS, "select * from put_units($2, $3, $4, $5, $6, $7, $8, null, $1, $9)")  \
         X(CLAIM_NUMBER, ON_CLAIMS,                                                                 \
           "insert into commits (holder, writer, n, token, first_id, "                              \
           "last_id, ids) values ($1, $2, $3, $4, $5, $6, $7)")                                     \

@@ -186,7 +186,7 @@ static void match_by_key(struct matching *m, struct intent *i)
                 return;
         }
         struct audit_job *j = find_by_key(m, i->queue, i->key16);
-        if (j && j->row.payload == i->payload) {
+        if (j && (j->row.bare || j->row.payload == i->payload)) {
                 bind_job(m, i, j);
         } else if (j && i->letter) {
                 i->conflict = true; /* its row is one that tells of the conflict */

@@ -28,13 +28,15 @@
 struct store {
         struct amqp_proxy *proxy;
         amqp_connection_state_t c; /* NULL: not connected */
-        bool blocked;
         char exchange[64], refused[NAME_SIZE], unrouted[NAME_SIZE], spool[64];
         struct {
                 char name[16], of_broker[NAME_SIZE];
         } queues[QUEUES_MAX];
         uint32_t n_queues;
 };
+
+/* What a case that failed may leave behind; the next one begins by mending it. */
+static bool blocked, stopped;
 
 static void fail(const char *doing, const char *why)
 {
@@ -155,6 +157,28 @@ static amqp_bytes_t bytes(struct str s)
         return (amqp_bytes_t){s.n, (char *)s.p};
 }
 
+static void block(void *store, bool on)
+{
+        (void)store;
+        if (on) {
+                control("eval 'rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).'");
+        } else {
+                unblock();
+        }
+        blocked = on;
+}
+
+static void mend(void)
+{
+        if (stopped) {
+                control("start rabbitmq");
+                stopped = false;
+        }
+        if (blocked) {
+                block(NULL, false);
+        }
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void *setup(void)
@@ -165,6 +189,7 @@ static void *setup(void)
         if (!s) {
                 fail("setup", "out of memory");
         }
+        mend();
         read_url(&info);
         snprintf(s->exchange, sizeof s->exchange, "conform-%ld-%u", (long)getpid(), ++count);
         snprintf(s->refused, sizeof s->refused, "%s.refused", s->exchange);
@@ -185,23 +210,10 @@ static void delete_named(struct store *s, struct str queue)
         end(s);
 }
 
-static void block(void *store, bool on)
-{
-        struct store *s = store;
-        if (on) {
-                control("eval 'rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).'");
-        } else {
-                unblock();
-        }
-        s->blocked = on;
-}
-
 static void teardown(void *store)
 {
         struct store *s = store;
-        if (s->blocked) {
-                block(s, false);
-        }
+        mend();
         for (uint32_t i = 0; i < s->n_queues; i++) {
                 delete_named(s, str_of(s->queues[i].of_broker));
         }
@@ -395,6 +407,7 @@ static void move_broker(void *store, enum broker_move move)
 {
         struct store *s = store;
         hang_up(s);
+        stopped = move == BROKER_STOP;
         switch (move) {
         case BROKER_RESTART: control("restart rabbitmq"); break;
         case BROKER_STOP: control("stop rabbitmq"); return;

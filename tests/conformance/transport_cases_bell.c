@@ -4,6 +4,8 @@
  */
 #include "tests/conformance/transport_bed.h"
 
+#include <inttypes.h>
+
 /* Asserts that arrivals from..from+n-1 are the doorbells with these seqs, in order. */
 static void check_bells(struct bed *bed, uint32_t from, int64_t first_seq, uint32_t n)
 {
@@ -12,8 +14,12 @@ static void check_bells(struct bed *bed, uint32_t from, int64_t first_seq, uint3
         for (uint32_t i = 0; i < n; i++) {
                 const struct arrival *a = bed->came[from + i].arrival;
                 struct job_id id = bed_id(first_seq + i);
-                wrong += a->kind != ARRIVAL_DOORBELL || a->seq != first_seq + i ||
-                         !job_id_eq(&a->row.id, &id) || bed->came[from + i].batch->queue != Q;
+                bool right = a->kind == ARRIVAL_DOORBELL && a->seq == first_seq + i &&
+                             job_id_eq(&a->row.id, &id) && bed->came[from + i].batch->queue == Q;
+                if (!right && wrong++ == 0) {
+                        printf("\narrival %u is of kind %d, seq %" PRId64 ", not %" PRId64 "\n",
+                               from + i, a->kind, a->seq, first_seq + i);
+                }
         }
         CU_ASSERT(wrong == 0);
 }

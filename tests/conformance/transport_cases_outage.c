@@ -53,7 +53,7 @@ static void restarted(void)
         struct bed *bed = moved(BROKER_RESTART);
         CU_ASSERT_FATAL(bed_came(bed, 20));
         bed_check(bed, 0, 0, 20);
-        CU_ASSERT(bed->news[TRANSPORT_DOWN] >= 1 && bed->news[TRANSPORT_UP] >= 2);
+        CU_ASSERT(bed_told(bed, TRANSPORT_UP, 2) && bed->news[TRANSPORT_DOWN] >= 1);
         bed_settle_all(bed);
         works_again(bed);
         bed_free(bed);

@@ -216,6 +216,18 @@ static void strike_broker(struct world *w)
         }
 }
 
+/* The last blow: what is lost now no later doorbell will tell of. */
+static void strike_last(struct world *w)
+{
+        if (w->swarm.broker && w->swarm.loses_all && rng_chance(&w->rng_env, 500)) {
+                TRACE(w, "the broker loses all");
+                sim_broker_tick(&w->broker, w->now_ns);
+                sim_broker_stop(&w->broker, true);
+                sim_broker_lose(&w->broker, UINT32_MAX);
+                w->seen.brokers_lost++;
+        }
+}
+
 static void mend_broker(struct world *w)
 {
         sim_broker_start(&w->broker);
@@ -311,6 +323,7 @@ void chaos_end(struct world *w)
         struct sim_broker_faults *b = &w->broker.faults;
         *b = (struct sim_broker_faults){.latency_min_ns = b->latency_min_ns,
                                         .latency_max_ns = b->latency_max_ns};
+        strike_last(w);
         mend_broker(w);
         for (uint32_t i = 0; i < w->n_requests; i++) {
                 struct request *r = w->requests[i];

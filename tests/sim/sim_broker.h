@@ -80,6 +80,7 @@ struct sim_broker {
         struct sim_broker_faults faults;
         struct rng rng;
         bool down, refusing, blocked;
+        bool silent; /* it never says that a queue is empty */
         uint64_t place, connection;
         uint32_t payload_max;
         /* An acknowledgement was sent, or is taken. */

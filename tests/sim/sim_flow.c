@@ -146,7 +146,8 @@ void flow_probe(struct sim_transport *t)
         t->probe_ns = t->now_ns + SIM_PROBE_NS;
         for (const struct slot *s = t->slots; s; s = s->next) {
                 const struct sim_queue *q = s->queue;
-                if (s->index == TRANSPORT_UNROUTED || q->n_ready || q->n_unacked) {
+                if (s->index == TRANSPORT_UNROUTED || t->broker->silent || q->n_ready ||
+                    q->n_unacked) {
                         continue;
                 }
                 struct transport_news *n = calloc(1, sizeof *n);

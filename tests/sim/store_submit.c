@@ -30,15 +30,10 @@ static struct store_job *find_key(const struct store *s, const struct store_key 
 /* What was wrong with it, as an attempt that ended it. */
 static struct attempt_row wrong_with(const struct store *s, const struct submit_row *r)
 {
-        static const enum error_class classes[] = {
-            [REASON_MALFORMED] = ERROR_MALFORMED,     [REASON_TOO_LARGE] = ERROR_TOO_LARGE,
-            [REASON_EXPIRED] = ERROR_EXPIRED,         [REASON_UNSTORABLE] = ERROR_UNSTORABLE,
-            [REASON_ID_CONFLICT] = ERROR_ID_CONFLICT, [REASON_NO_QUEUE] = ERROR_NONE,
-        };
-        if (r->state != STATE_DEAD || r->reason >= ARRAY_LEN(classes)) {
+        if (r->state != STATE_DEAD) {
                 return (struct attempt_row){0};
         }
-        return (struct attempt_row){.error = classes[r->reason],
+        return (struct attempt_row){.error = reason_error(r->reason),
                                     .error_text = store_dup(r->error_text),
                                     .ended_us = s->now_us};
 }
@@ -88,26 +83,6 @@ struct store_job *store_insert(struct store *s, const struct submit_row *r,
         return j;
 }
 
-void store_insert_unstorable(struct store *s, const struct submit_row *r)
-{
-        struct submit_row bare = {
-            .id = r->id,
-            .queue = r->queue.n ? r->queue : STR("default"),
-            .state = STATE_DEAD,
-            .reason = REASON_UNSTORABLE,
-            .max_attempts = 1,
-        };
-        struct store_key none = {0};
-        store_insert(s, &bare, &none, false);
-}
-
-static void answer(struct submit_row *r, enum submit_result result, const struct store_job *other)
-{
-        r->result = result;
-        r->existing = other ? other->row.id : r->id;
-        r->existing_state = other ? other->row.state : r->state;
-}
-
 struct store_job *store_keyed(struct store *s, const struct submit_row *r,
                               struct store_key *ret_key)
 {
@@ -118,6 +93,28 @@ struct store_job *store_keyed(struct store *s, const struct submit_row *r,
         ret_key->queue = store_queue_of(s, r->queue, true);
         memcpy(ret_key->b, r->key.b, sizeof ret_key->b);
         return find_key(s, ret_key);
+}
+
+void store_insert_unstorable(struct store *s, const struct submit_row *r)
+{
+        struct submit_row bare = {
+            .id = r->id,
+            .key = r->key,
+            .queue = r->queue.n ? r->queue : STR("default"),
+            .state = STATE_DEAD,
+            .reason = REASON_UNSTORABLE,
+            .max_attempts = 1,
+        };
+        struct store_key key;
+        bool taken = store_keyed(s, &bare, &key) != NULL;
+        store_insert(s, &bare, &key, bare.key.set && !taken);
+}
+
+static void answer(struct submit_row *r, enum submit_result result, const struct store_job *other)
+{
+        r->result = result;
+        r->existing = other ? other->row.id : r->id;
+        r->existing_state = other ? other->row.state : r->state;
 }
 
 static void submit_row(struct store *s, struct submit_row *r, bool atomic)

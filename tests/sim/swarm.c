@@ -61,6 +61,7 @@ static void draw_broker(struct rng *r, struct swarm *s)
         s->through = (uint32_t)rng_between(r, 1, 7) | 1;
         s->by_priority = rng_chance(r, 300) ? (uint32_t)rng_between(r, 0, 7) : 0;
         s->twins = maybe(r, 1, 1);
+        s->silent = rng_chance(r, 400);
         s->rewire = rng_chance(r, 200);
         s->letters_ns = MS(rng_between(r, 4, 200)) * (1 + 2 * s->speed);
         s->letter_keyed = maybe(r, 50, 900);
@@ -119,10 +120,11 @@ void swarm_draw(struct world *w, int64_t chaos_ns)
 static void print_broker(const struct swarm *s)
 {
         const struct sim_broker_faults *f = &s->broker_faults;
-        printf("  broker %d inbox %d: queues %x by priority %x rewire %d twins %d; letters every "
+        printf("  broker %d inbox %d: queues %x by priority %x rewire %d twins %d silent %d; "
+               "letters every "
                "%lld ms, "
                "keyed %u odd %u\n",
-               s->broker, s->inbox, s->through, s->by_priority, s->rewire, s->twins,
+               s->broker, s->inbox, s->through, s->by_priority, s->rewire, s->twins, s->silent,
                (long long)(s->letters_ns / NS_PER_MS), s->letter_keyed, s->letter_odd);
         printf(
             "  broker: cut before %u after %u, returned %u, confirms lost %u late %u, duplicate %u "

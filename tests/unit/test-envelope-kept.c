@@ -88,6 +88,9 @@ static void test_names(void)
         struct arrival a =
             HEADERS("JOB-Priority", "8", "job-priority", "high", "Job-PRIORITY", "1");
         CU_ASSERT(well(&a) && a.row.priority == 8 && a.row.headers.n == 0);
+        a = HEADERS("JOB-TAGS", "a", "AZ", "1", "az", "2");
+        CU_ASSERT(well(&a) && text_is(a.row.tags, ",a,") && a.row.headers.n == 5);
+        CU_ASSERT(kept_is(&a, "az", "1"));
         a = HEADERS("X-One", "1", "x-one", "2", "x-ONE", "3");
         CU_ASSERT(well(&a) && kept_is(&a, "x-one", "1") && a.row.headers.n == 8);
         a = HEADERS("job-prioritty", "8", "jobs", "1", "job-", "2", "traceparen", "3", "j", "4");
@@ -127,6 +130,11 @@ static void test_nul(void)
         CU_ASSERT(dead(&a, REASON_MALFORMED) && says(&a, "job-tenant: \"a?b\""));
         CU_ASSERT(kept_is(&a, "skep-dropped-headers", "job-tenant, x-val, x?n"));
         CU_ASSERT(kept_is(&a, "x-good", "v") && !kept(&a, "x-val"));
+        struct envelope_header second[] = {h[0], {STR("job-tenant"), STR("acme")}};
+        in.headers = second;
+        in.n_headers = 2;
+        a = open_plain(&in);
+        CU_ASSERT(dead(&a, REASON_MALFORMED) && !kept(&a, "job-tenant"));
         in.headers = h + 1;
         in.n_headers = 3;
         in.body = STR("a\0b");

@@ -78,11 +78,12 @@ static void test_text(void)
         }
 }
 
-/* Every day there is, at a time of its own. */
+/* Every day until 2199 at a time of its own, then some of every year. */
 static void test_there_and_back(void)
 {
         uint32_t wrong = 0;
-        for (int64_t day = 0; day <= RFC3339_LAST_US / (86400 * US_PER_S); day++) {
+        for (int64_t day = 0; day <= RFC3339_LAST_US / (86400 * US_PER_S);
+             day += day < 84000 ? 1 : 97) {
                 int64_t us = day * 86400 * US_PER_S + day * 7919 % 86400 * US_PER_S + day % 1000000;
                 int64_t back = -1;
                 char text[RFC3339_TEXT];
@@ -95,6 +96,6 @@ static void test_there_and_back(void)
 UNIT_TESTS = {
     {"times are read", test_parse},
     {"times are written", test_text},
-    {"every day comes back", test_there_and_back},
+    {"days come back", test_there_and_back},
 };
 UNIT_MAIN("rfc3339")

@@ -143,7 +143,7 @@ static void acknowledge_prefix(struct consumer *c, struct channel *ch)
 {
         uint64_t upto = 0;
         int64_t now = clock_ns();
-        while (ch->open && ch->open->settled) {
+        while (!ch->holding && ch->open && ch->open->settled) {
                 struct open_batch *b = ch->open;
                 ch->open = b->next;
                 upto = b->last_tag;
@@ -155,6 +155,7 @@ static void acknowledge_prefix(struct consumer *c, struct channel *ch)
                 ch->open_tail = &ch->open;
         }
         if (upto) {
+                ch->acked_tag = upto;
                 amqp_basic_ack_t ack = {.delivery_tag = upto, .multiple = 1};
                 (void)wire_send(&c->wire, ch->number, AMQP_BASIC_ACK_METHOD, &ack);
         }
@@ -184,6 +185,31 @@ void channel_settle(struct consumer *c, struct rabbit_receipt *r)
         if (b == ch->open) {
                 acknowledge_prefix(c, ch);
         }
+}
+
+void channel_hold(struct channel *ch, int64_t now)
+{
+        if (!ch->holding) {
+                ch->holding = true;
+                ch->holding_ns = now;
+        }
+}
+
+void channel_release(struct consumer *c, struct channel *ch)
+{
+        if (ch && ch->holding) {
+                ch->holding = false;
+                acknowledge_prefix(c, ch);
+        }
+}
+
+uint64_t channel_credit_used(const struct channel *ch)
+{
+        if (!ch->first_tag) {
+                return 0;
+        }
+        uint64_t before = ch->first_tag - 1;
+        return ch->last_tag - (ch->acked_tag > before ? ch->acked_tag : before);
 }
 
 /* --- proofs ----------------------------------------------------------------------------------- */

@@ -311,6 +311,7 @@ static int64_t tend(struct consumer *c)
 static void serve(struct consumer *c)
 {
         int64_t at = tend(c);
+        c->ready = true;
         if (!c->wire.dead && !c->stopping) {
                 desk_side(&c->rabbit->desk, SIDE_CONSUMER, true, c->rabbit->settings.place);
         }
@@ -326,6 +327,10 @@ static void serve(struct consumer *c)
 
 static void part(struct consumer *c)
 {
+        for (struct tap *t = c->taps; t; t = t->next) {
+                channel_release(c, t->channel);
+        }
+        c->ready = false;
         channel_forget_all(c);
         wire_close(&c->wire, c->stopping);
         c->base_declared = false;

@@ -164,6 +164,7 @@ static bool end_message(struct consumer *c, struct channel *ch)
         struct tap *t = ch->tap;
         ch->in.state = MESSAGE_NONE;
         ch->unacked++;
+        ch->last_tag = ch->in.tag;
         ch->letter.envelope.body = (struct str){ch->in.body, (uint32_t)ch->in.size};
         t->delivered_ns = clock_ns();
         t->mean_bytes = t->mean_bytes - t->mean_bytes / 16 + ch->in.size / 16;
@@ -188,6 +189,10 @@ bool deliver_begin(struct consumer *c, struct channel *ch, const amqp_basic_deli
         ch->in.tag = d->delivery_tag;
         ch->in.got = 0;
         ch->in.body = NULL;
+        if (!ch->first_tag && d->consumer_tag.len == strlen(ch->tag) &&
+            memcmp(d->consumer_tag.bytes, ch->tag, d->consumer_tag.len) == 0) {
+                ch->first_tag = d->delivery_tag;
+        }
         e->address = arena_str(&ch->in.scratch,
                                (struct str){d->routing_key.bytes, (uint32_t)d->routing_key.len});
         return e->address.p != NULL;

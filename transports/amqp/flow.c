@@ -12,6 +12,8 @@
 
 #define ZERO_WAIT_NS   (200 * NS_PER_MS) /* room 0 stops the flow within a second */
 #define CHANGE_WAIT_NS (500 * NS_PER_MS)
+#define QUIET_NS       (30 * NS_PER_MS)
+#define REST_LIMIT_NS  (400 * NS_PER_MS)
 
 static const uint16_t ladder[] = {1, 8, 32, 128, 512, 2000};
 
@@ -50,6 +52,7 @@ static void consume(struct consumer *c, struct tap *t, uint16_t prefetch, int64_
                                   .consumer_tag = bytes_of(ch->tag)};
         (void)wire_send(&c->wire, ch->number, AMQP_BASIC_CONSUME_METHOD, &m);
         ch->consuming = true;
+        ch->first_tag = 0;
         t->consumed_ns = now;
         t->delivered_ns = now;
         t->waiting_ns = 0;
@@ -63,35 +66,68 @@ static void cancel(struct consumer *c, struct channel *ch)
         ch->consuming = false;
 }
 
-static void tend_tap(struct consumer *c, struct tap *t, int64_t now)
+/* A consumer that is cancelled while messages are under way to it has them returned to the queue's
+ * other end, counted as delivered: out of order, and nearer to a delivery limit. So the flow is
+ * first brought to rest, by keeping acknowledgements back until the credit is used up or nothing
+ * comes. */
+static bool at_rest(const struct tap *t, int64_t now)
+{
+        const struct channel *ch = t->channel;
+        return channel_credit_used(ch) >= ch->prefetch || now - ch->holding_ns >= REST_LIMIT_NS ||
+               (now - t->delivered_ns >= QUIET_NS && now - ch->holding_ns >= QUIET_NS);
+}
+
+static void stop_flow(struct consumer *c, struct tap *t, int64_t now)
 {
         struct channel *ch = t->channel;
+        if (!ch || !ch->consuming) {
+                return;
+        }
+        channel_hold(ch, now);
+        if (now - t->room_ns >= ZERO_WAIT_NS && at_rest(t, now)) {
+                cancel(c, ch);
+                channel_release(c, ch);
+        }
+}
+
+static void adapt_flow(struct consumer *c, struct tap *t, int64_t now)
+{
+        struct channel *ch = t->channel;
+        uint32_t want = wanted_rung(c, t), have = rung_of(ch->prefetch);
+        uint32_t apart = want > have ? want - have : have - want;
+        if (apart < 2 || now - t->consumed_ns < CHANGE_WAIT_NS) {
+                channel_release(c, ch);
+                return;
+        }
+        channel_hold(ch, now);
+        if (at_rest(t, now)) {
+                cancel(c, ch);
+                consume(c, t, ladder[want], now);
+                channel_release(c, ch);
+        }
+}
+
+static void tend_tap(struct consumer *c, struct tap *t, int64_t now)
+{
         if (t->room == 0) {
-                if (ch && ch->consuming && now - t->room_ns >= ZERO_WAIT_NS) {
-                        cancel(c, ch);
-                }
+                stop_flow(c, t, now);
                 return;
         }
-        if (!t->declared || now < t->open_ns) {
+        if (!c->ready || !t->declared || now < t->open_ns) {
+                channel_release(c, t->channel);
                 return;
         }
-        if (!ch) {
-                ch = t->channel = channel_open(c, t);
-                if (!ch) {
+        if (!t->channel) {
+                t->channel = channel_open(c, t);
+                if (!t->channel) {
                         t->open_ns = now + NS_PER_S;
                         return;
                 }
         }
-        uint32_t want = wanted_rung(c, t);
-        if (!ch->consuming) {
-                consume(c, t, ladder[want], now);
-                return;
-        }
-        uint32_t have = rung_of(ch->prefetch);
-        uint32_t apart = want > have ? want - have : have - want;
-        if (apart >= 2 && now - t->consumed_ns >= CHANGE_WAIT_NS) {
-                cancel(c, ch);
-                consume(c, t, ladder[want], now);
+        if (t->channel->consuming) {
+                adapt_flow(c, t, now);
+        } else {
+                consume(c, t, ladder[wanted_rung(c, t)], now);
         }
 }
 
@@ -113,14 +149,16 @@ int64_t flow_deadline(const struct consumer *c, int64_t now)
         int64_t at = now + NS_PER_S;
         for (const struct tap *t = c->taps; t; t = t->next) {
                 const struct channel *ch = t->channel;
-                if (t->room && t->declared && (!ch || !ch->consuming)) {
+                if (t->room && t->declared && c->ready && (!ch || !ch->consuming)) {
                         at = earlier(at, t->open_ns);
                 }
                 if (!ch) {
                         continue;
                 }
-                if (!t->room && ch->consuming) {
-                        at = earlier(at, t->room_ns + ZERO_WAIT_NS);
+                if (ch->holding) {
+                        at = earlier(at, now + 10 * NS_PER_MS);
+                } else if (!t->room && ch->consuming) {
+                        at = now;
                 }
                 if (ch->batch) {
                         at = earlier(at, ch->batch_ns + LINGER_NS);

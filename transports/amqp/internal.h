@@ -216,6 +216,9 @@ struct channel {
         struct tap *tap; /* NULL: the spare one, or on its way out */
         struct reply *waiting;
         bool consuming;
+        bool holding; /* acknowledgements wait, so that the flow comes to rest (flow.c) */
+        int64_t holding_ns;
+        uint64_t first_tag, last_tag, acked_tag; /* first of this consumer, or 0 */
         uint16_t prefetch;
         char tag[24];
         struct incoming in;
@@ -272,6 +275,7 @@ struct consumer {
         struct rabbit *rabbit;
         pthread_t thread;
         bool started;
+        bool ready; /* all queues were looked at once */
         int wake_fd;
         struct {
                 pthread_mutex_t mutex;
@@ -308,6 +312,9 @@ void channel_closed(struct consumer *c, struct channel *ch, bool tell); /* the b
 void channel_forget_all(struct consumer *c);                            /* the wire is gone */
 bool channel_opened_batch(struct channel *ch, uint64_t last_tag, uint32_t n);
 void channel_settle(struct consumer *c, struct rabbit_receipt *r /* takes r */);
+void channel_hold(struct channel *ch, int64_t now);
+void channel_release(struct consumer *c, struct channel *ch); /* NULL-safe */
+uint64_t channel_credit_used(const struct channel *ch);       /* unacknowledged of this consumer */
 void channel_prove(struct consumer *c, struct channel *ch, int64_t now);
 void channel_qos(struct consumer *c, struct channel *ch, uint16_t prefetch);
 void channel_qos_ok(struct consumer *c, struct channel *ch);

@@ -13,7 +13,7 @@
 static bool credit_is_open(const struct tap *t)
 {
         return t->room && t->channel && t->channel->consuming &&
-               t->channel->unacked < t->channel->prefetch;
+               channel_credit_used(t->channel) < t->channel->prefetch;
 }
 
 static void reopen(struct consumer *c, struct tap *t, uint32_t messages, int64_t waited_ns)

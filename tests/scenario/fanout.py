@@ -1,0 +1,124 @@
+"""One message for several queues, and one queue for several nodes, with producers that are not ours.
+
+A topic exchange copies a message to each queue that is bound for it, under one message id; keys are per queue, so every
+queue has its job, and has it once. Two nodes that share a queue, a broker and a ledger share the work.
+"""
+
+import json
+import os
+
+from faults import Background, check, wait_for
+from harness import run
+from mailroom import Postman, all_jobs, bindings, ended_by_key, post_office, seen_by_handler
+
+LETTERS = int(os.environ.get("SKEP_FANOUT_LETTERS", "2000"))
+
+
+# --- fan-out ---
+
+def patterns_that_overlap_make_a_job_in_each_queue():
+    queues = ({"name": "narrow", "types": ["diary"]}, {"name": "wide", "types": [">"]},
+              {"name": "other", "types": ["other.>"]})
+    with post_office(queues=queues, bound=3, mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        for n in range(50):
+            refs = pika.drop("diary", '{"n":%d}' % n, queues=("narrow", "wide"), message_id=f"fan-{n}")
+            if n % 5 == 0:
+                pika.drop("diary", '{"n":%d}' % n, known=refs, message_id=f"fan-{n}")
+        for n in range(10):
+            pika.drop("diary", '{"plain":%d}' % n, queues=("narrow", "wide"))
+        w.settle(120)
+        rows = [tuple(row) for row in w.select("select queue, count(*), count(key_text) from jobs where state = 4 "
+                                               "group by queue order by queue")]
+        rows = [(queue, int(jobs), int(named)) for queue, jobs, named in rows]
+        check(rows == [("narrow", 60, 50), ("wide", 60, 50)], f"jobs and those with a key: {rows}")
+        one, two = (ended_by_key(node, "fan-7", queue=queue) for queue in ("narrow", "wide"))
+        check(one["id"] != two["id"] and one["key"] == two["key"] == "fan-7", f"two jobs of one key: {one}, {two}")
+        print(f"  60 messages, 10 of them sent twice: {rows}")
+        w.audit()
+
+
+def an_exchange_of_their_own_fans_out():
+    """As a Spring service has it: its own topic exchange, its own bindings to the queues of others, the type in headers."""
+    queues = ({"name": "billing", "types": ["billing.>"]}, {"name": "shipping", "types": ["shipping.>"]},
+              {"name": "audit", "types": ["audit.>"], "default_type": "audit.any"})
+    with post_office(queues=queues, bound=3, mirror=True) as w, Postman(w, exchange="orders") as pika:
+        node = w.nodes[0]
+        pika.channel.exchange_declare("orders", "topic", durable=True)
+        for queue, key in (("billing", "order.#"), ("billing", "*.paid"), ("shipping", "*.paid"), ("shipping", "#.eu")):
+            pika.channel.queue_bind(queue, "orders", key)
+        check(len(bindings(w.broker, "orders")) == 4, "their bindings are there")
+        spring = {"content_type": "application/json", "content_encoding": "UTF-8", "priority": 0, "delivery_mode": 2,
+                  "headers": {"__TypeId__": "shop.events.OrderPaid", "job-type": "diary"}}
+        for n in range(30):
+            pika.drop("order.paid", '{"order":%d}' % n, queues=("billing", "shipping"), message_id=f"order-{n}", **spring)
+        pika.drop("order.opened.eu", '{"order":"opened"}', queues=("billing", "shipping"), message_id="opened", **spring)
+        pika.drop("order.opened", '{"order":"at home"}', queues=("billing",), message_id="at-home", **spring)
+        # Through the default exchange, by the queue's name: Spring's convertAndSend without an exchange.
+        pika.drop("shipping", '{"order":"direct"}', exchange="", queues=("shipping",), message_id="direct",
+                  headers={"job-type": "diary"})
+        w.settle(64)
+        rows = [(queue, int(n)) for queue, n in w.select("select queue, count(*) from jobs where state = 4 group by queue "
+                                                         "order by queue")]
+        check(rows == [("billing", 32), ("shipping", 32)], f"completed: {rows}")
+        job = ended_by_key(node, "order-3", queue="shipping")
+        check(job["headers"].get("__typeid__") == "shop.events.OrderPaid" and job["headers"]["routing-key"] == "order.paid",
+              f"its headers: {job['headers']}")
+        check(job["priority"] == 0 and job["payload"] == {"order": 3}, f"its fields: {job}")
+        print(f"  32 messages through 4 bindings and one past them: {rows}; {job['headers']}")
+        w.audit()
+        for again in w.nodes:
+            again.start()
+        pika.drop("audit", "no type at all", exchange="", message_id="typeless", queues=())
+        seen = seen_by_handler(ended_by_key(node, "typeless", queue="audit"))
+        check(seen.fields["type"] == "audit.any", f"the queue's default type: {seen.fields}")
+        print(f"  to the queue by its name, without a type: {seen.fields['type']}")
+
+
+# --- two nodes ---
+
+def publish(w, number, count):
+    with Postman(w) as pika:
+        for n in range(number, LETTERS, count):
+            key = {"message_id": f"shared-{n}"} if n % 2 else {}
+            pika.drop("diary", '{"n":%d,"do":"%s"}' % (n, "sleep:5" if n % 20 == 0 else ""), **key)
+
+
+def two_nodes_share_a_queue():
+    with post_office(nodes=2) as w:
+        producers = [Background(publish, w, number, 4) for number in range(4)]
+        reports = {node.name: wait_for(f"the doctor of node {node.name}", lambda node=node: healthy(node)) for node in w.nodes}
+        for one in producers:
+            one.join_or_raise()
+        w.settle(LETTERS, patience=240)
+        check(int(w.select("select count(*) from jobs where state = 4")[0][0]) == LETTERS, "all completed")
+        ran = worked(w)
+        check(sum(ran.values()) == LETTERS, f"each letter runs once: {ran}")
+        check(set(ran) == {"a", "b"} and min(ran.values()) > LETTERS // 50, f"both nodes work: {ran}")
+        for name, rows in reports.items():
+            print(f"  doctor of {name}: " + "; ".join(f"{row['name']} {row['status']}: {row['detail']}" for row in rows))
+        print(f"  {LETTERS} letters, runs by node: {ran}")
+        w.audit()
+
+
+def worked(w):
+    """{node: runs}, by the handlers' log."""
+    ran = {}
+    with open(w.handlers, encoding="utf-8") as log:
+        for line in log:
+            word, *fields = line.rstrip("\n").split("\t")
+            if word == "start/1":
+                name = dict(field.split("=", 1) for field in fields)["node"]
+                ran[name] = ran.get(name, 0) + 1
+    return dict(sorted(ran.items()))
+
+
+def healthy(node):
+    """What `skep doctor` says of broker and ledger, once it says ok."""
+    done = node.skep("doctor", "-o", "json", "--config", node.config_path)
+    rows = [row for row in json.loads(done.stdout)["checks"] if "rabbit" in row["name"] or row["name"].startswith("ledger")]
+    check(len(rows) >= 2, f"it names broker and ledger: {done.stdout}")
+    return rows if all(row["status"] == "ok" for row in rows) else None
+
+
+run(patterns_that_overlap_make_a_job_in_each_queue, an_exchange_of_their_own_fans_out, two_nodes_share_a_queue)

@@ -1,0 +1,261 @@
+"""What producers may write beside the body, with pika and Node.js' amqplib: the headers job-* in any case, every kind of
+value that these clients can send, and what cannot be read, routed or kept. Nothing is guessed and nothing is lost: a
+letter becomes a job, or a dead one that says why and has its payload.
+"""
+
+import datetime
+import decimal
+import hashlib
+import json
+import re
+
+from faults import check, wait_for
+from harness import run
+from mailroom import (UNROUTED, Postman, content, ended_by_key, job_by_key, jobs_when, node_letters, post_office,
+                      seen_by_handler)
+
+MIB = 1 << 20
+LATER = "2031-05-04T13:00:00Z"
+
+
+def moment(text):
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+# --- the headers job-* ---
+
+def known_headers_in_any_case():
+    named = {"Job-Type": "mail.other", "JOB-MAX-ATTEMPTS": 7, "job-timeout": "90s", "Job-Deadline": LATER,
+             "job-TAGS": " blue, red ,blue", "jOB-pRIORITY": "8", "job-id": "from-the-header"}
+    with post_office(mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        pika.drop("mail.welcome", "named", message_id="from-the-property", priority=1, type="mail.property",
+                  expiration="1000", headers=named)
+        pika.drop("mail.welcome", "properties", message_id="properties", priority=1, type="mail.property",
+                  expiration="3600000", content_type="text/plain")
+        pika.drop("mail.welcome", "later", message_id="later", headers={"Job-Run-At": LATER})
+        pika.drop("mail.welcome", "delayed", message_id="delayed", headers={"job-delay": "1h"})
+        pika.drop("mail.welcome", "soon", message_id="soon", headers={"JOB-DELAY": "1s"})
+        job = ended_by_key(node, "from-the-header")
+        fields = seen_by_handler(job).fields
+        check((fields["type"], fields["priority"], fields["max_attempts"], fields["timeout_ms"]) ==
+              ("mail.other", "8", "7", "90000"), f"headers win over properties: {fields}")
+        check(int(fields["deadline_us"]) == moment(LATER).timestamp() * 1e6, f"deadline: {fields['deadline_us']}")
+        check(job["tags"] == ["blue", "red"], f"tags: {job['tags']}")
+        check(job["timeout"] in ("90s", "1m30s"), f"time-out: {job['timeout']}")
+        check(not [name for name in job["headers"] if name.startswith("job-")], f"no second copy: {job['headers']}")
+        check(job_by_key(node, "from-the-property") is None, "the property's id is not asked")
+        other = ended_by_key(node, "properties")
+        fields = seen_by_handler(other).fields
+        check((fields["type"], fields["priority"], fields["content_type"]) == ("mail.property", "1", "text/plain"),
+              f"properties where no header is: {fields}")
+        check(moment(other["deadline"]) > moment(other["created_at"]), f"deadline: {other['deadline']}")
+        later, delayed = (wait_for(key, lambda key=key: job_by_key(node, key)) for key in ("later", "delayed"))
+        check(later["state"] == delayed["state"] == "scheduled", f"both wait: {later['state']}, {delayed['state']}")
+        check(moment(later["run_at"]) == moment(LATER), f"run at: {later['run_at']}")
+        waits = (moment(delayed["run_at"]) - moment(delayed["created_at"])).total_seconds()
+        check(3590 < waits < 3700, f"delayed by {waits} s")
+        soon = ended_by_key(node, "soon")
+        waited = (moment(soon["started_at"]) - moment(soon["created_at"])).total_seconds()
+        check(soon["state"] == "completed" and waited >= 0.99, f"soon: {soon['state']} after {waited} s")
+        print(f"  headers in any case win over properties; scheduled for {later['run_at']} and in {waits:.0f} s; "
+              f"one second took {waited:.2f} s")
+
+
+# --- every kind of value ---
+
+VALUES = {
+    "x-true": (True, "true"), "x-false": (False, "false"), "x-zero": (0, "0"), "x-small": (-7, "-7"),
+    "x-32": (2 ** 31 - 1, "2147483647"), "x-32-low": (-2 ** 31, "-2147483648"), "x-33": (2 ** 32, "4294967296"),
+    "x-64": (2 ** 63 - 1, "9223372036854775807"), "x-64-low": (-2 ** 63, "-9223372036854775808"),
+    "x-decimal": (decimal.Decimal("3.1415"), "3.1415"), "x-decimal-low": (decimal.Decimal("-3.14"), "-3.14"),
+    "x-decimal-small": (decimal.Decimal("0.0007"), "0.0007"), "x-decimal-whole": (decimal.Decimal("1200"), "1200"),
+    "x-decimal-negative": (decimal.Decimal("-5"), "-5"),
+    "x-text": ("plain", "plain"), "x-unicode": ("Zoë ✓ 🐝", "Zoë ✓ 🐝"), "x-empty": ("", ""), "x-quote": ('a"b\\c\n', 'a"b\\c\n'),
+    "x-bytes": (b"raw", "raw"), "x-none": (None, "null"),
+    "x-time": (datetime.datetime(2024, 2, 29, 12, 0, 0), "1709208000"),
+    "x-list": ([1, "two", None, [True, []]], '[1,"two",null,[true,[]]]'), "x-list-empty": ([], "[]"),
+    "x-nested": ({"a": {"b": [{"c": "d"}], "e": b"f"}, "n": 2 ** 40}, '{"a":{"b":[{"c":"d"}],"e":"f"},"n":1099511627776}'),
+    "x-nested-empty": ({}, "{}"), "UPPER-Case": ("folded", "folded"),
+}
+
+
+def every_kind_of_value_that_pika_sends():
+    with post_office(mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        pika.drop("mail.welcome", "values", message_id="values", headers={n: v for n, (v, _) in VALUES.items()},
+                  reply_to="answers", correlation_id="c-1", app_id="shop", user_id="guest", timestamp=1700000000,
+                  content_encoding="gzip")
+        job = ended_by_key(node, "values")
+        seen = seen_by_handler(job)
+        wrong = {name: (seen.headers.get(name.lower()), text) for name, (_, text) in VALUES.items()
+                 if seen.headers.get(name.lower()) != text}
+        check(not wrong, f"seen and expected: {wrong}")
+        check(job["headers"] == seen.headers, f"the API shows the same: {job['headers']}")
+        properties = {"reply-to": "answers", "correlation-id": "c-1", "app-id": "shop", "user-id": "guest",
+                      "timestamp": "2023-11-14T22:13:20.000000Z", "content-encoding": "gzip"}
+        check(properties.items() <= seen.headers.items(), f"properties: {seen.headers}")
+        check(len(seen.headers) == len(VALUES) + len(properties), f"nothing else: {list(seen.headers)}")
+        print(f"  {len(VALUES)} values as the handler sees them: " + " ".join(
+            f"{name}={seen.headers[name]}" for name in ("x-64-low", "x-decimal-low", "x-none", "x-list", "x-time")))
+
+
+def what_no_header_can_hold_is_left_out_and_named():
+    with post_office(mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        pika.drop("mail.welcome", "odd", message_id="odd", headers={
+            "x-nul": "a\0b", "x-raw": b"\xff\xfe", "skep-mine": "a producer's", "user-id": "somebody", "x-kept": "kept"})
+        job = ended_by_key(node, "odd")
+        seen = seen_by_handler(job)
+        check(seen.headers["x-kept"] == "kept", f"kept: {seen.headers}")
+        check(seen.headers["x-raw"].encode(errors="surrogateescape") == b"\xff\xfe", f"raw bytes: {seen.headers}")
+        dropped = seen.headers["skep-dropped-headers"].split(", ")
+        check(sorted(dropped) == ["skep-mine", "user-id", "x-nul"], f"dropped: {dropped}")
+        check(set(job["headers"]) == set(seen.headers), f"the API shows the same names: {job['headers']}")
+        print(f"  dropped and named: {dropped}; bytes that are no text in the API: {job['headers']['x-raw']!r}")
+
+
+def every_kind_of_value_that_amqplib_sends():
+    kinds = {"x-int8": ({"!": "int8", "value": -3}, "-3"), "x-uint8": ({"!": "uint8", "value": 200}, "200"),
+             "x-int16": ({"!": "int16", "value": -300}, "-300"), "x-uint16": ({"!": "uint16", "value": 60000}, "60000"),
+             "x-int32": ({"!": "int32", "value": -70000}, "-70000"),
+             "x-uint32": ({"!": "uint32", "value": 4000000000}, "4000000000"),
+             "x-int64": ({"!": "int64", "value": -2 ** 40}, str(-2 ** 40)), "x-float": ({"!": "float", "value": 0.5}, "0.5"),
+             "x-double": ({"!": "double", "value": -2.25}, "-2.25"), "x-number": (0.125, "0.125"),
+             "x-timestamp": ({"!": "timestamp", "value": 1700000000}, "1700000000"),
+             "x-decimal": ({"!": "decimal", "value": {"digits": 314, "places": 2}}, "3.14"),
+             "x-null": (None, "null"), "x-object": ({"a": [1, {"b": False}]}, '{"a":[1,{"b":false}]}')}
+    with post_office(mirror=True) as w:
+        answers = node_letters(w.broker.url, [("mail.kinds", "kinds", {
+            "messageId": "kinds", "headers": {name: value for name, (value, _) in kinds.items() if name != "x-number"}})])
+        check(answers == ["confirmed"], f"amqplib was answered {answers}")
+        seen = seen_by_handler(ended_by_key(w.nodes[0], "kinds"))
+        kinds["x-number"] = (0, "0")  # publish.js numbers its letters
+        wrong = {name: (seen.headers.get(name), text) for name, (_, text) in kinds.items() if seen.headers.get(name) != text}
+        check(not wrong, f"seen and expected: {wrong}")
+        print(f"  {len(kinds)} kinds: " + " ".join(f"{name}={seen.headers[name]}" for name in kinds))
+
+
+# --- what cannot be read ---
+
+MALFORMED = [
+    ("job-type", "two words"), ("job-type", ""), ("job-type", "a..b"), ("job-type", 7.0), ("job-delay", "soon"),
+    ("job-delay", "-5s"), ("job-delay", 30), ("job-run-at", "tomorrow"), ("job-run-at", 1700000000), ("job-deadline", "2031-05-04"),
+    ("job-max-attempts", 0), ("job-max-attempts", -1), ("job-max-attempts", 1001), ("job-max-attempts", "many"),
+    ("job-timeout", "0s"), ("job-timeout", "31d"), ("job-timeout", None), ("job-priority", 10), ("job-priority", "high"),
+    ("job-priority", [1]), ("job-priority", {"p": 1}), ("job-priority", True), ("job-tags", "a b"), ("job-tags", "x" * 65),
+    ("job-id", ""), ("job-id", "k" * 256), ("job-unique-for", "soon"), ("job-parent-id", "nobody"),
+    ("traceparent", "00-0-0-0"),
+]
+
+
+def a_known_header_that_cannot_be_read():
+    with post_office(mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        letters = [(name, value) for name, value in MALFORMED if not isinstance(value, float)]  # pika sends no float
+        for n, (name, value) in enumerate(letters):
+            pika.drop("mail.welcome", f"payload {n} \0", message_id=f"malformed-{n}", headers={name: value, "x-n": n})
+        jobs = jobs_when(node, len(letters), state="dead")
+        check(len(jobs) == len(letters), f"{len(jobs)} dead ones for {len(letters)} letters")
+        by_number = {int(job["headers"]["x-n"]): job for job in jobs}
+        for n, (name, value) in enumerate(letters):
+            job = by_number[n]
+            text = job["error"]["text"]
+            check(job["reason"] == "malformed", f"{name}: {value!r}: {job['reason']}")
+            check(text.startswith(name + ": ") and "write " in text, f"{name}: {value!r}: the reason is {text!r}")
+            check(content(job, "payload") == f"payload {n} \0".encode(), f"{name}: its payload is {job}")
+            check(job["attempts"] == [] and job["claim"] == 0, f"{name}: it never ran")
+        pika.drop("mail.welcome", "corrected", message_id="malformed-4", headers={"job-delay": "0s"})
+        corrected = ended_by_key(node, "malformed-4")
+        check(seen_by_handler(corrected).payload == b"corrected", "the corrected letter with the same id is a new job")
+        print(f"  {len(letters)} dead(malformed), as: {by_number[0]['error']['text']}")
+        print(f"  and: {by_number[len(letters) - 1]['error']['text']}")
+
+
+def count_dropped(text):
+    """Of `a, b, and 3 more` 5."""
+    last = re.fullmatch(r"(.*?)(?:, and )?(\d+) more", text)
+    names, rest = (last[1], int(last[2])) if last else (text, 0)
+    return len([name for name in names.split(", ") if name]) + rest
+
+
+def more_headers_than_a_job_keeps():
+    with post_office(mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        pika.drop("mail.welcome", "full", message_id="full", headers={f"x-{n:02}": f"{n:02}" * 500 for n in range(20)})
+        pika.drop("mail.welcome", "long", message_id="long", headers={"x-long": "l" * 60000, "x-short": "s"})
+        pika.drop("mail.welcome", "nested", message_id="nested", headers={"x-list": ["n" * 1000] * 50, "x-short": "s"})
+        pika.drop("mail.welcome", "many", message_id="many", headers={
+            **{f"x-{n:03}": n for n in range(400)}, "job-priority": 9, "Job-Tags": "last"})
+        full, long, nested, many = (ended_by_key(node, key) for key in ("full", "long", "nested", "many"))
+        for job in (full, long, nested, many):
+            seen = seen_by_handler(job)
+            size = sum(len(name.encode()) + len(value.encode()) + 2 for name, value in seen.headers.items())
+            check(size <= 8192, f"{job['key']}: {size} bytes of headers")
+            check(seen.headers == job["headers"], f"{job['key']}: the API shows the same")
+        kept = [name for name in full["headers"] if name.startswith("x-")]
+        check(kept == [f"x-{n:02}" for n in range(len(kept))] and 6 <= len(kept) <= 8, f"the first are kept: {kept}")
+        check(full["headers"]["skep-dropped-headers"].split(", ") == [f"x-{n:02}" for n in range(len(kept), 20)],
+              f"the others are named: {full['headers']['skep-dropped-headers']}")
+        check(long["headers"] == {"x-short": "s", "skep-dropped-headers": "x-long"}, f"long: {list(long['headers'])}")
+        check(nested["headers"]["x-short"] == "s" and len(nested["headers"]["x-list"]) < 100, f"nested: {nested['headers']}")
+        dropped = many["headers"].get("skep-dropped-headers", "")
+        many_kept = [name for name in many["headers"] if name.startswith("x-")]
+        check(dropped and 400 - len(many_kept) == count_dropped(dropped),
+              f"of 400 headers {len(many_kept)} are kept, and named as dropped: {dropped!r}")
+        check(many["priority"] == 9 and many["tags"] == ["last"], f"known ones come first: {many['priority']}")
+        print(f"  full: {len(kept)} of 20 kept, {full['headers']['skep-dropped-headers']}; nested: "
+              f"{nested['headers']['x-list']!r}; many: {len(many_kept)} of 400 kept, dropped: {dropped[-40:]}")
+
+
+# --- what cannot be routed, what is too large ---
+
+def a_type_that_no_queue_takes():
+    with post_office(queues=({"name": "mail", "types": ["mail.>"]},), mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        wait_for("the queue of the unrouted", lambda: UNROUTED in w.broker.queues())
+        pika.drop("bill.send", "unrouted", message_id="unrouted", headers={"x-kept": "kept"})
+        pika.drop("mail.send", "routed", message_id="routed")
+        job = wait_for("the unrouted one", lambda: job_by_key(node, "unrouted", queue=UNROUTED))
+        check((job["state"], job["reason"], job["type"]) == ("pending", "no_queue", "bill.send"), f"parked: {job}")
+        check(content(job, "payload") == b"unrouted" and job["headers"]["x-kept"] == "kept", f"whole: {job}")
+        check(ended_by_key(node, "routed", queue="mail")["state"] == "completed", "the other ran")
+        wait_for("the broker to have its acknowledgement", lambda: w.broker.queues()[UNROUTED] == (0, 0))
+        check(node.job(job["id"])["state"] == "pending", "it waits on")
+        print(f"  bill.send: {job['state']}({job['reason']}) in {job['queue']}; {UNROUTED} at the broker is empty")
+
+
+def a_payload_that_is_too_large():
+    body = bytes(range(256)) * (2 * MIB // 256)
+    with post_office(mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        wait_for("the queue of the refused", lambda: "jobs.refused" in w.broker.queues())
+        pika.drop("mail.welcome", body, message_id="large", headers={"x-kept": "kept"}, type="mail.large")
+        pika.drop("mail.welcome", b"e" * (MIB + 1), message_id="one-more")
+        pika.drop("mail.welcome", b"e" * MIB, message_id="exact")
+        dead = jobs_when(node, 2, state="dead")
+        large = next(job for job in dead if job["key"] == "large")
+        check({job["reason"] for job in dead} == {"too_large"}, f"reasons: {dead}")
+        check(content(large, "payload") == b"" and large["type"] == "mail.large", f"without payload: {str(large)[:500]}")
+        check(str(2 * MIB) in large["error"]["text"] and str(MIB) in large["error"]["text"], f"why: {large['error']}")
+        check(large["headers"]["x-kept"] == "kept", f"its headers: {large['headers']}")
+        exact = seen_by_handler(ended_by_key(node, "exact"))
+        check(exact.fields["payload_size"] == str(MIB), f"one of exactly 1 MiB runs: {exact.fields}")
+        refused = {}
+        while len(refused) < 2:
+            _, about, kept = wait_for("a refused letter", lambda: (lambda got: got if got[0] else None)(
+                pika.channel.basic_get("jobs.refused", auto_ack=True)))
+            refused[about.message_id] = (about, kept)
+        about, kept = refused["large"]
+        check(kept == body and about.headers["x-kept"] == "kept" and about.type == "mail.large",
+              f"the refused one is whole: {len(kept)} bytes, {about}")
+        check(len(refused["one-more"][1]) == MIB + 1, "the other too")
+        pika.drop("mail.welcome", "smaller", message_id="large")
+        check(seen_by_handler(ended_by_key(node, "large")).payload == b"smaller", "its id is free for a smaller one")
+        print(f"  {large['error']['text']!r}; in jobs.refused {len(kept)} bytes, sha256 "
+              f"{hashlib.sha256(kept).hexdigest()[:12]} as sent; exactly {MIB} ran")
+
+
+run(known_headers_in_any_case, every_kind_of_value_that_pika_sends, what_no_header_can_hold_is_left_out_and_named,
+    every_kind_of_value_that_amqplib_sends, a_known_header_that_cannot_be_read, more_headers_than_a_job_keeps,
+    a_type_that_no_queue_takes, a_payload_that_is_too_large)
