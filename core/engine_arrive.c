@@ -368,6 +368,7 @@ static void arrive_committed(struct engine *e, struct ledger_arrive *b, struct q
         }
         settle_list(e, b, q);
         q->last_arrive = b->n;
+        q->idle_arrivals = b->n && !b->got->n && !count_started(b->list) && !q->backlog;
         e->dirty = true;
         e->view.claims++;
         join_letters(e, b, b->got);

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-#define TAKE_IN 500 /* room of a queue whose jobs are chosen in the ledger */
+#define TAKE_IN 500 /* room where workers do not bound the flow */
 
 static uint32_t power_of_two(uint32_t n)
 {
@@ -43,6 +43,9 @@ static uint32_t room_wanted(const struct engine *e, const struct queue_books *q)
         uint32_t target = queue_target(q, workers_able(e));
         if (target == 0) {
                 return 0;
+        }
+        if (q->idle_arrivals && target < TAKE_IN) {
+                target = TAKE_IN; /* workers are not what bounds it */
         }
         bool resume = q->asked == 0 && q->backlog >= target; /* not before half of it is gone */
         return resume || full(q, target) ? 0 : power_of_two(target);

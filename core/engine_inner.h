@@ -80,7 +80,8 @@ struct queue_books {
         uint32_t n_arrived;
         int64_t arrived_ns; /* the first of them */
         struct ledger_arrive *arriving;
-        uint32_t starting;    /* jobs that it will start at most */
+        uint32_t starting;  /* jobs that it will start at most */
+        bool idle_arrivals; /* the last ones kept no worker busy: they were dead, parked or known */
         uint32_t last_arrive; /* arrivals of the one before */
         int64_t arrive_after_ns;
         int64_t refused_told_ns; /* when it was last said that the ledger refuses its arrivals */
