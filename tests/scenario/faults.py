@@ -139,6 +139,21 @@ class World:
     def http(self, node, **more):
         return producer.Http(self.log, node.socket, **more)
 
+    def pages(self, node, jobs, queue="default"):
+        """Submits [(type, payload)] as NDJSON; returns their ids, and fails when one was not accepted."""
+        lines, refs = [], []
+        for type_, payload in jobs:
+            body = producer.as_bytes(payload)
+            refs.append(self.log.intend(body, via="http", type=type_, queue=queue))
+            lines.append(b'{"type":"%s","payload":%s}\n' % (type_.encode(), body))
+        answer = node.request("POST", "/v1/jobs", b"".join(lines), {"Content-Type": "application/x-ndjson"}, timeout=300)
+        said = [json.loads(line) for line in answer.body.splitlines()]
+        check(len(said) == len(refs), f"{len(refs)} lines were answered {answer.status} with {len(said)}: {said[-1:]}")
+        for ref, one in zip(refs, said):
+            check("id" in one, f"a line was answered {one}")
+            self.log.answer(ref, "accepted", id=one["id"])
+        return [one["id"] for one in said]
+
     # --- the end ---
 
     def rows(self):
@@ -350,7 +365,3 @@ def worker_pids(node):
                 if b"skep-worker" in line.read():
                     found.append(pid)
     return found
-
-
-def ndjson(jobs):
-    return "".join(json.dumps(job) + "\n" for job in jobs)

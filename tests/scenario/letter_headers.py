@@ -11,7 +11,7 @@ import re
 
 from faults import check, wait_for
 from harness import run
-from mailroom import (UNROUTED, Postman, content, ended_by_key, job_by_key, jobs_when, node_letters, post_office,
+from mailroom import (UNROUTED, Postman, bindings, content, ended_by_key, job_by_key, jobs_when, node_letters, post_office,
                       seen_by_handler)
 
 MIB = 1 << 20
@@ -213,7 +213,7 @@ def more_headers_than_a_job_keeps():
 def a_type_that_no_queue_takes():
     with post_office(queues=({"name": "mail", "types": ["mail.>"]},), mirror=True) as w, Postman(w) as pika:
         node = w.nodes[0]
-        wait_for("the queue of the unrouted", lambda: UNROUTED in w.broker.queues())
+        wait_for("the queue of the unrouted", lambda: bindings(w.broker, UNROUTED))
         pika.drop("bill.send", "unrouted", message_id="unrouted", headers={"x-kept": "kept"})
         pika.drop("mail.send", "routed", message_id="routed")
         job = wait_for("the unrouted one", lambda: job_by_key(node, "unrouted", queue=UNROUTED))
@@ -223,6 +223,41 @@ def a_type_that_no_queue_takes():
         wait_for("the broker to have its acknowledgement", lambda: w.broker.queues()[UNROUTED] == (0, 0))
         check(node.job(job["id"])["state"] == "pending", "it waits on")
         print(f"  bill.send: {job['state']}({job['reason']}) in {job['queue']}; {UNROUTED} at the broker is empty")
+
+
+def an_unrouted_letter_waits_for_a_queue():
+    mail = {"name": "mail", "types": ["mail.>"]}
+    with post_office(queues=(mail,), mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        wait_for("the queue of the unrouted", lambda: bindings(w.broker, UNROUTED))
+        pika.drop("bill.send", "unrouted", message_id="unrouted")
+        job = wait_for("the unrouted one", lambda: job_by_key(node, "unrouted", queue=UNROUTED))
+        check(node.stop() == 0, "the node stops")
+        w.queues = (mail, {"name": "bill", "types": ["bill.>"]})
+        node.write_config(w.config(node.name))
+        node.start()
+        wait_for("the new queue to be bound", lambda: len(bindings(w.broker)) >= 2)
+        pika.drop("bill.send", "routed", message_id="routed")
+        check(ended_by_key(node, "routed", queue="bill")["state"] == "completed", "the next one runs")
+        done = node.finish(job["id"])
+        check(done["state"] == "completed", f"the first one: {done}")
+        print(f"  bill.send waited as {job['state']}({job['reason']}), and ran in {done['queue']} once that was there")
+
+
+def a_letter_to_the_queue_by_its_name():
+    """Through the default exchange: the address says nothing of the type then."""
+    queues = ({"name": "mail", "types": ["mail.>"], "default_type": "mail.any"}, {"name": "bare", "types": ["bare.>"]})
+    with post_office(queues=queues, bound=2, mirror=True) as w, Postman(w, exchange="") as pika:
+        node = w.nodes[0]
+        pika.drop("mail", "no type", message_id="no-type")
+        pika.drop("mail", "a type", message_id="a-type", type="mail.own")
+        pika.drop("bare", "no type", message_id="no-type")
+        types = [seen_by_handler(ended_by_key(node, key, queue="mail")).fields["type"] for key in ("no-type", "a-type")]
+        check(types == ["mail.any", "mail.own"], f"types: {types}")
+        bare = jobs_when(node, 1, state="dead", queue="bare")[0]
+        check((bare["reason"], bare["type"]) == ("malformed", "unknown") and content(bare, "payload") == b"no type",
+              f"without a default: {bare}")
+        print(f"  to the queue `mail`: {types}; to a queue without a default: {bare['error']['text']!r}")
 
 
 def a_payload_that_is_too_large():
@@ -258,4 +293,4 @@ def a_payload_that_is_too_large():
 
 run(known_headers_in_any_case, every_kind_of_value_that_pika_sends, what_no_header_can_hold_is_left_out_and_named,
     every_kind_of_value_that_amqplib_sends, a_known_header_that_cannot_be_read, more_headers_than_a_job_keeps,
-    a_type_that_no_queue_takes, a_payload_that_is_too_large)
+    a_type_that_no_queue_takes, an_unrouted_letter_waits_for_a_queue, a_letter_to_the_queue_by_its_name, a_payload_that_is_too_large)

@@ -8,7 +8,7 @@ import json
 import os
 import time
 
-from faults import (LEDGER, Background, House, Letters, World, check, counts, durable, logged, metric, ndjson, wait_for,
+from faults import (LEDGER, Background, House, Letters, check, counts, durable, logged, metric, wait_for,
                     wait_logged)
 from harness import HANDLERS, Skip, run
 
@@ -232,7 +232,7 @@ def a_wrong_password_of_the_database():
                 file.seek(0)
                 file.write("host all keeper 127.0.0.1/32 scram-sha-256\n" + rest)
         server.sql("drop role if exists keeper; create role keeper login password 'other'; "
-                   f"select pg_reload_conf(); grant all on database {w.ledger.name} to keeper")
+                   f"select pg_reload_conf(); alter database {w.ledger.name} owner to keeper")
         secret = os.path.join(w.folder, "url")
         with open(os.open(secret, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write(w.ledger.url.replace("skep@", "keeper:s3cret@") + "\n")

@@ -1,0 +1,113 @@
+"""A broker that lost its whole store loses no job that was submitted to skep; a long queue is not mistaken for a loss.
+
+What is submitted over the API stands in the ledger; the broker carries doorbells alone. When its data are wiped between
+the submission and the claim, the tide finds the jobs that were passed over. And it must not find any where a hundred
+thousand doorbells merely wait: each job is published once, and none is offered from the ledger beside it.
+"""
+
+import os
+import time
+
+from faults import answering, check, counts, durable, metric, wait_for, world
+from harness import run
+
+LONG = int(os.environ.get("SKEP_WIPED_LONG", "100000"))
+SLOW = int(os.environ.get("SKEP_WIPED_SLOW", "3400"))
+WATCH_SECONDS = 30
+MARKS = 5
+LOST = 1000
+
+
+def outbox(w):
+    return int(w.select("select count(*) from outbox")[0][0])
+
+
+def rung(w, number, queue="default"):
+    """The outbox is empty, and the broker holds at least so many doorbells."""
+    wait_for("all doorbells to be confirmed", lambda: outbox(w) == 0)
+    return wait_for(f"{number} doorbells at the broker",
+                    lambda: (lambda q: sum(q) >= number and q)(w.broker.queues().get(queue, (0, 0))))
+
+
+def submit_behind_long_jobs(w, node, seconds):
+    wait_for("the queue", lambda: "default" in w.broker.queues())
+    durable(w.broker)
+    http = w.http(node)
+    for n in range(2):
+        node.until(http.submit("diary", {"long": n, "do": f"sleep:{seconds * 1000}"}, key=f"long-{n}"), "running")
+    w.pages(node, [("diary", {"behind": n}) for n in range(LOST)])
+    held = rung(w, LOST * 9 // 10)
+    print(f"  {LOST} jobs submitted behind two long ones, {held[0]} doorbells ready at the broker and {held[1]} "
+          f"unacknowledged; wiped")
+
+
+def finish(w, node, begin):
+    wait_for("all jobs to complete", lambda: counts(node).get("completed") == LOST + 2, 120)
+    print(f"  all completed {time.monotonic() - begin:.1f} s after the wipe; the tide found "
+          f"{metric(node, 'skep_tide_recovered_total'):.0f}")
+    check(metric(node, "skep_tide_recovered_total") > LOST / 2, "the tide found them")
+    w.settle(LOST + 2)
+    w.audit()
+
+
+def a_broker_that_is_wiped_between_submission_and_claim():
+    with world() as w:
+        node = w.node()
+        submit_behind_long_jobs(w, node, 15)
+        begin, pid = time.monotonic(), node.pid
+        w.broker.server.wipe()
+        finish(w, node, begin)
+        check(node.pid == pid and node.process.returncode == 0, "it is the same process, ended in order")
+
+
+def a_broker_that_is_wiped_while_the_node_is_dead():
+    with world() as w:
+        node = w.node()
+        submit_behind_long_jobs(w, node, 8)
+        w.kill(node)
+        begin = time.monotonic()
+        w.broker.server.wipe()
+        node.start(ready=False)
+        wait_for("skepd to serve", lambda: answering(node))
+        finish(w, node, begin)
+
+
+def books(w, node):
+    """(published and still there, of which ready, claimed by doorbell, found by the tide)"""
+    ready, unacked = w.broker.queues().get("default", (0, 0))
+    bells = metric(node, "skep_doorbells_total")
+    return ready + unacked + bells, ready, bells, metric(node, "skep_tide_recovered_total")
+
+
+def a_long_queue_is_left_alone():
+    with world(settings=("node.lease=15s", "node.beat=1s")) as w:
+        node = w.node()
+        wait_for("the queue", lambda: "default" in w.broker.queues())
+        begin = time.monotonic()
+        for at in range(0, LONG, 20000):
+            w.pages(node, [("diary", {"n": n, "do": "sleep:20" if n < SLOW else ""})
+                           for n in range(at, min(at + 20000, LONG))])
+        print(f"  {LONG} jobs submitted in {time.monotonic() - begin:.1f} s")
+        rung(w, LONG // 2)
+        total, ready, bells, tide = books(w, node)
+        watched = time.monotonic()
+        while time.monotonic() < watched + WATCH_SECONDS or not bells:
+            time.sleep(2)
+            total, ready, bells, tide = books(w, node)
+            check(tide == 0, f"the tide took {tide:.0f} jobs for lost while {ready} doorbells wait")
+        print(f"  watched for {time.monotonic() - watched:.0f} s: {ready} ready at the broker, {bells:.0f} doorbells came, "
+              f"{tide:.0f} found by the tide, {outbox(w)} in the outbox")
+        check(ready > LONG / 2, f"only {ready} were left waiting: nothing was watched")
+        wait_for(f"the broker's books to hold {LONG} doorbells and at most {MARKS} marks",
+                 lambda: LONG <= books(w, node)[0] <= LONG + MARKS, 15)
+        wait_for("all to complete", lambda: counts(node).get("completed") == LONG, 240)
+        total, ready, bells, tide = books(w, node)
+        print(f"  all completed {time.monotonic() - begin:.0f} s after the first was submitted: {bells:.0f} doorbells came, "
+              f"{metric(node, 'skep_doorbells_known_total'):.0f} of them for nothing, {tide:.0f} found by the tide")
+        check(bells == LONG and tide == 0, "each doorbell was published once and came once, and the tide found nothing")
+        w.settle(LONG)
+        w.audit()
+
+
+run(a_broker_that_is_wiped_between_submission_and_claim, a_broker_that_is_wiped_while_the_node_is_dead,
+    a_long_queue_is_left_alone)
