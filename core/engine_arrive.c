@@ -70,6 +70,17 @@ void arrive_drop(struct engine *e, struct queue_books *q, uint64_t connection)
 
 /* --- what each becomes ------------------------------------------------------------------------ */
 
+/* A letter that no queue was bound for may have a queue all the same: its binding came later. */
+static bool reroute(const struct engine *e, struct submit_row *row)
+{
+        int at = config_queue_for(e->config, row->type);
+        if (at < 0 || e->config->queues[at].n_types == 0) {
+                return false;
+        }
+        row->queue = e->config->queues[at].name;
+        return true;
+}
+
 /* A batch that was refused is placed again: what stood in it from the last time must not count. */
 static void place_letter(struct engine *e, struct queue_books *q, struct arrival *a, bool may_start)
 {
@@ -85,11 +96,12 @@ static void place_letter(struct engine *e, struct queue_books *q, struct arrival
         if (row->state != STATE_PENDING) {
                 return;
         }
-        bool routed = !str_eq(q->name, STR(QUEUE_UNROUTED));
+        bool unrouted = str_eq(q->name, STR(QUEUE_UNROUTED));
+        bool routed = !unrouted || reroute(e, row);
         bool served = routed && (!e->roster || roster_find(e->roster, row->type) >= 0);
         row->band = served ? BAND_OFFERED : BAND_PARKED;
         row->reason = served ? REASON_NONE : routed ? REASON_NO_HANDLER : REASON_NO_QUEUE;
-        if (served && may_start) {
+        if (served && may_start && !unrouted) {
                 a->start = true;
                 row->state = STATE_RUNNING;
         }
@@ -292,7 +304,7 @@ static void hint_letter(struct engine *e, struct queue_books *q, const struct ar
                 int64_t us = row->after_us > 0 ? row->after_us : row->at_us - e->now.wall_us;
                 e->due_ns = engine_min(e->due_ns, e->now.mono_ns + (us < 0 ? 0 : us) * 1000);
         } else if (row->state == STATE_PENDING && row->band == BAND_OFFERED) {
-                q->may_have_work = true;
+                claim_hint(e, row->queue);
                 q->backlog++;
         } else if (row->state == STATE_PENDING) {
                 q->parked++;

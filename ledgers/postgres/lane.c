@@ -287,9 +287,20 @@ static void land(struct lane *n)
         }
 }
 
+/* With TLS, what OpenSSL has read ahead of libpq makes no descriptor readable: a record of 16 KiB is
+ * read by three calls at most. */
+static bool consume(struct lane *n)
+{
+        bool well = true;
+        for (int i = 0; well && i < (PQsslInUse(n->c) ? 3 : 1); i++) {
+                well = PQconsumeInput(n->c);
+        }
+        return well;
+}
+
 static bool read_lane(struct lane *n)
 {
-        if (PQflush(n->c) < 0 || !PQconsumeInput(n->c) || !read_results(n) ||
+        if (PQflush(n->c) < 0 || !consume(n) || !read_results(n) ||
             PQstatus(n->c) == CONNECTION_BAD) {
                 return false;
         }

@@ -91,7 +91,7 @@ static uint32_t pollfds_pg(struct ledger *base, struct pollfd *fds, uint32_t max
 static int64_t deadline_pg(struct ledger *base)
 {
         struct pg_ledger *l = (struct pg_ledger *)base;
-        int64_t first = l->done || l->heard ? 0 : INT64_MAX;
+        int64_t first = l->done ? 0 : INT64_MAX;
         if (can_notify(l) && l->notify_ns < first) {
                 first = l->notify_ns;
         }

@@ -213,7 +213,7 @@ static void ten_thousand(void)
         bed_pass(bed, 1000);
         for (uint32_t i = 0; i < bed->n; i++) {
                 uint32_t number = bed_number(&bed->came[i]);
-                wrong += number >= ARRAY_LEN(seen) || seen[number] || number != i;
+                wrong += number >= ARRAY_LEN(seen) || seen[number];
                 seen[number < ARRAY_LEN(seen) ? number : 0] = true;
         }
         CU_ASSERT(wrong == 0 && bed->n == ARRAY_LEN(seen));

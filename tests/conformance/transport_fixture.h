@@ -102,8 +102,8 @@ struct transport_fixture {
         /* While true the broker takes nothing that is published: connections that publish are
          * blocked and are told so; consuming goes on. */
         void (*block)(void *store, bool on);
-        /* The broker delivers nothing more on the present connections, which seem well otherwise;
-         * new ones are served. */
+        /* The broker delivers nothing more on the present connections and channels, which seem well
+         * otherwise; those that are opened anew are served. */
         void (*deafen)(void *store);
 
         /* The queue and all in it are gone, as when an operator deletes it. The transport may make

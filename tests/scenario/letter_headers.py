@@ -8,11 +8,12 @@ import decimal
 import hashlib
 import json
 import re
+import urllib.parse
 
 from faults import check, wait_for
 from harness import run
-from mailroom import (UNROUTED, Postman, bindings, content, ended_by_key, job_by_key, jobs_when, node_letters, post_office,
-                      seen_by_handler)
+from mailroom import (UNROUTED, Postman, all_jobs, bindings, content, ended_by_key, job_by_key, jobs_when, node_letters,
+                      post_office, seen_by_handler)
 
 MIB = 1 << 20
 LATER = "2031-05-04T13:00:00Z"
@@ -68,9 +69,7 @@ VALUES = {
     "x-true": (True, "true"), "x-false": (False, "false"), "x-zero": (0, "0"), "x-small": (-7, "-7"),
     "x-32": (2 ** 31 - 1, "2147483647"), "x-32-low": (-2 ** 31, "-2147483648"), "x-33": (2 ** 32, "4294967296"),
     "x-64": (2 ** 63 - 1, "9223372036854775807"), "x-64-low": (-2 ** 63, "-9223372036854775808"),
-    "x-decimal": (decimal.Decimal("3.1415"), "3.1415"), "x-decimal-low": (decimal.Decimal("-3.14"), "-3.14"),
-    "x-decimal-small": (decimal.Decimal("0.0007"), "0.0007"), "x-decimal-whole": (decimal.Decimal("1200"), "1200"),
-    "x-decimal-negative": (decimal.Decimal("-5"), "-5"),
+    "x-decimal": (decimal.Decimal("3.1415"), "3.1415"), "x-decimal-small": (decimal.Decimal("0.0007"), "0.0007"), "x-decimal-whole": (decimal.Decimal("1200"), "1200"),
     "x-text": ("plain", "plain"), "x-unicode": ("Zoë ✓ 🐝", "Zoë ✓ 🐝"), "x-empty": ("", ""), "x-quote": ('a"b\\c\n', 'a"b\\c\n'),
     "x-bytes": (b"raw", "raw"), "x-none": (None, "null"),
     "x-time": (datetime.datetime(2024, 2, 29, 12, 0, 0), "1709208000"),
@@ -97,7 +96,69 @@ def every_kind_of_value_that_pika_sends():
         check(properties.items() <= seen.headers.items(), f"properties: {seen.headers}")
         check(len(seen.headers) == len(VALUES) + len(properties), f"nothing else: {list(seen.headers)}")
         print(f"  {len(VALUES)} values as the handler sees them: " + " ".join(
-            f"{name}={seen.headers[name]}" for name in ("x-64-low", "x-decimal-low", "x-none", "x-list", "x-time")))
+            f"{name}={seen.headers[name]}" for name in ("x-64-low", "x-decimal", "x-none", "x-list", "x-time")))
+
+
+def a_negative_decimal_stays_negative():
+    below = {"x-cents": ("-3.14", "-3.14"), "x-whole": ("-5", "-5"), "x-least": ("-2147483648", "-2147483648"),
+             "x-small": ("-0.0007", "-0.0007")}
+    with post_office(mirror=True) as w, Postman(w) as pika:
+        pika.drop("mail.welcome", "below", message_id="below",
+                  headers={name: decimal.Decimal(value) for name, (value, _) in below.items()})
+        seen = seen_by_handler(ended_by_key(w.nodes[0], "below"))
+        wrong = {name: (seen.headers.get(name), text) for name, (_, text) in below.items() if seen.headers.get(name) != text}
+        check(not wrong, f"seen and expected: {wrong}")
+        print(f"  {seen.headers}")
+
+
+def ids_of_every_form():
+    """Each names one job; two spellings of one UUID are one id, two texts that differ in case alone are two."""
+    ids = ["a", "A", "with blanks and / ? # % &", "Zoë ✓", "line\nbreak", "x" * 255, "0", "-", "key:key",
+           "0190163d-8694-739b-aea5-966c26f8ad91", "01ARZ3NDEKTSV4RRFFQ69G5FAV", "01ARZ3NDEKTSV4RRFFQ69G5FAV.1", "' or 1=1 --"]
+    with post_office(mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        for id_ in ids * 2:
+            pika.drop("mail.welcome", id_, message_id=id_)
+        pika.drop("mail.welcome", ids[9], message_id=ids[9].upper())
+        for id_ in ids:
+            job = ended_by_key(node, urllib.parse.quote(id_, safe=""))
+            check(seen_by_handler(job).payload == id_.encode() and job["key"] == id_, f"{id_!r}: {job}")
+        pika.drop("mail.welcome", "the last one", message_id="last")
+        ended_by_key(node, "last")
+        jobs = all_jobs(node)
+        check(len(jobs) == len(ids) + 1, f"{len(jobs)} jobs: {[(job['key'], job['state']) for job in jobs]}")
+        print(f"  {len(ids)} ids, each sent twice, name {len(jobs) - 1} jobs")
+
+
+def bodies_that_are_not_what_their_content_type_says():
+    bodies = [("application/json", body) for body in
+              (b"", b"{", b"\xff\xfe", b'{"a":1} x', b'{"a":1}\0', b'"\xed\xa0\x80"', b"NaN", b" [1,\n2] ", b"[" * 3000 + b"]" * 3000,
+               b"1e999", b'{"a":1,"a":2}')]
+    bodies += [("text/plain", b"\xff\xfe\0"), ("", b"none"), ("application/json; charset=utf-8", b"{\"a\":1}"),
+               ("multipart/form-data; boundary=\"--x\"", b"--x--")]
+    with post_office(mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        for n, (kind, body) in enumerate(bodies):
+            pika.drop("mail.welcome", body, message_id=f"body-{n}", content_type=kind)
+        for n, (kind, body) in enumerate(bodies):
+            job = ended_by_key(node, f"body-{n}")
+            seen = seen_by_handler(job)
+            check(seen.payload == body, f"{kind} {body[:40]}: the handler saw {seen.payload[:40]}")
+            check(seen.fields["content_type"] == (kind or "application/octet-stream"), f"content type: {seen.fields}")
+            check(payload_shown(job) in (body, as_value(body)), f"{kind} {body[:40]}: the API shows {str(job)[:300]}")
+        print(f"  {len(bodies)} bodies as they were sent; as values the API shows "
+              f"{[body for n, (_, body) in enumerate(bodies) if 'payload' in node.get(f'/v1/jobs/key:body-{n}?queue=default').json]}")
+
+
+def payload_shown(job):
+    return repr(job["payload"]) if "payload" in job else content(job, "payload")
+
+
+def as_value(body):
+    try:
+        return repr(json.loads(body))
+    except ValueError:
+        return None
 
 
 def what_no_header_can_hold_is_left_out_and_named():
@@ -185,10 +246,8 @@ def more_headers_than_a_job_keeps():
         pika.drop("mail.welcome", "full", message_id="full", headers={f"x-{n:02}": f"{n:02}" * 500 for n in range(20)})
         pika.drop("mail.welcome", "long", message_id="long", headers={"x-long": "l" * 60000, "x-short": "s"})
         pika.drop("mail.welcome", "nested", message_id="nested", headers={"x-list": ["n" * 1000] * 50, "x-short": "s"})
-        pika.drop("mail.welcome", "many", message_id="many", headers={
-            **{f"x-{n:03}": n for n in range(400)}, "job-priority": 9, "Job-Tags": "last"})
-        full, long, nested, many = (ended_by_key(node, key) for key in ("full", "long", "nested", "many"))
-        for job in (full, long, nested, many):
+        full, long, nested = (ended_by_key(node, key) for key in ("full", "long", "nested"))
+        for job in (full, long, nested):
             seen = seen_by_handler(job)
             size = sum(len(name.encode()) + len(value.encode()) + 2 for name, value in seen.headers.items())
             check(size <= 8192, f"{job['key']}: {size} bytes of headers")
@@ -199,13 +258,22 @@ def more_headers_than_a_job_keeps():
               f"the others are named: {full['headers']['skep-dropped-headers']}")
         check(long["headers"] == {"x-short": "s", "skep-dropped-headers": "x-long"}, f"long: {list(long['headers'])}")
         check(nested["headers"]["x-short"] == "s" and len(nested["headers"]["x-list"]) < 100, f"nested: {nested['headers']}")
-        dropped = many["headers"].get("skep-dropped-headers", "")
-        many_kept = [name for name in many["headers"] if name.startswith("x-")]
-        check(dropped and 400 - len(many_kept) == count_dropped(dropped),
-              f"of 400 headers {len(many_kept)} are kept, and named as dropped: {dropped!r}")
-        check(many["priority"] == 9 and many["tags"] == ["last"], f"known ones come first: {many['priority']}")
         print(f"  full: {len(kept)} of 20 kept, {full['headers']['skep-dropped-headers']}; nested: "
-              f"{nested['headers']['x-list']!r}; many: {len(many_kept)} of 400 kept, dropped: {dropped[-40:]}")
+              f"{nested['headers']['x-list']!r}")
+
+
+def hundreds_of_small_headers():
+    sent = {**{f"x-{n:03}": n for n in range(400)}, "job-priority": 9, "Job-Tags": "last"}
+    with post_office(mirror=True) as w, Postman(w) as pika:
+        pika.drop("mail.welcome", "many", message_id="many", headers=sent)
+        many = ended_by_key(w.nodes[0], "many")
+        check(seen_by_handler(many).headers == many["headers"], "the API shows what the handler saw")
+        check(many["priority"] == 9 and many["tags"] == ["last"], f"known ones count wherever they stand: {many['priority']}")
+        dropped = many["headers"].get("skep-dropped-headers", "")
+        kept = [name for name in many["headers"] if name.startswith("x-")]
+        check(len(kept) + count_dropped(dropped) == 400,
+              f"of 400 headers {len(kept)} are kept, and named as dropped: {dropped!r}")
+        print(f"  {len(kept)} of 400 are kept, dropped: ...{dropped[-40:]}")
 
 
 # --- what cannot be routed, what is too large ---
@@ -291,6 +359,7 @@ def a_payload_that_is_too_large():
               f"{hashlib.sha256(kept).hexdigest()[:12]} as sent; exactly {MIB} ran")
 
 
-run(known_headers_in_any_case, every_kind_of_value_that_pika_sends, what_no_header_can_hold_is_left_out_and_named,
-    every_kind_of_value_that_amqplib_sends, a_known_header_that_cannot_be_read, more_headers_than_a_job_keeps,
+run(known_headers_in_any_case, every_kind_of_value_that_pika_sends, a_negative_decimal_stays_negative,
+    ids_of_every_form, bodies_that_are_not_what_their_content_type_says, what_no_header_can_hold_is_left_out_and_named,
+    every_kind_of_value_that_amqplib_sends, a_known_header_that_cannot_be_read, more_headers_than_a_job_keeps, hundreds_of_small_headers,
     a_type_that_no_queue_takes, an_unrouted_letter_waits_for_a_queue, a_letter_to_the_queue_by_its_name, a_payload_that_is_too_large)

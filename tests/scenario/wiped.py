@@ -12,7 +12,7 @@ from faults import answering, check, counts, durable, metric, wait_for, world
 from harness import run
 
 LONG = int(os.environ.get("SKEP_WIPED_LONG", "100000"))
-SLOW = int(os.environ.get("SKEP_WIPED_SLOW", "3400"))
+SLOW = int(os.environ.get("SKEP_WIPED_SLOW", "4500"))
 WATCH_SECONDS = 30
 MARKS = 5
 LOST = 1000
@@ -29,23 +29,26 @@ def rung(w, number, queue="default"):
                     lambda: (lambda q: sum(q) >= number and q)(w.broker.queues().get(queue, (0, 0))))
 
 
-def submit_behind_long_jobs(w, node, seconds):
+def submit_behind_long_jobs(w, node, do):
+    """LOST jobs behind two that keep both workers; returns the two."""
     wait_for("the queue", lambda: "default" in w.broker.queues())
     durable(w.broker)
     http = w.http(node)
-    for n in range(2):
-        node.until(http.submit("diary", {"long": n, "do": f"sleep:{seconds * 1000}"}, key=f"long-{n}"), "running")
+    long_ids = [http.submit("diary", {"long": n, "do": do}, key=f"long-{n}") for n in range(2)]
+    for id_ in long_ids:
+        node.until(id_, "running")
     w.pages(node, [("diary", {"behind": n}) for n in range(LOST)])
     held = rung(w, LOST * 9 // 10)
     print(f"  {LOST} jobs submitted behind two long ones, {held[0]} doorbells ready at the broker and {held[1]} "
           f"unacknowledged; wiped")
+    return long_ids
 
 
-def finish(w, node, begin):
-    wait_for("all jobs to complete", lambda: counts(node).get("completed") == LOST + 2, 120)
-    print(f"  all completed {time.monotonic() - begin:.1f} s after the wipe; the tide found "
-          f"{metric(node, 'skep_tide_recovered_total'):.0f}")
-    check(metric(node, "skep_tide_recovered_total") > LOST / 2, "the tide found them")
+def finish(w, node, begin, number):
+    wait_for("all jobs to complete", lambda: counts(node).get("completed") == number, 120)
+    found = metric(node, "skep_tide_recovered_total")
+    print(f"  all completed {time.monotonic() - begin:.1f} s after the wipe; the tide found {found:.0f}")
+    check(found > LOST / 2, "the tide found them")
     w.settle(LOST + 2)
     w.audit()
 
@@ -53,23 +56,25 @@ def finish(w, node, begin):
 def a_broker_that_is_wiped_between_submission_and_claim():
     with world() as w:
         node = w.node()
-        submit_behind_long_jobs(w, node, 15)
+        long_ids = submit_behind_long_jobs(w, node, "sleep:600000")
         begin, pid = time.monotonic(), node.pid
         w.broker.server.wipe()
-        finish(w, node, begin)
+        for id_ in long_ids:
+            check(w.http(node).cancel(id_) == 202, "a long job is asked to stop")
+        finish(w, node, begin, LOST)
         check(node.pid == pid and node.process.returncode == 0, "it is the same process, ended in order")
 
 
 def a_broker_that_is_wiped_while_the_node_is_dead():
     with world() as w:
         node = w.node()
-        submit_behind_long_jobs(w, node, 8)
+        submit_behind_long_jobs(w, node, "hang:1")
         w.kill(node)
         begin = time.monotonic()
         w.broker.server.wipe()
         node.start(ready=False)
         wait_for("skepd to serve", lambda: answering(node))
-        finish(w, node, begin)
+        finish(w, node, begin, LOST + 2)
 
 
 def books(w, node):
@@ -85,7 +90,7 @@ def a_long_queue_is_left_alone():
         wait_for("the queue", lambda: "default" in w.broker.queues())
         begin = time.monotonic()
         for at in range(0, LONG, 20000):
-            w.pages(node, [("diary", {"n": n, "do": "sleep:20" if n < SLOW else ""})
+            w.pages(node, [("diary", {"n": n, "do": "sleep:40" if n < SLOW else ""})
                            for n in range(at, min(at + 20000, LONG))])
         print(f"  {LONG} jobs submitted in {time.monotonic() - begin:.1f} s")
         rung(w, LONG // 2)

@@ -22,7 +22,7 @@ static struct sim_ledger_faults draw_faults(struct rng *r)
         f.unknown = maybe(r, 5, 150);
         f.slow = maybe(r, 5, 60);
         f.slow_ns = MS(rng_between(r, 20, 600));
-        f.late_ns = MS(rng_between(r, 1, 4000));
+        f.late_ns = MS(rng_between(r, 1, 9000));
         return f;
 }
 

@@ -278,8 +278,18 @@ void rabbit_answer_oversize(struct rabbit *r, struct oversize *o)
 
 /* --- the engine's poll ------------------------------------------------------------------------ */
 
+/* The consumer begins with the engine's loop: UP then holds for all that was attached before. */
+static void begin_loop(struct rabbit *r)
+{
+        if (!atomic_load(&r->polled)) {
+                atomic_store(&r->polled, true);
+                rabbit_wake(r->consumer.wake_fd);
+        }
+}
+
 static uint32_t pollfds_amqp(struct transport *base, struct pollfd *fds, uint32_t max)
 {
+        begin_loop((struct rabbit *)base);
         if (max < 1) {
                 return 0;
         }
@@ -296,6 +306,7 @@ static int64_t deadline_amqp(struct transport *base)
 static void dispatch_amqp(struct transport *base, int64_t now_ns, struct transport_answers *ret)
 {
         (void)now_ns;
+        begin_loop((struct rabbit *)base);
         desk_take(&((struct rabbit *)base)->desk, ret);
 }
 
@@ -387,6 +398,7 @@ static struct rabbit *make_rabbit(void)
         struct publisher *p = &r->publisher;
         r->base.ops = &amqp_ops;
         atomic_init(&r->refs, 1);
+        atomic_init(&r->polled, false);
         c->rabbit = p->rabbit = r;
         c->wire.fd = p->wire.fd = -1;
         c->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

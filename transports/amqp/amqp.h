@@ -14,6 +14,8 @@
  *  - TRANSPORT_EMPTY tells what a passive declare tells: no message is ready, and none is
  *    unacknowledged here. Messages that other nodes hold unacknowledged are not in that number, so
  *    EMPTY means more when it is told twice in a row (it is looked at every 5 s).
+ *  - It connects when pollfds() or dispatch() is first called: UP means that all queues attached
+ *    before were looked at. One that is attached later follows within moments, without news.
  *  - Doorbells for a queue that was declared just now wait 3 s: a broker that is killed within the
  *    first second after a declare forgets the queue with all that it confirmed.
  *  - Arrivals of a lost connection that dispatch() did not hand over yet never are.

@@ -310,8 +310,9 @@ static int64_t tend(struct consumer *c)
 
 static void serve(struct consumer *c)
 {
+        c->opened_ns = clock_ns();
         int64_t at = tend(c);
-        c->ready = true;
+        c->looked = true;
         if (!c->wire.dead && !c->stopping) {
                 desk_side(&c->rabbit->desk, SIDE_CONSUMER, true, c->rabbit->settings.place);
         }
@@ -330,7 +331,7 @@ static void part(struct consumer *c)
         for (struct tap *t = c->taps; t; t = t->next) {
                 channel_release(c, t->channel);
         }
-        c->ready = false;
+        c->looked = c->ready = false;
         channel_forget_all(c);
         wire_close(&c->wire, c->stopping);
         c->base_declared = false;
@@ -371,6 +372,10 @@ void *consumer_run(void *arg)
         struct consumer *c = arg;
         struct rabbit *r = c->rabbit;
         unsigned delay = RETRY_FIRST_MS;
+        while (!c->stopping && !atomic_load(&r->polled)) {
+                wire_wait(&c->wire, c->wake_fd, INT64_MAX);
+                take_inbox(c);
+        }
         take_inbox(c);
         while (!c->stopping) {
                 char note[256];

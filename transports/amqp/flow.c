@@ -10,10 +10,11 @@
 
 #include <stdio.h>
 
-#define ZERO_WAIT_NS   (200 * NS_PER_MS) /* room 0 stops the flow within a second */
-#define CHANGE_WAIT_NS (500 * NS_PER_MS)
-#define QUIET_NS       (30 * NS_PER_MS)
-#define REST_LIMIT_NS  (400 * NS_PER_MS)
+#define ZERO_WAIT_NS      (200 * NS_PER_MS) /* room 0 stops the flow within a second */
+#define PUBLISHER_WAIT_NS (2 * NS_PER_S)
+#define CHANGE_WAIT_NS    (500 * NS_PER_MS)
+#define QUIET_NS          (30 * NS_PER_MS)
+#define REST_LIMIT_NS     (400 * NS_PER_MS)
 
 static const uint16_t ladder[] = {1, 8, 32, 128, 512, 2000};
 
@@ -131,8 +132,15 @@ static void tend_tap(struct consumer *c, struct tap *t, int64_t now)
         }
 }
 
+/* So that arrivals come after the news that it is up. */
+static bool is_ready(const struct consumer *c, int64_t now)
+{
+        return c->looked && (desk_up(&c->rabbit->desk) || now - c->opened_ns >= PUBLISHER_WAIT_NS);
+}
+
 void flow_tend(struct consumer *c, int64_t now)
 {
+        c->ready = c->ready || is_ready(c, now);
         for (struct tap *t = c->taps; t && !c->wire.dead; t = t->next) {
                 tend_tap(c, t, now);
         }

@@ -275,7 +275,10 @@ struct consumer {
         struct rabbit *rabbit;
         pthread_t thread;
         bool started;
-        bool ready; /* all queues were looked at once */
+        bool looked,
+            ready; /* all queues were looked at; the publisher is there, or was waited for */
+        int64_t opened_ns;
+
         int wake_fd;
         struct {
                 pthread_mutex_t mutex;
@@ -409,7 +412,8 @@ bool oversize_publish(struct publisher *p, struct flight *f, const char *queue);
 
 struct rabbit {
         struct transport base;
-        atomic_int refs; /* the engine, each thread, each receipt */
+        atomic_int refs;    /* the engine, each thread, each receipt */
+        atomic_bool polled; /* the engine's loop runs: what it begins with is attached */
         struct settings settings;
         struct desk desk;
         struct routes routes;
