@@ -10,6 +10,7 @@
 #define PAUSE_FIRST_NS (50 * NS_PER_MS)
 #define PAUSE_LAST_NS  (5 * NS_PER_S)
 #define ATTEMPT_NS     (10 * NS_PER_S)
+#define LOOK_NS        (10 * NS_PER_MS)
 
 /* One line, without libpq's preface about where: our own place stands there. */
 void conn_note(struct lane *n, const char *why)
@@ -48,7 +49,7 @@ void conn_down(struct lane *n, const char *why)
         }
         PQfinish(STEAL(n->c));
         n->state = LANE_DOWN;
-        n->drop = false;
+        n->drop = n->looking = false;
         if (n->which == LANE_BEAT) {
                 n->l->schema_ready = false;
                 n->l->notifying = false;
@@ -74,7 +75,7 @@ void conn_down(struct lane *n, const char *why)
 bool conn_hopeful(const struct lane *n, int64_t now_ns)
 {
         const struct lane *beat = &n->l->lanes[LANE_BEAT];
-        if (n->state != LANE_DOWN) {
+        if (n->state != LANE_DOWN || n->looking || beat->looking) {
                 return true;
         }
         bool may =
@@ -82,10 +83,36 @@ bool conn_hopeful(const struct lane *n, int64_t now_ns)
         return may && now_ns >= n->retry_ns;
 }
 
+/* False: the names are being looked up, or there are none. */
+static bool knows_addresses(struct lane *n, int64_t now_ns)
+{
+        char why[NOTE_SIZE] = "out of memory";
+        struct names *names = &n->l->url.names;
+        int r = names->needed ? names_ask(names, now_ns, why, sizeof why) : 1;
+        if (r > 0) {
+                return true;
+        }
+        if (!n->looking) {
+                n->give_up_ns = now_ns + ATTEMPT_NS;
+        }
+        n->looking = r == 0 && now_ns < n->give_up_ns;
+        if (n->looking) {
+                n->retry_ns = now_ns + LOOK_NS;
+        } else {
+                conn_down(n, r == 0 ? "the name service does not answer" : why);
+        }
+        return false;
+}
+
 static void start(struct lane *n, int64_t now_ns)
 {
-        n->c = PQconnectStartParams((const char *const *)n->l->url.words,
-                                    (const char *const *)n->l->url.values, 0);
+        const char *words[URL_WORDS_MAX], *values[URL_WORDS_MAX];
+        if (!knows_addresses(n, now_ns)) {
+                return;
+        }
+        n->looking = false;
+        url_words(&n->l->url, words, values);
+        n->c = PQconnectStartParams(words, values, 0);
         if (!n->c) {
                 conn_down(n, "out of memory");
                 return;

@@ -105,6 +105,7 @@ struct lane {
         bool answered;          /* a result of the statement under way was read */
         size_t bytes;           /* in flight */
         uint64_t serial;        /* of the last write sent, for follow() */
+        bool looking;           /* for its host's addresses */
         bool drop;              /* the connection is not to be used any more */
         struct params params;
         struct trim trim;

@@ -287,8 +287,8 @@ static void land(struct lane *n)
         }
 }
 
-/* With TLS, what OpenSSL has read ahead of libpq makes no descriptor readable: a record of 16 KiB is
- * read by three calls at most. */
+/* With TLS, what OpenSSL has read ahead of libpq makes no descriptor readable: a record of 16 KiB
+ * is read by three calls at most. */
 static bool consume(struct lane *n)
 {
         bool well = true;

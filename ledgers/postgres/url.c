@@ -86,7 +86,7 @@ static bool encrypted_or_local(const PQconninfoOption *url, const PQconninfoOpti
 
 static int add_word(struct url *u, const char *word, const char *value)
 {
-        if (u->n == URL_WORDS_MAX - 1) {
+        if (u->n == URL_WORDS_MAX - 4) { /* three more words, and the end */
                 return -ENOMEM;
         }
         u->words[u->n] = strdup(word);
@@ -166,11 +166,37 @@ int url_read(struct url *u, const char *text, bool unsafe, const char *applicati
                          u->place);
                 return POSTGRES_REFUSED;
         }
+        names_init(&u->names, either(url, env, "host"), either(url, env, "port"),
+                   either(url, env, "hostaddr") != NULL);
         return add_words(u, url, application);
+}
+
+void url_words(const struct url *u, const char *ret_words[static URL_WORDS_MAX],
+               const char *ret_values[static URL_WORDS_MAX])
+{
+        const char *ours[][2] = {
+            {"host", u->names.host}, {"hostaddr", u->names.hostaddr}, {"port", u->names.port}};
+        int n = 0;
+        for (int i = 0; i < u->n; i++) {
+                bool named = false;
+                for (size_t k = 0; k < ARRAY_LEN(ours) && u->names.needed; k++) {
+                        named |= strcmp(u->words[i], ours[k][0]) == 0;
+                }
+                if (!named) {
+                        ret_words[n] = u->words[i];
+                        ret_values[n++] = u->values[i];
+                }
+        }
+        for (size_t k = 0; k < ARRAY_LEN(ours) && u->names.needed; k++) {
+                ret_words[n] = ours[k][0];
+                ret_values[n++] = ours[k][1];
+        }
+        ret_words[n] = ret_values[n] = NULL;
 }
 
 void url_deinit(struct url *u)
 {
+        names_deinit(&u->names);
         for (int i = 0; i < u->n; i++) {
                 free(u->words[i]);
                 if (u->values[i]) {

@@ -197,9 +197,29 @@ static void open_does_not_wait(void)
         l->ops->close(l);
 }
 
+/* Looked up without waiting. 127.1 is a name to all but the resolver, which needs nobody for it. */
+static void names_are_looked_up(void)
+{
+        struct postgres_options o = {.unsafe = true};
+        struct fresh f = make_fresh();
+        char note[200] = "", url[600];
+        struct ledger *l = NULL;
+        const char *at = strstr(f.url, "127.0.0.1");
+        CU_ASSERT_FATAL(at != NULL);
+        snprintf(url, sizeof url, "%.*s127.1%s", (int)(at - f.url), f.url, at + 9);
+        CU_ASSERT(opens(url));
+        CU_ASSERT_FATAL(postgres_open("postgresql://u@no-such-host.invalid:5/d", &o, &l, note,
+                                      sizeof note) == 0);
+        const char *why = refusal(l);
+        CU_ASSERT(strstr(why, "no-such-host.invalid:5/d") != NULL);
+        l->ops->close(l);
+        drop_fresh(&f);
+}
+
 CASES(postgres_cases_open, {"URLs are judged", urls_are_judged, 0},
       {"a plaintext URL is told what to do", a_plaintext_url_is_told_what_to_do, 0},
       {"open does not wait", open_does_not_wait, 0},
       {"names what is missing", names_what_is_missing, 0},
+      {"names are looked up", names_are_looked_up, 0},
       {"ten processes migrate at once", ten_processes_migrate_at_once, 0},
       {"a newer schema is used if it allows", a_newer_schema_is_used_if_it_allows, 0});

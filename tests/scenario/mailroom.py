@@ -6,7 +6,6 @@ Nothing here publishes through code of ours: letters come from amqp-publish, pik
 
 import base64
 import contextlib
-import itertools
 import json
 import os
 import shutil
@@ -58,6 +57,12 @@ def content(job, name):
         return base64.b64decode(job[name + "_base64"])
     value = job.get(name, "")
     return value.encode() if isinstance(value, str) else json.dumps(value, separators=(",", ":")).encode()
+
+
+def wrong_headers(seen, expected):
+    """{name: (seen, expected)} of those that differ."""
+    return {name: (seen.headers.get(name.lower()), text) for name, text in expected.items()
+            if seen.headers.get(name.lower()) != text}
 
 
 class Seen:
@@ -141,9 +146,7 @@ def node_letters(url, letters):
 
 
 class Postman:
-    """pika as it is: confirmed, mandatory, any properties. drop() returns whether the broker took the letter."""
-
-    numbers = itertools.count(1)
+    """pika as it is: confirmed, mandatory, any properties."""
 
     def __init__(self, w, exchange="jobs"):
         import pika
@@ -159,9 +162,9 @@ class Postman:
         with contextlib.suppress(self.pika.exceptions.AMQPError, OSError):
             self.connection.close()
 
-    def drop(self, routing_key, body, exchange=None, queues=("default",), known=None, **properties):
+    def drop(self, routing_key, body, exchange=None, queues=("default",), known=None, answer="confirmed", **properties):
         """queues: where it is to become a job, for the auditor; known: its intents from the first time, when it is sent
-        again. Returns its intents."""
+        again; answer: what the auditor is told once the broker has it. Returns its intents."""
         body = body if isinstance(body, bytes) else body.encode()
         refs = known or [self.log.intend(body, via="amqp", type=routing_key, key=properties.get("message_id"),
                                          queue=queue) for queue in queues]
@@ -172,5 +175,5 @@ class Postman:
         except (self.pika.exceptions.NackError, self.pika.exceptions.UnroutableError) as refusal:
             check(False, f"the broker did not take a letter for {routing_key}: {refusal!r}")
         for ref in refs:
-            self.log.answer(ref, "confirmed")
+            self.log.answer(ref, answer)
         return refs

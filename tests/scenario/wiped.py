@@ -13,7 +13,7 @@ from harness import run
 
 LONG = int(os.environ.get("SKEP_WIPED_LONG", "100000"))
 SLOW = int(os.environ.get("SKEP_WIPED_SLOW", "4500"))
-WATCH_SECONDS = 30
+WATCH_SECONDS = float(os.environ.get("SKEP_WIPED_WATCH", "30"))
 MARKS = 5
 LOST = 1000
 
@@ -38,7 +38,7 @@ def submit_behind_long_jobs(w, node, do):
     for id_ in long_ids:
         node.until(id_, "running")
     w.pages(node, [("diary", {"behind": n}) for n in range(LOST)])
-    held = rung(w, LOST * 9 // 10)
+    held = rung(w, LOST // 4)
     print(f"  {LOST} jobs submitted behind two long ones, {held[0]} doorbells ready at the broker and {held[1]} "
           f"unacknowledged; wiped")
     return long_ids
@@ -48,7 +48,7 @@ def finish(w, node, begin, number):
     wait_for("all jobs to complete", lambda: counts(node).get("completed") == number, 120)
     found = metric(node, "skep_tide_recovered_total")
     print(f"  all completed {time.monotonic() - begin:.1f} s after the wipe; the tide found {found:.0f}")
-    check(found > LOST / 2, "the tide found them")
+    check(found >= LOST / 4, "the tide found them")
     w.settle(LOST + 2)
     w.audit()
 

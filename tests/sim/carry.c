@@ -172,6 +172,10 @@ static void tell_rung(struct world *w, struct sim_node *n, struct doorbells *lis
 
 static void tell_acknowledged(struct world *w, struct sim_node *n, struct receipt *list)
 {
+        for (const struct receipt *r = list; r; r = r->next) {
+                TRACE(w, "n%u acknowledged for sure: arrive %llu", n->index,
+                      (unsigned long long)r->no.n);
+        }
         if (list) {
                 node_step(w, n, &(struct engine_event){.kind = EV_ACKNOWLEDGED, .receipts = list});
         }

@@ -63,6 +63,7 @@ struct store_commit {
 struct store_node {
         uint64_t holder, beat;
         uint64_t number; /* the highest of its beats */
+        int64_t beat_ns; /* the last one, on the driver's clock */
         bool dead;
         struct str host;
         int32_t pid;

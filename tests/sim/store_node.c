@@ -32,6 +32,7 @@ void store_apply_register(struct store *s, struct ledger_register *b)
         assert(n);
         n->holder = b->base.no.holder;
         n->beat = 1;
+        n->beat_ns = s->now_ns;
         n->host = store_dup(b->host);
         n->pid = b->pid;
         HASH_ADD(hh, s->nodes, holder, sizeof n->holder, n);
@@ -93,6 +94,7 @@ void store_apply_beat(struct store *s, struct ledger_beat *b)
         bool late = b->base.no.n < n->number; /* nobody reads its answer */
         n->number = late ? n->number : b->base.no.n;
         n->beat++;
+        n->beat_ns = s->now_ns;
         b->changed = true;
         b->inbox = s->inbox != NULL;
         list_nodes(s, b);

@@ -73,16 +73,30 @@ static void watch_letters(struct world *w, struct ledger_batch *b)
         }
 }
 
+/* Whoever could not beat for a lease may be buried, whatever kept it from it. */
+static void note_silence(struct world *w, uint64_t victim)
+{
+        const struct store_node *n = store_node_of(&w->server.store, victim);
+        int64_t now = w->server.store.now_ns;
+        if (n && now - n->beat_ns >= w->audit.lease_ns) {
+                struct audit_cut cut = {victim, n->beat_ns, now};
+                audit_cut_off(&w->audit, &cut);
+        }
+}
+
 static void watch_burial(struct world *w, const struct ledger_batch *b)
 {
-        if (b->op == LEDGER_BURY && b->outcome == LEDGER_COMMITTED) {
-                const struct ledger_bury *bury = LEDGER_AS(bury, BURY, (struct ledger_batch *)b);
-                if (bury->done && !bury->forget) {
-                        audit_buried(&w->audit, bury->victim, w->server.store.now_ns);
-                        if (bury->victim != b->no.holder) { /* who leaves can tell all before */
-                                letters_buried(w, bury->victim);
-                        }
-                }
+        if (b->op != LEDGER_BURY || b->outcome != LEDGER_COMMITTED) {
+                return;
+        }
+        const struct ledger_bury *bury = LEDGER_AS(bury, BURY, (struct ledger_batch *)b);
+        if (!bury->done || bury->forget) {
+                return;
+        }
+        audit_buried(&w->audit, bury->victim, w->server.store.now_ns);
+        note_silence(w, bury->victim);
+        if (bury->victim != b->no.holder) { /* who leaves can tell all before */
+                letters_buried(w, bury->victim);
         }
 }
 

@@ -385,9 +385,9 @@ void *consumer_run(void *arg)
                         serve(c);
                         take_inbox(c); /* acknowledges what is settled, if it still can */
                         snprintf(note, sizeof note, "%s: %s", r->settings.place, c->wire.why);
-                        part(c);
                 }
-                desk_side(&r->desk, SIDE_CONSUMER, false, note);
+                desk_side(&r->desk, SIDE_CONSUMER, false, note); /* DOWN before LOST */
+                part(c);
                 uint32_t ms = denied == WIRE_DENIED ? RETRY_DENIED_MS : delay;
                 wait_down(c, clock_ns() + jittered(&c->random, ms) * NS_PER_MS);
                 delay = delay * 2 > RETRY_LAST_MS ? RETRY_LAST_MS : delay * 2;

@@ -154,7 +154,7 @@ static int64_t earlier(int64_t a, int64_t b)
 /* When a flow, a batch or a proof is due that no frame tells of. */
 int64_t flow_deadline(const struct consumer *c, int64_t now)
 {
-        int64_t at = now + NS_PER_S;
+        int64_t at = now + (c->looked && !c->ready ? 10 * NS_PER_MS : NS_PER_S);
         for (const struct tap *t = c->taps; t; t = t->next) {
                 const struct channel *ch = t->channel;
                 if (t->room && t->declared && c->ready && (!ch || !ch->consuming)) {
