@@ -52,7 +52,7 @@ void journal_acknowledged(struct engine *e, const struct receipt *list)
                 for (uint32_t i = 0; i < e->n_journal; i++) {
                         struct journal_entry *j = &e->journal[i];
                         if (same_commit(j->no, list->no)) {
-                                if (--j->receipts == 0 && j->fate == FATE_OPEN) {
+                                if (--j->receipts == 0) { /* though its connection is lost by now */
                                         decided(e, j, FATE_ACKNOWLEDGED);
                                 }
                                 break;
