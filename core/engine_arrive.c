@@ -146,9 +146,6 @@ static void take_arrived(struct queue_books *q, struct ledger_arrive *b, int64_t
         struct arrivals **tail = &b->list, **at = &q->arrived;
         while (*at) {
                 struct arrivals *a = *at;
-                if (b->n && b->n + a->n > ARRIVE_MAX) {
-                        break;
-                }
                 if (!fits(b, a, now_ns)) {
                         at = &a->next;
                         continue;
@@ -158,9 +155,6 @@ static void take_arrived(struct queue_books *q, struct ledger_arrive *b, int64_t
                 *tail = a;
                 tail = &a->next;
                 b->n += a->n;
-        }
-        while (*at) {
-                at = &(*at)->next;
         }
         q->n_arrived -= b->n;
         q->arrived_tail = at;

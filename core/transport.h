@@ -78,9 +78,10 @@ struct transport_ops {
          * an index that was not attached. */
         void (*consume)(struct transport *t, uint32_t queue, uint32_t room);
 
-        /* Acknowledges a batch, only after the commit that made it redundant. Harmless when its
-         * connection is gone. A journalled receipt comes back through dispatch() or, when its
-         * connection went away before the broker surely had the acknowledgement, never. */
+        /* Acknowledges a batch, only after the commit that made it redundant. MAY be held back
+         * until the batches of its connection before it are settled. Harmless when its connection
+         * is gone. A journalled receipt comes back through dispatch() or, when its connection went
+         * away before the broker surely had the acknowledgement, never. */
         void (*settle)(struct transport *t, struct receipt *r /* takes r */);
         struct receipt *(*receipt_free)(struct receipt *r); /* unsettled: comes again. NULL-safe */
 

@@ -54,11 +54,19 @@ static int refuse(struct lane *n, const char *why)
         return -EPROTO;
 }
 
+/* What waits for a lock on the beat's lane (RESOLVE for a transaction that hangs, BURY for one of
+ * its victim) keeps a beat waiting behind it: it is refused soon, and posted again. */
+static int lock_patience_ms(const struct lane *n)
+{
+        int usual = n->which == LANE_BEAT ? 1000 : 10000;
+        return n->l->hooks.lock_timeout_ms ? n->l->hooks.lock_timeout_ms : usual;
+}
+
 int setup_begin(struct lane *n)
 {
         char sql[2048];
-        int lock_ms = n->l->hooks.lock_timeout_ms ? n->l->hooks.lock_timeout_ms : 10000;
-        snprintf(sql, sizeof sql, "%s %s set lock_timeout = %d", checks, postgres_session, lock_ms);
+        snprintf(sql, sizeof sql, "%s %s set lock_timeout = %d", checks, postgres_session,
+                 lock_patience_ms(n));
         return ask(n, SETUP_SESSION, sql);
 }
 

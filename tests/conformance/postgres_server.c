@@ -211,6 +211,29 @@ static void what_was_sent_is_unknown_when_the_server_dies(void)
         server_free(s);
 }
 
+/* The node whose transaction hangs is declared dead: that waits a moment, and keeps no beat
+ * waiting. */
+static void a_hanging_transaction_delays_its_burial_alone(void)
+{
+        struct bed *bed = bed_new(), *other = bed_join(bed, 102);
+        PGconn *c = connect_to(store_url(bed->store));
+        must_run(c, "begin; select alive(101)"); /* as its claim would have it */
+        struct ledger_bury *b = NEW(bury, BURY);
+        b->victim = 101;
+        b->any_beat = true;
+        CU_ASSERT(bed_do(other, &b->base) == LEDGER_REFUSED && !b->done);
+        CU_ASSERT(strstr(b->base.note, "lock timeout") != NULL);
+        (void)bed_beat(other);
+        (void)bed_beat(bed);
+        must_run(c, "commit");
+        CU_ASSERT(bed_do(other, &b->base) == LEDGER_COMMITTED && b->done);
+        CU_ASSERT(!run_sql(c, "select alive(101)"));
+        ledger_batch_free(&b->base);
+        PQfinish(c);
+        bed_free(other);
+        bed_free(bed);
+}
+
 /* Only the sessions go: all is prepared again, and others are still heard. */
 static void comes_back_after_its_sessions_were_ended(void)
 {
@@ -244,4 +267,6 @@ CASES(postgres_cases_server, {"careless servers are refused", careless_servers_a
       {"a server that becomes read-only is refused", a_server_that_becomes_read_only_is_refused, 0},
       {"what was sent is unknown when the server dies",
        what_was_sent_is_unknown_when_the_server_dies, 0},
+      {"a hanging transaction delays its burial alone",
+       a_hanging_transaction_delays_its_burial_alone, 0},
       {"comes back after its sessions were ended", comes_back_after_its_sessions_were_ended, 0});

@@ -36,7 +36,8 @@ struct swarm {
         bool reload, overload, hears;
 
         /* a broker, and the queues that it carries */
-        bool broker, inbox, rewire, twins, silent;    /* rewire: the other configuration takes a queue off it */
+        bool broker, inbox, rewire, twins,
+            silent;                    /* rewire: the other configuration takes a queue off it */
         uint32_t through, by_priority; /* bits */
         int64_t letters_ns;            /* mean time between letters */
         uint32_t letter_keyed, letter_odd;
