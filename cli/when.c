@@ -3,7 +3,7 @@
  */
 #include "cli/table.h"
 
-#include "http/instant.h"
+#include "core/rfc3339.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -17,7 +17,7 @@ int64_t wall_us(void)
 
 bool time_parse(const char *text, int64_t *ret_us)
 {
-        return instant_parse(str_of(text), ret_us);
+        return rfc3339_parse(str_of(text), ret_us);
 }
 
 void time_format(struct buf *out, int64_t us)

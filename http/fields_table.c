@@ -9,7 +9,7 @@
 
 #include "core/pattern.h"
 #include "http/base64.h"
-#include "http/instant.h"
+#include "core/rfc3339.h"
 
 #define TIMEOUT_MAX_MS (INT64_C(30) * 86400000)
 #define DELAY_MAX_MS   (INT64_C(3660) * 86400000)
@@ -122,12 +122,12 @@ static int take_max_attempts(struct taking *t, const struct field *f, json_t *v)
 
 static int take_run_at(struct taking *t, const struct field *f, json_t *v)
 {
-        return instant_parse(text_of(v), &t->run_at_us) ? 0 : field_refuse(t, f);
+        return rfc3339_parse(text_of(v), &t->run_at_us) ? 0 : field_refuse(t, f);
 }
 
 static int take_deadline(struct taking *t, const struct field *f, json_t *v)
 {
-        return instant_parse(text_of(v), &t->row.deadline_us) && t->row.deadline_us > 0
+        return rfc3339_parse(text_of(v), &t->row.deadline_us) && t->row.deadline_us > 0
                    ? 0
                    : field_refuse(t, f);
 }

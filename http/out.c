@@ -11,7 +11,7 @@
 
 #include "core/config.h"
 #include "http/base64.h"
-#include "http/instant.h"
+#include "core/rfc3339.h"
 #include "http/json.h"
 
 void out_deinit(struct out *o)
@@ -181,8 +181,8 @@ void out_id(struct out *o, const char *name, const struct job_id *id)
 
 void out_time(struct out *o, const char *name, int64_t wall_us)
 {
-        char text[INSTANT_TEXT];
-        instant_text(wall_us, text);
+        char text[RFC3339_TEXT];
+        rfc3339_text(wall_us, text);
         out_member(o, name, str_of(text));
 }
 

@@ -9,7 +9,7 @@
 #include "core/pattern.h"
 #include "http/base64.h"
 #include "http/fields.h"
-#include "http/instant.h"
+#include "core/rfc3339.h"
 #include "http/route.h"
 
 enum parameter { Q_QUEUE, Q_STATE, Q_TYPE, Q_TAG, Q_SINCE, Q_LIMIT, Q_CURSOR, Q_COUNT };
@@ -91,7 +91,7 @@ static bool take_one(struct query *q, enum parameter i, struct str v)
         case Q_STATE: return take_state(q, v);
         case Q_TYPE: q->type = v; return pattern_valid(v);
         case Q_TAG: q->tag = v; return v.n >= 1 && v.n <= TAG_MAX && !memchr(v.p, ',', v.n);
-        case Q_SINCE: q->has_since = true; return instant_parse(v, &q->since_us);
+        case Q_SINCE: q->has_since = true; return rfc3339_parse(v, &q->since_us);
         case Q_LIMIT: return take_limit(q, v);
         default: q->cursor = v; return v.n == CURSOR_TEXT - 1;
         }
@@ -197,8 +197,8 @@ void query_next(struct out *o, const struct query *q, const char *cursor)
                 }
         }
         if (q->has_since) {
-                char since[INSTANT_TEXT];
-                instant_text(q->since_us, since);
+                char since[RFC3339_TEXT];
+                rfc3339_text(q->since_us, since);
                 out_text(o, "&since=");
                 percent_encode(o, str_of(since));
         }

@@ -297,6 +297,33 @@ static void a_deadlock_is_tried_again(void)
         bed_free(bed);
 }
 
+/* They are on their way together, and the first is rolled back and sent again. */
+static void batches_see_what_was_tried_again_before_them(void)
+{
+        static char long_type[300];
+        memset(long_type, 'x', sizeof long_type);
+        struct bed *bed = bed_new();
+        struct submission *s = bed_submission(bed, 2);
+        s->rows[0].type = (struct str){long_type, sizeof long_type};
+        struct ledger_submit *first = bed_submit(s);
+        struct ledger_claim *second = bed_claim_batch(bed, 5), *third = bed_claim_batch(bed, 5);
+        bed_post(bed, &first->base);
+        bed_post(bed, &second->base);
+        bed_post(bed, &third->base);
+        bed_wait(bed, &first->base);
+        bed_wait(bed, &second->base);
+        bed_wait(bed, &third->base);
+        CU_ASSERT(first->base.outcome == LEDGER_COMMITTED);
+        CU_ASSERT(s->rows[0].result == SUBMIT_UNSTORABLE && s->rows[1].result == SUBMIT_CREATED);
+        CU_ASSERT(second->base.outcome == LEDGER_COMMITTED && second->got->n == 1);
+        CU_ASSERT(third->base.outcome == LEDGER_COMMITTED && third->got->n == 0);
+        ledger_batch_free(&first->base);
+        ledger_batch_free(&second->base);
+        ledger_batch_free(&third->base);
+        submission_free(s);
+        bed_free(bed);
+}
+
 /* --- NOTIFY ----------------------------------------------------------------------------------- */
 
 static bool hears(struct bed *bed, struct bed *teller)
@@ -339,4 +366,6 @@ CASES(postgres_cases_store, {"a finish is a HOT update", a_finish_is_a_hot_updat
       {"lanes are those of all ledgers", lanes_are_those_of_all_ledgers, 0},
       {"a stranger's lock refuses, and passes", a_strangers_lock_refuses_and_passes, 0},
       {"a deadlock is tried again", a_deadlock_is_tried_again, 0},
+      {"batches see what was tried again before them", batches_see_what_was_tried_again_before_them,
+       0},
       {"another handle hears of offered rows", another_handle_hears_of_offered_rows, 0});

@@ -119,7 +119,7 @@ def a_letter_that_expired_never_starts():
         with Postman(w) as pika:
             pika.drop("diary", '{"n":"busy","do":"sleep:60000"}', message_id="busy")
             busy = wait_for("the worker to be busy", lambda: (jobs_when(node, 1, state="running") or [None])[0])
-            pika.drop("diary", '{"n":"short"}', message_id="short", expiration="200")
+            pika.drop("diary", '{"n":"short"}', message_id="short", expiration="2000")
             pika.drop("diary", '{"n":"passed"}', message_id="passed", headers={"job-deadline": "2001-02-03T04:05:06Z"})
             pika.drop("diary", '{"n":"long"}', message_id="long", expiration="3600000")
             passed = ended_by_key(node, "passed")

@@ -51,7 +51,7 @@ static struct str type_of(struct world *w, struct rng *g)
 
 struct str letter_body(struct arena *a, uint32_t number, const struct letter *l)
 {
-        if (l->kind == LETTER_TOO_LARGE && !l->inbox) {
+        if (l->kind == LETTER_TOO_LARGE) {
                 char *p = arena_zalloc(a, SIM_PAYLOAD_MAX + 1);
                 assert(p);
                 return (struct str){p, SIM_PAYLOAD_MAX + 1};
@@ -211,6 +211,10 @@ static void leave_in_inbox(struct world *w, uint32_t number)
         };
         if (l->key) {
                 in.key = arena_printf(&a, "letter-key-%u", l->key);
+        } else if (l->kind == LETTER_MALFORMED) {
+                in.key = arena_printf(&a, "%0*u", KEY_TEXT_MAX + 1, number);
+        } else if (l->kind == LETTER_UNROUTED) { /* by its type, if any queue takes that */
+                in.queue = rng_chance(&g, 500) ? SIM_NOWHERE : (struct str){0};
         }
         store_letter_add(&w->server.store, &in);
         l->published++;
@@ -222,8 +226,8 @@ static void draw_letter(struct world *w)
         struct letter l = {.kind = draw_kind(w)};
         l.queue = w->config.queues[rng_between(&w->rng_env, 0, w->swarm.queues - 1)].name;
         l.inbox = w->swarm.inbox && (!w->swarm.broker || rng_chance(&w->rng_env, 300));
-        if (l.inbox && l.kind > LETTER_KEYED) {
-                l.kind = l.kind == LETTER_DELAYED ? LETTER_DELAYED : LETTER_PLAIN;
+        if (l.inbox && (l.kind == LETTER_EXPIRING || l.kind == LETTER_BELL)) {
+                l.kind = LETTER_PLAIN;
         }
         if (l.kind == LETTER_BELL) {
                 ring_as_stranger(w);

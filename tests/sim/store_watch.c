@@ -123,7 +123,7 @@ static bool is_served(const struct store_job *j)
         const struct job_row *r = &j->row;
         return r->type.n && !str_eq(r->type, STR("never.type")) &&
                !str_eq(r->type, STR(ENVELOPE_TYPE_UNKNOWN)) &&
-               !str_eq(r->queue, STR(QUEUE_UNROUTED));
+               !str_eq(r->queue, STR(QUEUE_UNROUTED)) && !str_eq(r->queue, SIM_NOWHERE);
 }
 
 static uint32_t count_claims(const struct store *s)

@@ -60,6 +60,7 @@ static void draw_broker(struct rng *r, struct swarm *s)
         s->inbox = rng_chance(r, 100);
         s->through = (uint32_t)rng_between(r, 1, 7) | 1;
         s->by_priority = rng_chance(r, 300) ? (uint32_t)rng_between(r, 0, 7) : 0;
+        s->typed = maybe(r, 1, 1);
         s->twins = maybe(r, 1, 1);
         s->silent = rng_chance(r, 400);
         s->rewire = rng_chance(r, 200);

@@ -266,6 +266,11 @@ static void configure(struct world *w)
                     .retry = {3, BACKOFF_EXPONENTIAL, 100, 2000, 200},
                 };
         }
+        static struct str types[] = {{"work.>", 6}};
+        if (w->swarm.typed) {
+                c->queues[0].types = types;
+                c->queues[0].n_types = ARRAY_LEN(types);
+        }
         c->payload_max = SIM_PAYLOAD_MAX;
         c->workers = w->swarm.workers;
         c->beat_ms = 200;

@@ -20,6 +20,7 @@
 #define SIM_WORKERS     40 /* slots of one node; the engine uses few */
 #define SIM_WALL_US     INT64_C(1800000000000000)
 #define MS(n)           ((int64_t)(n)*NS_PER_MS)
+#define SIM_NOWHERE     STR("nowhere") /* a queue that is not configured */
 #define SIM_PAYLOAD_MAX 4096
 #define SIM_STEPS_STILL 2000 /* steps of one node without time passing: it spins */
 
@@ -36,7 +37,7 @@ struct swarm {
         bool reload, overload, hears;
 
         /* a broker, and the queues that it carries */
-        bool broker, inbox, rewire, twins,
+        bool broker, inbox, rewire, twins, typed,
             silent;                    /* rewire: the other configuration takes a queue off it */
         uint32_t through, by_priority; /* bits */
         int64_t letters_ns;            /* mean time between letters */
