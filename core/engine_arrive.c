@@ -134,19 +134,17 @@ static uint32_t room_of(const struct engine *e, const struct queue_books *q)
 
 /* --- posting ---------------------------------------------------------------------------------- */
 
-static bool fits(const struct ledger_arrive *b, const struct arrivals *a, int64_t now_ns)
-{
-        bool same = !b->list || b->list->connection == a->connection;
-        return same && a->not_before_ns <= now_ns && (b->n == 0 || b->n + a->n <= ARRIVE_MAX);
-}
-
-/* Of one connection, since the journal is kept by batch. */
+/* Of one connection, since the journal is kept by batch. What waits for its fate is passed over;
+ * but for that nothing overtakes: the tide would take it for lost. */
 static void take_arrived(struct queue_books *q, struct ledger_arrive *b, int64_t now_ns)
 {
         struct arrivals **tail = &b->list, **at = &q->arrived;
+        bool full = false;
         while (*at) {
                 struct arrivals *a = *at;
-                if (!fits(b, a, now_ns)) {
+                bool other = b->list && b->list->connection != a->connection;
+                full |= b->n && b->n + a->n > ARRIVE_MAX;
+                if (full || other || a->not_before_ns > now_ns) {
                         at = &a->next;
                         continue;
                 }

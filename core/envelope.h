@@ -25,6 +25,7 @@ struct envelope {
         struct str body;
         const struct envelope_header *headers;
         uint32_t n_headers;
+        uint32_t n_dropped; /* headers that the transport had no room for: named as "N more" */
         bool too_large;     /* the body was over the limit and is not here */
         uint64_t body_size; /* of the message, whatever is here */
         bool redelivered;

@@ -162,7 +162,8 @@ static void keep_all(struct keeping *k, const struct opening *o, const struct pr
                      uint32_t limit)
 {
         k->limit = limit;
-        k->n = k->kept = k->dropped = k->unnamed = k->text_n = 0;
+        k->n = k->kept = k->text_n = 0;
+        k->dropped = k->unnamed = o->in->n_dropped;
         for (uint32_t i = 0; i < PROPERTIES; i++) {
                 if (properties[i].value.n) {
                         keep(k, str_of(properties[i].name), properties[i].value);

@@ -118,8 +118,9 @@ struct node_seen {
         int32_t pid;
 };
 
-/* BEAT: raises the beat of `no.holder`. FENCED when that row is gone or declared dead. One that commits
- * after a later one of its holder did (a connection that hung) gives out nothing: nobody reads it. */
+/* BEAT: raises the beat of `no.holder`. FENCED when that row is gone or declared dead. One that
+ * commits after a later one of its holder did (a connection that hung) gives out nothing: nobody
+ * reads it. */
 struct ledger_beat {
         struct ledger_batch base;
         uint64_t known; /* number of this holder's last beat whose answer arrived; 0: none yet */

@@ -7,8 +7,8 @@
  *    Nothing is ever nacked or rejected.
  *  - What was not settled when its connection went away comes again, with `redelivered` as the
  * broker tells it.
- *  - A batch of arrivals comes from one connection and holds either redelivered letters without key
- *    alone or none of them: those may have to wait until their fate is known.
+ *  - A batch of arrivals comes from one connection and does not mix what was redelivered with what
+ *    was not: a redelivered letter without key may have to wait until its fate is known.
  *  - After each reconnect, a cancelled consumer, a deleted and remade queue, it consumes again by
  *    itself. A connection that is up and brings nothing although messages wait is found within 30 s
  *    and opened anew.

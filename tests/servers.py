@@ -252,7 +252,7 @@ class RabbitMQ(Server):
 
     def eval(self, expression, form="~0tp"):
         """The value of an Erlang expression in the broker, as Erlang prints it."""
-        words = ["/usr/lib/erlang/bin/erl_call", "-c", self.cookie(), "-address", f"localhost:{self.ports[1]}", "-e",
+        words = ["/usr/lib/erlang/bin/erl_call", "-r", "-c", self.cookie(), "-address", f"localhost:{self.ports[1]}", "-e",
                  "-fetch_stdout", "-no_result_term"]
         text = expression.rstrip(". \n")
         done = subprocess.run(words, input=f'io:format("={form}", [begin {text} end]).\n', cwd="/", check=False,

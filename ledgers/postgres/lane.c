@@ -269,7 +269,7 @@ static bool read_results(struct lane *n)
 static void read_notices(struct lane *n)
 {
         for (PGnotify *m; (m = PQnotifies(n->c));) {
-                n->l->heard = true;
+                n->l->heard |= m->be_pid != PQbackendPID(n->c);
                 PQfreemem(m);
         }
 }

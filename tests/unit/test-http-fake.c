@@ -266,6 +266,7 @@ static void work(struct fake *f, struct api_request *r)
         case API_WAIT: answer_wait(f, r); break;
         case API_HANDLERS: answer_text(r, "{\"handlers\":[]}"); break;
         case API_WORKERS: answer_text(r, "{\"workers\":[]}"); break;
+        case API_DOCTOR:
         case API_STATS: answer_text(r, "{\"queues\":[]}"); break;
         case API_METRICS: answer_text(r, "skep_build_info 1\n"); break;
         case API_READY: answer_text(r, "{\"ready\":true}"); break;

@@ -1,5 +1,5 @@
 /*
- * The small texts of HTTP: times, base64, strings of JSON, problems, cursors, paths, tokens'
+ * The small texts of HTTP: base64, strings of JSON, problems, cursors, paths, tokens'
  * comparison with nothing.
  */
 #include "tests/unit/unit.h"

@@ -82,7 +82,11 @@ void deliver_drop(struct channel *ch)
 
 static bool add_to_batch(struct consumer *c, struct channel *ch)
 {
+        if (ch->batch && ch->batch_redelivered != ch->letter.envelope.redelivered) {
+                deliver_flush(c, ch);
+        }
         if (!ch->batch) {
+                ch->batch_redelivered = ch->letter.envelope.redelivered;
                 uint32_t capacity = ch->batch_before < BATCH_SMALL - 8 ? BATCH_SMALL : BATCH_MAX;
                 ch->batch = new_batch(c, ch, capacity, 0);
                 ch->batch_ns = clock_ns();

@@ -101,15 +101,19 @@ static void put_real(struct json *j, double v, int digits)
         }
 }
 
+/* Signed on the wire (AMQP 0-9-1, 4.2.5.5), whatever the library's type says. */
 static void put_decimal(struct json *j, amqp_decimal_t d)
 {
         char digits[16];
+        int64_t value = (int32_t)d.value;
+        uint32_t magnitude = (uint32_t)(value < 0 ? -value : value);
+        put(j, "-", value < 0 ? 1 : 0);
         if (d.decimals == 0 || d.decimals > 20) {
-                put_format(j, d.decimals ? "%" PRIu32 "e-%d" : "%" PRIu32, d.value,
+                put_format(j, d.decimals ? "%" PRIu32 "e-%d" : "%" PRIu32, magnitude,
                            (int)d.decimals);
                 return;
         }
-        int n = snprintf(digits, sizeof digits, "%" PRIu32, d.value);
+        int n = snprintf(digits, sizeof digits, "%" PRIu32, magnitude);
         int whole = n - d.decimals;
         if (whole > 0) {
                 put_format(j, "%.*s.%s", whole, digits, digits + whole);

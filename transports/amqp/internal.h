@@ -225,6 +225,7 @@ struct channel {
         struct letter letter;
         struct arrivals *batch;
         uint64_t batch_tag;
+        bool batch_redelivered; /* all of it, or nothing */
         int64_t batch_ns;
         uint32_t batch_before; /* size of the batch before */
         struct open_batch *open, **open_tail;

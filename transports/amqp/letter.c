@@ -72,8 +72,11 @@ static bool read_headers(struct letter *l, const amqp_table_t *t, struct arena *
                         const amqp_table_entry_t *e = &t->entries[i];
                         l->envelope.redelivered |= counts_delivery(e);
                         bool turn = !many || is_ours(e->key) == (pass == 0);
-                        if (!turn || is_brokers(e->key) ||
-                            l->envelope.n_headers == ENVELOPE_HEADERS_MAX) {
+                        if (!turn || is_brokers(e->key)) {
+                                continue;
+                        }
+                        if (l->envelope.n_headers == ENVELOPE_HEADERS_MAX) {
+                                l->envelope.n_dropped++;
                                 continue;
                         }
                         if (!add_header(l, e, a)) {
