@@ -37,7 +37,9 @@ static int send_beat(struct lane *n, struct work *w)
         r = r ? r : work_send(n, w, ST_BEAT);
         params_for(n);
         r = r ? r : work_send(n, w, ST_NODES);
-        put_u64(params_for(n), b->base.no.holder);
+        p = params_for(n);
+        put_u64(p, b->base.no.holder);
+        put_u64(p, b->base.no.n);
         r = r ? r : work_send(n, w, ST_CANCELS);
         params_for(n);
         return r ? r : work_send(n, w, ST_LETTERS_WAIT);

@@ -98,9 +98,9 @@ enum {
           "select holder, beat, dead, host, pid from nodes "                                       \
           "order by registered, holder")                                                           \
         X(CANCELS, ON_BEAT,                                                                        \
-          "select j.id from cancels c join jobs j on j.id = c.job "                                \
-          "where c.holder = $1 and j.holder = $1 and j.state + 0 = 2 "                             \
-          "and j.cancel_asked")                                                                    \
+          "select j.id from nodes n join cancels c on c.holder = n.holder "                        \
+          "join jobs j on j.id = c.job where n.holder = $1 and n.beat_no = $2 "                    \
+          "and j.holder = $1 and j.state + 0 = 2 and j.cancel_asked")                              \
         X(LETTERS_WAIT, ON_BEAT, "select exists (select from inbox)")                              \
         X(BURY, ON_BEAT, "select bury($1, $2, $3, $4, $5, $6, $7)")                                \
         X(VOID, ON_BEAT,                                                                           \

@@ -297,6 +297,22 @@ static void a_deadlock_is_tried_again(void)
         bed_free(bed);
 }
 
+/* A beat whose connection hung commits after the next one: it takes no cancel with it. */
+static void a_late_beat_gives_out_nothing(void)
+{
+        struct bed *bed = bed_new();
+        struct job_id id = bed_job_in(bed, STATE_RUNNING);
+        uint64_t late = ++bed->n[LANE_BEAT];
+        const struct ledger_beat *heard = bed_beat(bed);
+        CU_ASSERT(bed_cancel(bed, &id) == CANCEL_ASKED);
+        struct ledger_beat *b = NEW(beat, BEAT);
+        b->base.no = (struct commit_no){bed->holder, LANE_BEAT, late};
+        CU_ASSERT(bed_do(bed, &b->base) == LEDGER_COMMITTED && b->n_cancels == 0);
+        CU_ASSERT(heard->n_cancels == 0 && bed_beat(bed)->n_cancels == 1);
+        ledger_batch_free(&b->base);
+        bed_free(bed);
+}
+
 /* They are on their way together, and the first is rolled back and sent again. */
 static void batches_see_what_was_tried_again_before_them(void)
 {
@@ -366,6 +382,7 @@ CASES(postgres_cases_store, {"a finish is a HOT update", a_finish_is_a_hot_updat
       {"lanes are those of all ledgers", lanes_are_those_of_all_ledgers, 0},
       {"a stranger's lock refuses, and passes", a_strangers_lock_refuses_and_passes, 0},
       {"a deadlock is tried again", a_deadlock_is_tried_again, 0},
+      {"a late beat gives out nothing", a_late_beat_gives_out_nothing, 0},
       {"batches see what was tried again before them", batches_see_what_was_tried_again_before_them,
        0},
       {"another handle hears of offered rows", another_handle_hears_of_offered_rows, 0});

@@ -28,7 +28,7 @@ from private_server import offspring  # noqa: E402
 DIARY = os.path.join(BUILD, "tests", "audit", "diary.so")
 QUICK = ("node.lease=2s", "node.beat=200ms")
 LEDGER = os.environ.get("SKEP_FAULTS_LEDGER", "postgres")
-OPEN = ("scheduled", "pending", "running", "retrying")
+SETTLE = float(os.environ.get("SKEP_FAULTS_SETTLE", "120"))
 
 
 @contextlib.contextmanager
@@ -181,7 +181,7 @@ class World:
             return sum(rows.values()) >= at_least and not any(rows.get(state) for state in range(4)) and not any(letters)
         return probe
 
-    def settle(self, at_least=0, patience=120):
+    def settle(self, at_least=0, patience=SETTLE):
         """Until at least so many jobs are there, all have ended, and the broker holds nothing; says what it saw when
         that does not come, and leaves the verdict to the auditor."""
         probe, begin = self.still(at_least), time.monotonic()

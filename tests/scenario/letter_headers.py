@@ -295,23 +295,66 @@ def a_type_that_no_queue_takes():
         print(f"  bill.send: {job['state']}({job['reason']}) in {job['queue']}; {UNROUTED} at the broker is empty")
 
 
-def an_unrouted_letter_waits_for_a_queue():
+def an_unrouted_letter_is_kept_until_it_is_cancelled():
     mail = {"name": "mail", "types": ["mail.>"]}
     with post_office(queues=(mail,), mirror=True) as w, Postman(w) as pika:
         node = w.nodes[0]
         wait_for("the queue of the unrouted", lambda: bindings(w.broker, UNROUTED))
-        pika.drop("bill.send", "unrouted", message_id="unrouted")
-        job = wait_for("the unrouted one", lambda: job_by_key(node, "unrouted", queue=UNROUTED))
+        pika.drop("bill.send", "too early", message_id="bill-1")
+        job = wait_for("the unrouted one", lambda: job_by_key(node, "bill-1", queue=UNROUTED))
         check(node.stop() == 0, "the node stops")
         w.queues = (mail, {"name": "bill", "types": ["bill.>"]})
         node.write_config(w.config(node.name))
         node.start()
         wait_for("the new queue to be bound", lambda: len(bindings(w.broker)) >= 2)
-        pika.drop("bill.send", "routed", message_id="routed")
-        check(ended_by_key(node, "routed", queue="bill")["state"] == "completed", "the next one runs")
-        done = node.finish(job["id"])
-        check(done["state"] == "completed", f"the first one: {done}")
-        print(f"  bill.send waited as {job['state']}({job['reason']}), and ran in {done['queue']} once that was there")
+        check(node.request("DELETE", f"/v1/jobs/{job['id']}").status == 200, "it is cancelled")
+        pika.drop("bill.send", "too early", message_id="bill-1")
+        done = ended_by_key(node, "bill-1", queue="bill")
+        check(seen_by_handler(done).payload == b"too early", "anew under the same id it is a job of its queue")
+        check(node.job(job["id"])["state"] == "cancelled", "the first one is not touched")
+        print(f"  pending({job['reason']}), then cancelled; ran in `{done['queue']}` when sent anew")
+
+
+def unless_scheduled(job):
+    return job if job and job["state"] != "scheduled" else None
+
+
+def unbind_all(w, pika):
+    wait_for("the queue of the unrouted", lambda: bindings(w.broker, UNROUTED))
+    for queue, pattern in bindings(w.broker):
+        pika.channel.queue_unbind(queue, "jobs", pattern)
+
+
+def a_letter_whose_binding_is_missing_finds_its_queue():
+    with post_office(queues=({"name": "mail", "types": ["mail.>"]},), mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        pika.drop("mail.send", "bound", message_id="bound")
+        ended_by_key(node, "bound", queue="mail")
+        unbind_all(w, pika)
+        pika.drop("mail.send", "plain", message_id="plain")
+        pika.drop("mail.send", "bound", message_id="bound")
+        pika.drop("mail.send", "another", message_id="bound", answer="conflict")
+        seen = seen_by_handler(ended_by_key(node, "plain", queue="mail"))
+        check((seen.fields["queue"], seen.payload) == ("mail", b"plain"), f"it runs in its queue: {seen.fields}")
+        dead = jobs_when(node, 1, state="dead")
+        check(len(dead) == 1 and dead[0]["reason"] == "id_conflict", f"the key counts as in its queue: {dead}")
+        jobs = [(job["key"], job["queue"], job["state"]) for job in all_jobs(node)]
+        check(len(jobs) == 3, f"no job twice: {jobs}")
+        print(f"  {jobs}")
+
+
+def a_delayed_letter_whose_binding_is_missing_finds_its_queue():
+    with post_office(queues=({"name": "mail", "types": ["mail.>"]},), mirror=True) as w, Postman(w) as pika:
+        node = w.nodes[0]
+        unbind_all(w, pika)
+        pika.drop("mail.send", "soon", message_id="soon", headers={"job-delay": "1s"})
+        pika.drop("bill.send", "nobody's, soon", message_id="nobody", headers={"job-delay": "1s"})
+        nobody = wait_for("nobody's letter to be due", lambda: unless_scheduled(job_by_key(node, "nobody", UNROUTED)))
+        check((nobody["state"], nobody.get("reason")) == ("pending", "no_queue"),
+              f"nobody's is {nobody['state']}({nobody.get('reason')})")
+        seen = seen_by_handler(ended_by_key(node, "soon", queue="mail"))
+        check(seen.fields["queue"] == "mail", f"it runs in its queue: {seen.fields}")
+        print(f"  mail.send ran in `mail`; bill.send is {nobody['state']}({nobody['reason']})")
 
 
 def a_letter_to_the_queue_by_its_name():
@@ -364,5 +407,7 @@ def a_payload_that_is_too_large():
 run(known_headers_in_any_case, every_kind_of_value_that_pika_sends, a_negative_decimal_stays_negative,
     every_kind_of_value_that_amqplib_sends, ids_of_every_form, bodies_that_are_not_what_their_content_type_says,
     what_no_header_can_hold_is_left_out_and_named, more_headers_than_a_job_keeps, hundreds_of_small_headers,
-    a_known_header_that_cannot_be_read, a_type_that_no_queue_takes, an_unrouted_letter_waits_for_a_queue,
-    a_letter_to_the_queue_by_its_name, a_payload_that_is_too_large)
+    a_known_header_that_cannot_be_read, a_type_that_no_queue_takes,
+    an_unrouted_letter_is_kept_until_it_is_cancelled, a_letter_whose_binding_is_missing_finds_its_queue,
+    a_delayed_letter_whose_binding_is_missing_finds_its_queue, a_letter_to_the_queue_by_its_name,
+    a_payload_that_is_too_large)

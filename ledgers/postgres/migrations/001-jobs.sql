@@ -109,6 +109,7 @@ create table attempts (
 create table nodes (
         holder     bigint primary key,
         beat       bigint not null,
+        beat_no    bigint not null default 0, -- the greatest number of a beat that committed
         dead       boolean not null default false,
         host       bytea,
         pid        int not null,

@@ -232,14 +232,20 @@ end $$;
 
 -- --- nodes ----------------------------------------------------------------------------------------
 
+-- One that commits after a later one (its connection hung) gives out no cancel: nobody reads it.
 create function beat(h bigint, num bigint, known bigint) returns void language plpgsql as $$
+declare
+        latest bigint;
 begin
-        update nodes set beat = beat + 1, beat_at = skep_now() where holder = h and not dead;
+        update nodes set beat = beat + 1, beat_at = skep_now(), beat_no = greatest(beat_no, num)
+        where holder = h and not dead returning beat_no into latest;
         if not found then
                 perform alive(h);
         end if;
-        delete from cancels where holder = h and told between 1 and known;
-        update cancels set told = num where holder = h and told = 0;
+        if num >= latest then
+                delete from cancels where holder = h and told between 1 and known;
+                update cancels set told = num where holder = h and told = 0;
+        end if;
 end $$;
 
 create function bury(h bigint, w smallint, num bigint, victim bigint, seen_beat bigint, any_beat boolean,
