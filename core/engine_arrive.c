@@ -71,14 +71,24 @@ void arrive_drop(struct engine *e, struct queue_books *q, uint64_t connection)
 /* --- what each becomes ------------------------------------------------------------------------ */
 
 /* A letter that no queue was bound for may have a queue all the same: its binding came later. */
-static bool reroute(const struct engine *e, struct submit_row *row)
+static bool route_letter(const struct engine *e, const struct queue_books *q,
+                         struct submit_row *row)
 {
-        int at = config_queue_for(e->config, row->type);
-        if (at < 0 || e->config->queues[at].n_types == 0) {
-                return false;
+        row->queue = q->name;
+        if (!str_eq(q->name, STR(QUEUE_UNROUTED))) {
+                return true;
         }
-        row->queue = e->config->queues[at].name;
-        return true;
+        int at = config_queue_for(e->config, row->type);
+        bool takes = at >= 0 && e->config->queues[at].n_types > 0;
+        row->queue = takes ? e->config->queues[at].name : q->name;
+        return takes;
+}
+
+static void park_letter(struct submit_row *row, enum job_reason reason)
+{
+        row->state = STATE_PENDING;
+        row->band = BAND_PARKED;
+        row->reason = reason;
 }
 
 /* A batch that was refused is placed again: what stood in it from the last time must not count. */
@@ -86,24 +96,23 @@ static void place_letter(struct engine *e, struct queue_books *q, struct arrival
 {
         static const struct job_id none;
         struct submit_row *row = &a->row;
-        row->queue = q->name;
         if (job_id_eq(&row->id, &none)) {
                 row->id = id_mint(&e->mint, e->now.wall_us);
         }
         if (row->state == STATE_RUNNING) {
                 row->state = STATE_PENDING;
         }
-        if (row->state != STATE_PENDING) {
+        if (!route_letter(e, q, row) && row->state != STATE_DEAD) {
+                park_letter(row, REASON_NO_QUEUE); /* its time does not matter then */
+        } else if (row->state != STATE_PENDING) {
                 return;
-        }
-        bool unrouted = str_eq(q->name, STR(QUEUE_UNROUTED));
-        bool routed = !unrouted || reroute(e, row);
-        bool served = routed && (!e->roster || roster_find(e->roster, row->type) >= 0);
-        row->band = served ? BAND_OFFERED : BAND_PARKED;
-        row->reason = served ? REASON_NONE : routed ? REASON_NO_HANDLER : REASON_NO_QUEUE;
-        if (served && may_start && !unrouted) {
-                a->start = true;
-                row->state = STATE_RUNNING;
+        } else if (e->roster && roster_find(e->roster, row->type) < 0) {
+                park_letter(row, REASON_NO_HANDLER);
+        } else {
+                row->band = BAND_OFFERED;
+                row->reason = REASON_NONE;
+                a->start = may_start;
+                row->state = may_start ? STATE_RUNNING : STATE_PENDING;
         }
 }
 
@@ -127,7 +136,7 @@ static void place(struct engine *e, struct queue_books *q, struct arrivals *list
 
 static uint32_t room_of(const struct engine *e, const struct queue_books *q)
 {
-        bool may = !e->draining && e->roster && e->roster->n && !q->by_priority &&
+        bool may = !e->draining && e->roster && e->roster->n && !q->by_priority && !q->gone &&
                    e->now.mono_ns < e->lease_until_ns;
         return may ? queue_want(e, q) : 0;
 }

@@ -47,6 +47,24 @@ static void a_letter_keeps_every_field(void)
         bed_free(bed);
 }
 
+/* As most people write it: a literal without a type. */
+static void an_untyped_payload_is_text(void)
+{
+        struct bed *bed = bed_new();
+        PGconn *c = connect_to(store_url(bed->store));
+        (void)ask_number(c, "select skep_enqueue('noop', '{\"a\":  1}')");
+        (void)ask_number(c, "select skep_enqueue('noop', 'no JSON', key => 'k')");
+        const struct ledger_inbox *b = read_inbox(bed, 10);
+        CU_ASSERT_FATAL(b->n == 2);
+        CU_ASSERT(str_eq(b->letters[0].payload, STR("{\"a\":  1}")));
+        CU_ASSERT(str_eq(b->letters[0].content_type, STR("application/json")));
+        CU_ASSERT(str_eq(b->letters[1].payload, STR("no JSON")));
+        CU_ASSERT(str_eq(b->letters[1].content_type, STR("text/plain; charset=utf-8")));
+        CU_ASSERT(str_eq(b->letters[1].key, STR("k")));
+        PQfinish(c);
+        bed_free(bed);
+}
+
 static void stands_or_falls_with_the_producer(void)
 {
         struct bed *bed = bed_new();
@@ -190,6 +208,7 @@ static void a_producer_needs_no_other_right(void)
 }
 
 CASES(postgres_cases_inbox, {"a letter keeps every field", a_letter_keeps_every_field, 0},
+      {"an untyped payload is text", an_untyped_payload_is_text, 0},
       {"stands or falls with the producer", stands_or_falls_with_the_producer, 0},
       {"refuses what could never run", refuses_what_could_never_run, 0},
       {"is taken once", is_taken_once, 0},

@@ -146,7 +146,8 @@ class World:
             body = producer.as_bytes(payload)
             refs.append(self.log.intend(body, via="http", type=type_, queue=queue))
             lines.append(b'{"type":"%s","payload":%s}\n' % (type_.encode(), body))
-        answer = node.request("POST", "/v1/jobs", b"".join(lines), {"Content-Type": "application/x-ndjson"}, timeout=300)
+        answer = node.request("POST", "/v1/jobs", b"".join(lines), {"Content-Type": "application/x-ndjson"},
+                              timeout=300)
         said = [json.loads(line) for line in answer.body.splitlines()]
         check(len(said) == len(refs), f"{len(refs)} lines were answered {answer.status} with {len(said)}: {said[-1:]}")
         for ref, one in zip(refs, said):
@@ -178,7 +179,8 @@ class World:
         def probe():
             rows, letters = self.rows(), self.letters()
             probe.seen = f"rows {rows}, letters {letters}"
-            return sum(rows.values()) >= at_least and not any(rows.get(state) for state in range(4)) and not any(letters)
+            moving = any(rows.get(state) for state in range(4)) or any(letters)
+            return sum(rows.values()) >= at_least and not moving
         return probe
 
     def settle(self, at_least=0, patience=SETTLE):
@@ -202,7 +204,8 @@ class World:
                 code = node.stop()
                 self.log.fault("term", node=node.name, pid=pid, from_=begin, to=time.monotonic_ns(), code=code)
 
-    def audit(self, **tolerances):
+    def audit(self, must="I1 I2 I3 I4 I6 I9 I10 I15 I16 I17 I22", **tolerances):
+        """must: what has to be judged at all; an invariant without evidence is no success."""
         self.stop()
         keep = os.environ.get("SKEP_FAULTS_KEEP")
         if keep:
@@ -212,6 +215,8 @@ class World:
         verdicts = {name: line["verdict"] for name, line in report["invariants"].items()}
         print(f"  audited: {report['submissions']} submissions, {report['runs']} runs, {report['rows']} rows; ok: "
               + " ".join(name for name, verdict in verdicts.items() if verdict == "ok"))
+        unjudged = [name for name in must.split() if verdicts[name] != "ok"]
+        check(not unjudged, f"not judged: {unjudged}")
         return report
 
 

@@ -13,7 +13,7 @@
 -- Producers need no right on these tables. A role for them:
 --     create role skep_producer login;
 --     revoke execute on function public.skep_enqueue(text, bytea, text, text, int, timestamptz, text,
---         jsonb, int) from public;    -- likewise for the one with payload jsonb
+--         jsonb, int) from public;    -- those with a payload of jsonb or text call it
 --     grant execute on function public.skep_enqueue(...) to skep_producer;
 
 -- The ledger's own clock; tests put another in its place.

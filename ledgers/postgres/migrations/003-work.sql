@@ -559,3 +559,22 @@ returns bigint language sql as $$
         select public.skep_enqueue(type, convert_to(payload::text, 'UTF8'), queue, key, priority, run_at,
                 coalesce(content_type, 'application/json'), headers, max_attempts)
 $$;
+
+-- The payload as it stands in most statements: a literal without a type, or text. Its bytes are kept as
+-- they are, in UTF-8; the content type says JSON when it is that.
+create or replace function public.skep_enqueue(type text, payload text, queue text default null,
+        key text default null, priority int default null, run_at timestamptz default null,
+        content_type text default null, headers jsonb default null, max_attempts int default null)
+returns bigint language plpgsql as $$
+begin
+        if content_type is null then
+                begin
+                        perform payload::json;
+                        content_type := 'application/json';
+                exception when others then
+                        content_type := 'text/plain; charset=utf-8';
+                end;
+        end if;
+        return public.skep_enqueue(type, convert_to(payload, 'UTF8'), queue, key, priority, run_at,
+                content_type, headers, max_attempts);
+end $$;
