@@ -143,17 +143,34 @@ static uint32_t room_of(const struct engine *e, const struct queue_books *q)
 
 /* --- posting ---------------------------------------------------------------------------------- */
 
+/* Transports do not mix what came again with what is new. */
+static bool came_again(const struct arrivals *a)
+{
+        return a->n && a->items[0].redelivered;
+}
+
+static bool goes_with(const struct engine *e, const struct ledger_arrive *b,
+                      const struct arrivals *a)
+{
+        if (a->not_before_ns > e->now.mono_ns) {
+                return false;
+        }
+        if (!b->list) { /* what may have to wait for news of the journal does not hold them up */
+                return !came_again(a) || journal_wake_ns(e) == NEVER;
+        }
+        return b->list->connection == a->connection && came_again(b->list) == came_again(a);
+}
+
 /* Of one connection, since the journal is kept by batch. What waits for its fate is passed over;
  * but for that nothing overtakes: the tide would take it for lost. */
-static void take_arrived(struct queue_books *q, struct ledger_arrive *b, int64_t now_ns)
+static void take_arrived(struct engine *e, struct queue_books *q, struct ledger_arrive *b)
 {
         struct arrivals **tail = &b->list, **at = &q->arrived;
         bool full = false;
         while (*at) {
                 struct arrivals *a = *at;
-                bool other = b->list && b->list->connection != a->connection;
                 full |= b->n && b->n + a->n > ARRIVE_MAX;
-                if (full || other || a->not_before_ns > now_ns) {
+                if (full || !goes_with(e, b, a)) {
                         at = &a->next;
                         continue;
                 }
@@ -179,7 +196,7 @@ static void post_arrive(struct engine *e, struct queue_books *q)
         }
         struct ledger_arrive *b = LEDGER_AS(arrive, ARRIVE, batch);
         if (!e->draining) {
-                take_arrived(q, b, e->now.mono_ns);
+                take_arrived(e, q, b);
         }
         place(e, q, b->list, room_of(e, q));
         journal_tell(e, b);

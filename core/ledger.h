@@ -498,8 +498,8 @@ struct inbox_letter {
 };
 
 /* INBOX: up to `limit` letters, oldest first. Taken by a SUBMIT whose rows name them (row.inbox):
- * a row whose letter is gone by then is UNDONE; one that is neither CREATED nor EXISTS leaves its
- * letter where it is. Ledgers without an inbox answer none. */
+ * a row whose letter is gone by then is UNDONE; one that is CONFLICT leaves
+ * its letter where it is. Ledgers without an inbox answer none. */
 struct ledger_inbox {
         struct ledger_batch base;
         uint32_t limit;

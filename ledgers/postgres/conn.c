@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #define PAUSE_FIRST_NS (50 * NS_PER_MS)
-#define PAUSE_LAST_NS  (5 * NS_PER_S)
+#define PAUSE_LAST_NS  (1 * NS_PER_S) /* longer, and others might take this node for dead */
 #define ATTEMPT_NS     (10 * NS_PER_S)
 #define LOOK_NS        (10 * NS_PER_MS)
 

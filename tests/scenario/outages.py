@@ -113,7 +113,8 @@ def a_broker_that_is_blocked_by_a_memory_alarm():
 def postgres_is_down_for_half_a_minute_under_load():
     if LEDGER == "sqlite":
         raise Skip("SQLite has no server")
-    with house.world(settings=("handlers.workers=4",)) as w:
+    # The default lease: reconnecting may take seconds, and the other node must not take that for death.
+    with house.world(settings=("handlers.workers=4", "node.lease=15s", "node.beat=1s")) as w:
         nodes = [w.node(), w.node()]
         http, pids = w.http(nodes[0]), [node.pid for node in nodes]
         long_ids = [http.submit("diary", {"long": n, "do": "sleep:15000"}, key=f"long-{n}") for n in range(4)]
@@ -150,7 +151,7 @@ def postgres_is_down_for_half_a_minute_under_load():
         flow.join_or_raise()
         print(f"  {letters.confirmed} letters confirmed meanwhile, {letters.unconfirmed} not")
         w.settle(letters.confirmed + 4)
-        w.audit("I1 I1b I2 I3 I4 I9 I10 I15 I16 I19 I22")
+        w.audit("I1 I1b I2 I3 I4 I9 I10 I15 I16 I19 I22", lease_ms=15000)
 
 
 def keep_sending(letters, stop):

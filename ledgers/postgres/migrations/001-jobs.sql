@@ -190,7 +190,7 @@ create table inbox (
         no           bigint generated always as identity primary key,
         type         bytea not null,
         payload      bytea not null,
-        queue        bytea,
+        queue        bytea check (octet_length(queue) between 1 and 255),
         key          bytea check (octet_length(key) between 1 and 255),
         content_type bytea,
         headers      bytea check (octet_length(headers) <= 8192),

@@ -234,13 +234,16 @@ language plpgsql as $$
 declare
         now bigint := skep_now();
         taken bigint[] := '{}';
+        kept bigint[] := '{}';
         out said[];
         boxed said[] := '{}';
 begin
+        -- Another node that read the same letters waits here, and finds them gone.
         if exists (select from unnest(rows) where inbox <> 0) then
-                with gone as (delete from inbox where no = any(array(
-                        select inbox from unnest(rows) where inbox <> 0 order by 1)) returning no)
-                select coalesce(array_agg(no), '{}') into taken from gone;
+                select coalesce(array_agg(no), '{}') into taken from (
+                        select no from inbox where no = any(array(
+                                select inbox from unnest(rows) where inbox <> 0))
+                        order by no for update) x;
         end if;
         for i in 1 .. coalesce(cardinality(firsts), 0) loop
                 continue when not coalesce(use[i], true);
@@ -250,7 +253,11 @@ begin
                 if exists (select from unnest(out) where kind = 0 and queue is not null) then
                         boxed := boxed || out;
                 end if;
+                if cardinality(taken) > 0 then -- a letter under another's key stays where it is
+                        kept := kept || array(select rows[o.ord].inbox from unnest(out) o where o.kind = 2);
+                end if;
         end loop;
+        delete from inbox where no = any(taken) and no <> all(kept);
         if cardinality(boxed) > 0 then
                 return query select * from put_outbox(boxed, now);
         end if;
