@@ -76,9 +76,11 @@ static const char transports[] =
     "\n"
     "A section of brokers by name, `transports = { rabbit = { url = \"...\"; }; };`, which queues "
     "refer to. A queue\n"
-    "that names a transport whose scheme this build does not have is refused. Its jobs come through "
+    "that names a transport whose scheme this build does not have is refused. Its jobs come "
+    "through "
     "a quorum queue of\n"
-    "the queue's name, bound to the exchange by the queue's types (or its name, when it has none).\n"
+    "the queue's name, bound to the exchange by the queue's types (or its name, when it has "
+    "none).\n"
     "\n";
 
 static const char queues[] =

@@ -233,11 +233,8 @@ static void test_openapi_has_the_routes(void)
 }
 
 UNIT_TESTS = {
-    {"base64", test_base64},
-    {"strings", test_strings},
-    {"problems", test_problems},
-    {"cursors", test_cursors},
-    {"paths", test_paths},
-    {"openapi.json has the routes", test_openapi_has_the_routes},
+    {"base64", test_base64},     {"strings", test_strings},
+    {"problems", test_problems}, {"cursors", test_cursors},
+    {"paths", test_paths},       {"openapi.json has the routes", test_openapi_has_the_routes},
 };
 UNIT_MAIN("http texts")
