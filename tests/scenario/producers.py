@@ -47,7 +47,7 @@ def hundreds_of_them_run_once_each():
             body = b'{"n":%d,"bytes":"%s"}' % (n, bytes((n % 256,)) * (n % 7))
             check(producer.amqp_publish(w.log, w.broker.url, "diary", body), f"amqp-publish takes letter {n}")
         w.settle(LETTERS)
-        report = w.audit()
+        report = w.audit(must="I2 I3 I4 I6 I9 I10 I15 I16 I17 I22")  # nothing is confirmed: no promise to keep
         rows, content_types = w.select("select count(*), count(distinct content_type) from jobs")[0]
         check(int(rows) == LETTERS, f"{rows} rows for {LETTERS} letters")
         kept = w.select("select count(*) from jobs where key is null and state = 4")[0][0]

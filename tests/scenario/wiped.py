@@ -11,9 +11,10 @@ import time
 from faults import answering, check, counts, durable, metric, wait_for, world
 from harness import run
 
-LONG = int(os.environ.get("SKEP_WIPED_LONG", "100000"))
-SLOW = int(os.environ.get("SKEP_WIPED_SLOW", "4500"))
-WATCH_SECONDS = float(os.environ.get("SKEP_WIPED_WATCH", "30"))
+FULL = "SKEP_FAULTS_FULL" in os.environ  # ./dev faults
+LONG = int(os.environ.get("SKEP_WIPED_LONG", "100000" if FULL else "20000"))
+SLOW = int(os.environ.get("SKEP_WIPED_SLOW", "4500" if FULL else "1500"))
+WATCH_SECONDS = float(os.environ.get("SKEP_WIPED_WATCH", "30" if FULL else "15"))
 MARKS = 5
 LOST = 1000
 
