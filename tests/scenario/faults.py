@@ -308,9 +308,12 @@ class Letters(producer.Pika):
         self.connection = self.channel = None
 
     def pause(self, seconds):
-        """Waits, and keeps the connection alive meanwhile."""
-        with contextlib.suppress(self.pika.exceptions.AMQPError, OSError):
+        """Waits, and keeps the connection alive meanwhile. One that broke just now is told in many ways by pika; the
+        next letter finds out."""
+        try:
             self.connection.sleep(seconds)
+        except Exception:
+            time.sleep(seconds)
 
     def letter(self, type_, payload, key=None, queue="default", headers=None, properties=None, **intent):
         """Returns whether it was confirmed."""
