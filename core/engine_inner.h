@@ -27,12 +27,12 @@
 #include "core/settle.h"
 #include "core/transport.h"
 
-#define CLAIMED_MAX     4000 /* jobs claimed and not durably ended */
-#define CLAIM_MAX       1000 /* jobs in one claim */
+#define CLAIMED_MAX     8000 /* jobs claimed and not durably ended */
+#define CLAIM_MAX       2000 /* jobs in one claim */
 #define CLAIM_BYTES_MAX (8u << 20)
 #define LOADED          100             /* a batch that took so many says: we are under load */
-#define HOLD_ROWS       400             /* then small batches wait for so many */
-#define HOLD_NS         (4 * NS_PER_MS) /* or so long */
+#define HOLD_ROWS       1000            /* then small batches wait for so many */
+#define HOLD_NS         (8 * NS_PER_MS) /* or so long */
 #define FINISH_MAX      1000
 #define SUBMIT_ROWS     1000
 #define AHEAD_NS        (250 * NS_PER_MS) /* claim what starts within about so long */
@@ -40,7 +40,7 @@
 #define NODES_MAX       64
 #define NEVER           INT64_MAX
 
-#define ARRIVE_MAX    1000  /* arrivals answered in one write */
+#define ARRIVE_MAX    2000  /* arrivals answered in one write */
 #define PARKED_MAX    10000 /* letters parked for want of a handler before a queue is not consumed */
 #define TIDE_OLDER_US (10 * US_PER_S)
 
