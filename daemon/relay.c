@@ -47,10 +47,7 @@ static int open_line(struct node *n, const struct config *c, const struct transp
             .spool_dir = n->state->path,
             .application = application,
         };
-        struct transport *opened = NULL;
-#ifdef WITHOUT_AMQP
-#define amqp_open(a, b, c, d) ((void)(a), (void)(b), (void)(c), -ENOSYS)
-#endif
+        struct transport *opened;
         int e = amqp_open(&o, &opened, note, note_size);
         if (e != 0) {
                 free(name);

@@ -150,6 +150,9 @@ struct str view_ready(struct node *n, struct arena *a, int *ret_status)
         }
         json_object_set_new(root, "ready", json_boolean(ready));
         json_object_set_new(root, "ledger", json_string(ledger ? "up" : "down"));
+        if (!ledger && v.ledger_note[0]) {
+                json_object_set_new(root, "ledger_reason", json_string(v.ledger_note));
+        }
         if (n->relay.n) {
                 json_object_set(root, "transports", transports);
         }
