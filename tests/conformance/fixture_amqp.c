@@ -345,8 +345,22 @@ static bool send_letter(struct store *s, struct str queue, const struct envelope
                                   0, &p, bytes(e->body)) == AMQP_STATUS_OK;
 }
 
+/* Confirms of letters that went to several queues come in any order. */
+struct confirms {
+        bool *done; /* by delivery tag */
+        uint64_t n, missing;
+};
+
+static void confirm(struct confirms *c, uint64_t tag)
+{
+        if (tag <= c->n && !c->done[tag]) {
+                c->done[tag] = true;
+                c->missing--;
+        }
+}
+
 /* One frame of the confirming channel. False: the connection is gone, or a letter was refused. */
-static bool take_confirm(struct store *s, uint64_t *confirmed)
+static bool take_confirm(struct store *s, struct confirms *c)
 {
         amqp_frame_t f;
         struct timeval limit = {.tv_sec = PATIENCE_MS / 1000};
@@ -356,22 +370,34 @@ static bool take_confirm(struct store *s, uint64_t *confirmed)
         if (f.frame_type != AMQP_FRAME_METHOD) {
                 return true;
         }
-        if (f.payload.method.id == AMQP_BASIC_ACK_METHOD) {
-                const amqp_basic_ack_t *ack = f.payload.method.decoded;
-                *confirmed = ack->multiple ? ack->delivery_tag : *confirmed + 1;
-        }
         if (f.payload.method.id != AMQP_BASIC_ACK_METHOD) {
                 fprintf(stderr, "amqp: %s instead of a confirm\n",
                         amqp_method_name(f.payload.method.id));
+                return false;
         }
-        return f.payload.method.id == AMQP_BASIC_ACK_METHOD;
+        const amqp_basic_ack_t *ack = f.payload.method.decoded;
+        for (uint64_t tag = ack->multiple ? 1 : ack->delivery_tag; tag <= ack->delivery_tag;
+             tag++) {
+                confirm(c, tag);
+        }
+        return true;
+}
+
+static bool await_confirms(struct store *s, uint64_t n)
+{
+        struct confirms c = {calloc(n + 1, sizeof(bool)), n, n};
+        bool taken = c.done != NULL;
+        while (taken && c.missing) {
+                taken = take_confirm(s, &c);
+        }
+        free(c.done);
+        return taken;
 }
 
 /* The channel is opened anew for each call, so that its tags count from 1. */
 static bool publish(void *store, struct str queue, const struct envelope *letters, uint32_t n)
 {
         struct store *s = store;
-        uint64_t confirmed = 0;
         hang_up(s);
         connect_broker(s);
         for (uint32_t i = 0; i < n; i++) {
@@ -380,12 +406,10 @@ static bool publish(void *store, struct str queue, const struct envelope *letter
                         return false;
                 }
         }
-        while (confirmed < n) {
-                if (!take_confirm(s, &confirmed)) {
-                        fprintf(stderr, "amqp: not all letters were taken\n");
-                        hang_up(s);
-                        return false;
-                }
+        if (!await_confirms(s, n)) {
+                fprintf(stderr, "amqp: not all letters were taken\n");
+                hang_up(s);
+                return false;
         }
         return true;
 }
