@@ -108,7 +108,9 @@ static int open_handle(void *store, struct ledger **ret_ledger, char *note, size
         assert(g);
         g->base.ops = &guarded_ops;
         g->shared = store;
+        pthread_mutex_lock(&g->shared->lock);
         g->inner = sim_ledger_new(&g->shared->server);
+        pthread_mutex_unlock(&g->shared->lock);
         *ret_ledger = &g->base;
         return 0;
 }
