@@ -15,10 +15,10 @@
 /* wall_offset_us: its wall clock - now / 1000. */
 struct transport *sim_transport_new(struct sim_broker *broker, int64_t now_ns,
                                     int64_t wall_offset_us);
-void sim_transport_tick(struct transport *t, int64_t now_ns);
+void sim_transport_tick(struct transport *base, int64_t now_ns);
 
 /* Its process died: what was under way was sent or not. Then close() it. */
-void sim_transport_abandon(struct transport *t);
+void sim_transport_abandon(struct transport *base);
 
 /* The broker's side. */
 struct sim_transport *sim_transport_next(struct sim_transport *t);

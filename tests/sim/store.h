@@ -197,7 +197,7 @@ void store_outbox_add(struct store *s, const struct submission *list, struct are
                       struct outbox_row **ret_rows, uint32_t *ret_n);
 struct store_letter *store_letter_find(const struct store *s, int64_t no);
 void store_letter_take(struct store *s, int64_t no);
-void store_letter_add(struct store *s, const struct inbox_letter *l); /* an SQL producer's */
+void store_letter_add(struct store *s, const struct inbox_letter *from); /* an SQL producer's */
 void store_outbox_deinit(struct store *s);
 void store_apply_submit(struct store *s, struct ledger_submit *b);
 void store_apply_arrive(struct store *s, struct ledger_arrive *b);
