@@ -30,6 +30,16 @@ struct arrivals *arrivals_free(struct arrivals *a)
         return NULL;
 }
 
+struct arrivals *arrivals_free_list(struct arrivals *list)
+{
+        while (list) {
+                struct arrivals *next = list->next;
+                arrivals_free(list);
+                list = next;
+        }
+        return NULL;
+}
+
 struct doorbells *doorbells_new(uint32_t n)
 {
         struct doorbells *d = calloc(1, sizeof *d);

@@ -107,6 +107,7 @@ struct arrivals {
 
 /* NULL: out of memory. */
 struct arrivals *arrivals_new(uint32_t capacity);
+struct arrivals *arrivals_free_list(struct arrivals *list); /* likewise, all of them */
 struct arrivals *arrivals_free(struct arrivals *a); /* NULL-safe, returns NULL; not the receipt */
 
 /* A doorbell or, with an all-zero id, a mark. */

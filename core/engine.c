@@ -63,14 +63,16 @@ void engine_note(struct engine *e, int level, const struct job_id *job, const ch
         }
 }
 
-static char *copy_text(struct str s)
+bool engine_copy(struct str s, struct str *ret)
 {
         char *p = malloc((size_t)s.n + 1);
-        if (p) {
-                memcpy(p, s.p ? s.p : "", s.n);
-                p[s.n] = 0;
+        if (!p) {
+                return false;
         }
-        return p;
+        memcpy(p, s.p ? s.p : "", s.n);
+        p[s.n] = 0;
+        *ret = (struct str){p, s.n};
+        return true;
 }
 
 struct engine *engine_new(const struct engine_config *c)
@@ -83,12 +85,10 @@ struct engine *engine_new(const struct engine_config *c)
         memcpy(e->random, c->seed, sizeof e->random);
         e->pid = c->pid;
         e->mint.random = engine_random(e) | 1;
-        char *host = copy_text(c->host), *version = copy_text(c->version);
-        e->host = (struct str){host, c->host.n};
-        e->version = (struct str){version, c->version.n};
         e->later_ns = NEVER;
         e->ledger_up = true;
-        if (!host || !version || queues_configure(e, c->config) < 0) {
+        if (!engine_copy(c->host, &e->host) || !engine_copy(c->version, &e->version) ||
+            queues_configure(e, c->config) < 0) {
                 return engine_free(e);
         }
         return e;
@@ -112,18 +112,8 @@ static void free_submissions(struct submission *s)
         }
 }
 
-/* Their receipts are the transports', which are gone by now or let them go with their connections.
- */
-static void free_arrivals(struct arrivals *list)
-{
-        while (list) {
-                struct arrivals *next = list->next;
-                arrivals_free(list);
-                list = next;
-        }
-}
-
-/* Batches that were not under way: with all that the engine hung on them. */
+/* Batches that were not under way: with all that the engine hung on them. Receipts are the
+ * transports', which let them go with their connections. */
 static void drop_list(struct ledger_batch *b)
 {
         while (b) {
@@ -135,7 +125,7 @@ static void drop_list(struct ledger_batch *b)
                 } else if (b->op == LEDGER_CLAIM) {
                         roster_unref((struct roster *)LEDGER_AS(claim, CLAIM, b)->roster);
                 } else if (b->op == LEDGER_ARRIVE) {
-                        free_arrivals(LEDGER_AS(arrive, ARRIVE, b)->list);
+                        arrivals_free_list(LEDGER_AS(arrive, ARRIVE, b)->list);
                 } else if (b->op == LEDGER_SUBMIT) {
                         free_submissions(LEDGER_AS(submit, SUBMIT, b)->list);
                 }
@@ -165,7 +155,7 @@ struct engine *engine_free(struct engine *e)
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 free((char *)e->queues[i].name.p);
                 free((char *)e->queues[i].transport.p);
-                free_arrivals(e->queues[i].arrived);
+                arrivals_free_list(e->queues[i].arrived);
                 free(e->queues[i].ready.slots);
         }
         free(e->queues);

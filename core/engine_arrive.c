@@ -381,15 +381,6 @@ static void settle_list(struct engine *e, struct ledger_arrive *b, const struct 
         }
 }
 
-static void free_arrivals(struct arrivals *list)
-{
-        while (list) {
-                struct arrivals *next = list->next;
-                arrivals_free(list);
-                list = next;
-        }
-}
-
 static void arrive_committed(struct engine *e, struct ledger_arrive *b, struct queue_books *q,
                              uint32_t at)
 {
@@ -409,7 +400,7 @@ static void arrive_committed(struct engine *e, struct ledger_arrive *b, struct q
         e->view.claims++;
         join_letters(e, b, b->got);
         take_claim(e, &b->got, b->base.no, b->token, at);
-        free_arrivals(STEAL(b->list));
+        arrivals_free_list(STEAL(b->list));
         ledger_batch_free(&b->base);
 }
 
@@ -497,6 +488,6 @@ void arrive_resolved(struct engine *e, struct ledger_arrive *b, bool happened)
         q->may_have_work = true;
         e->dirty = true;
         recall_claim(e, b->base.no, b->token, at);
-        free_arrivals(STEAL(b->list));
+        arrivals_free_list(STEAL(b->list));
         ledger_batch_free(&b->base);
 }

@@ -21,18 +21,6 @@ int queue_find(const struct engine *e, struct str name)
         return -1;
 }
 
-static bool copy_name(struct str s, struct str *ret)
-{
-        char *copy = malloc((size_t)s.n + 1);
-        if (!copy) {
-                return false;
-        }
-        memcpy(copy, s.p ? s.p : "", s.n);
-        copy[s.n] = 0;
-        *ret = (struct str){copy, s.n};
-        return true;
-}
-
 static int queue_add(struct engine *e, struct str name)
 {
         struct queue_books *grown = realloc(e->queues, (e->n_queues + 1) * sizeof *grown);
@@ -41,7 +29,7 @@ static int queue_add(struct engine *e, struct str name)
         }
         e->queues = grown;
         struct str copy;
-        if (!copy_name(name, &copy)) {
+        if (!engine_copy(name, &copy)) {
                 return -1;
         }
         e->queues[e->n_queues] = (struct queue_books){.name = copy};
@@ -66,7 +54,7 @@ static bool queue_transport(struct queue_books *q, struct str name)
         free((char *)q->transport.p);
         q->transport = (struct str){0};
         q->asked = 0;
-        return name.n == 0 || copy_name(name, &q->transport);
+        return name.n == 0 || engine_copy(name, &q->transport);
 }
 
 /* Queues keep their index for life: jobs in workers name them by it. One that left the

@@ -97,17 +97,14 @@ static struct transport_books *transport_add(struct engine *e, struct str name)
 {
         struct transport_books *grown =
             realloc(e->transports, (e->n_transports + 1) * sizeof *grown);
-        char *copy = malloc((size_t)name.n + 1);
         e->transports = grown ? grown : e->transports;
-        if (!grown || !copy) {
-                free(copy);
+        struct str copy;
+        if (!grown || !engine_copy(name, &copy)) {
                 e->out->out_of_memory = true;
                 return NULL;
         }
-        memcpy(copy, name.p, name.n);
-        copy[name.n] = 0;
         struct transport_books *t = &e->transports[e->n_transports++];
-        *t = (struct transport_books){.name = {copy, name.n}};
+        *t = (struct transport_books){.name = copy};
         return t;
 }
 

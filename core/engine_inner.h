@@ -33,7 +33,6 @@
 #define LOADED          100             /* a batch that took so many says: we are under load */
 #define HOLD_ROWS       1000            /* then small batches wait for so many */
 #define HOLD_NS         (8 * NS_PER_MS) /* or so long */
-#define FINISH_MAX      1000
 #define SUBMIT_ROWS     1000
 #define AHEAD_NS        (250 * NS_PER_MS) /* claim what starts within about so long */
 #define WATCH_NS        (100 * NS_PER_MS) /* how often busy workers are looked at */
@@ -240,6 +239,7 @@ struct engine_action *engine_act(struct engine *e, enum engine_action_kind kind)
 void engine_note(struct engine *e, int level, const struct job_id *job, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 uint64_t engine_random(struct engine *e);
+bool engine_copy(struct str s, struct str *ret); /* with a NUL behind it; false: no memory */
 int64_t engine_min(int64_t a, int64_t b);
 
 /* engine_post.c */

@@ -16,11 +16,7 @@ struct claim *claim_new(void)
 struct claim *claim_free(struct claim *c)
 {
         if (c) {
-                while (c->letters) {
-                        struct arrivals *next = c->letters->next;
-                        arrivals_free(c->letters);
-                        c->letters = next;
-                }
+                arrivals_free_list(c->letters);
                 arena_deinit(&c->arena);
                 free(c);
         }
