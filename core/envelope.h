@@ -29,6 +29,8 @@ struct envelope {
         bool too_large;     /* the body was over the limit and is not here */
         uint64_t body_size; /* of the message, whatever is here */
         bool redelivered;
+        struct job_key origin; /* the broker's own name of this message, the same at each delivery:
+                                  the key of a letter that has no id */
         /* broker properties */
         struct str type, message_id, content_type, content_encoding, reply_to, correlation_id,
             app_id, user_id;

@@ -4,7 +4,7 @@
  *
  * What every implementation MUST hold:
  *  - An arrival is acknowledged only by settle(), after the ledger commit that made it redundant.
- *    Nothing is ever nacked or rejected.
+ *    Nothing is ever rejected; what will not be settled MAY be handed back.
  *  - What was not settled when its connection went away comes again, with `redelivered` as the
  * broker tells it.
  *  - A batch of arrivals comes from one connection and does not mix what was redelivered with what
@@ -46,6 +46,8 @@ enum transport_news_kind {
                             anybody, as the broker said just now */
         TRANSPORT_DEAF, /* credit was open, messages waited, nothing came: the channel was reopened;
                            told again, it is not healed */
+        TRANSPORT_FLOOR, /* the ledger shall know that of the broker's history `text` everything up
+                            to number `floor` was taken in (0: only asks); answered by floor() */
 };
 
 struct transport_news {
@@ -53,6 +55,7 @@ struct transport_news {
         int level; /* NOTE: syslog's: 3 error, 4 warning, 5 notice, 6 info */
         uint32_t queue;
         uint64_t connection;
+        int64_t floor;
         char text[256];
         struct transport_news *next;
 };
@@ -87,6 +90,11 @@ struct transport_ops {
 
         /* Publishes doorbells or marks; come back through dispatch(), within 30 s. */
         void (*ring)(struct transport *t, struct doorbells *bells /* takes bells */);
+
+        /* What the ledger knows of a history: the highest floor that was ever told, 0: none. Comes
+         * some time after each TRANSPORT_FLOOR, or never: ask again. NULL: this transport does not
+         * tell floors. */
+        void (*floor)(struct transport *t, struct str history, int64_t floor);
 
         /* Fills at most max entries with what the engine's poll shall watch; returns how many. */
         uint32_t (*pollfds)(struct transport *t, struct pollfd *fds, uint32_t max);
