@@ -46,14 +46,17 @@ def finished(url, first):
 
 
 def audit(url, first, jobs):
-    """{created, started, finished} in seconds of the first and the last; Failed unless every job is completed once,
-    with its own payload, and nothing else is there."""
-    words = [int(word or 0) for word in sql(url, AUDIT.format(first=first)).split("|")]
-    count, good, different, once = words[:4]
+    return judge([int(word or 0) for word in sql(url, AUDIT.format(first=first)).split("|")], jobs)
+
+
+def judge(numbers, jobs):
+    """What AUDIT selects, as {created, started, finished} in seconds of the first and the last, and how many were
+    claimed `again`; Failed unless every job is completed, with its own payload, and nothing else is there."""
+    count, good, different, once, created, started, last = numbers
     if (count, good, different) != (jobs, jobs, jobs):
         raise Failed(f"audit: of {jobs} jobs there are {count} rows, {good} completed with 256 bytes, "
                      f"{different} different payloads")
-    return {"created": words[4] / 1e6, "started": words[5] / 1e6, "finished": words[6] / 1e6, "again": count - once}
+    return {"created": created / 1e6, "started": started / 1e6, "finished": last / 1e6, "again": count - once}
 
 
 def fill_old(url, rows):

@@ -3,7 +3,8 @@
 
     ./dev bench [quick|full] [SUITE...] [--json FILE] [more]
 
-Suites: sqlite (embedded), postgres (PostgreSQL alone), rabbitmq (RabbitMQ and PostgreSQL); without any: these three.
+Suites: sqlite (embedded), postgres (PostgreSQL alone), rabbitmq (RabbitMQ and PostgreSQL), nats (NATS JetStream and
+PostgreSQL), nats-sqlite (NATS JetStream and SQLite); without any: these five.
 rows: what ten million finished rows in the ledger change; only when named, since it needs 15 GB and half an hour.
 
 What counts are the ratios of one run, and only on a machine that does nothing else. docs/benchmarks.md says how to read
@@ -16,21 +17,30 @@ import sys
 
 sys.dont_write_bytecode = True  # a source tree stays as it is
 import stage
+import suite_broker
 import suite_postgres
-import suite_rabbitmq
 import suite_sqlite
 from measure import NOISE, Failed
 
-USUAL = ("sqlite", "postgres", "rabbitmq")
-WITH_BROKER = ("rabbitmq", "rows")
+# Suites beside the embedded one: how they measure, the broker, whether PostgreSQL is wanted.
+SERVED = {
+    "postgres": (suite_postgres.measure, None, True),
+    "rabbitmq": (suite_broker.measure_rabbitmq, "rabbitmq", True),
+    "nats": (suite_broker.measure_nats, "nats", True),
+    "nats-sqlite": (suite_broker.measure_nats_sqlite, "nats", False),
+    "rows": (suite_broker.measure_rows, "rabbitmq", True),
+}
+USUAL = ("sqlite", *(name for name in SERVED if name != "rows"))
+PROGRAM = "no-op handler in isolated workers, 256-byte payloads"
 WHAT = {
-    "postgres": ("PostgreSQL alone (fsync on, default settings), no-op handler in isolated workers, 256-byte payloads",
-                 "skep", "bare loop"),
-    "rabbitmq": ("RabbitMQ (quorum queue) and PostgreSQL (fsync on, default settings), no-op handler in isolated workers, "
-                 "256-byte payloads", "skep", "bare loop"),
+    "postgres": (f"PostgreSQL alone (fsync on, default settings), {PROGRAM}", "skep", "bare loop"),
+    "rabbitmq": (f"RabbitMQ (quorum queue) and PostgreSQL (fsync on, default settings), {PROGRAM}", "skep", "bare loop"),
+    "nats": (f"NATS JetStream (file, WorkQueue) and PostgreSQL (fsync on, default settings), {PROGRAM}", "skep",
+             "bare loop"),
+    "nats-sqlite": (f"NATS JetStream (file, WorkQueue) and SQLite (WAL, FULL), {PROGRAM}", "skep", "bare loop"),
     "rows": ("RabbitMQ and PostgreSQL: a ledger with old rows beside an empty one", "old rows", "empty"),
 }
-GROUPS = {"loop": "the program", "broker": "RabbitMQ", "postgres": "PostgreSQL"}
+GROUPS = {"loop": "the program", "rabbitmq": "RabbitMQ", "nats": "NATS", "postgres": "PostgreSQL"}
 
 
 def read_options():
@@ -47,7 +57,7 @@ def read_options():
     options = parser.parse_args()
     options.full = "full" in options.words
     options.suites = [word for word in options.words if word not in ("quick", "full")] or list(USUAL)
-    unknown = [word for word in options.suites if word not in USUAL + ("rows",)]
+    unknown = [word for word in options.suites if word not in ("sqlite", *SERVED)]
     if unknown:
         parser.error(f"there is no suite {', '.join(unknown)}")
     return options
@@ -57,11 +67,10 @@ def run_suites(options):
     """(name, result), one after the other."""
     if "sqlite" in options.suites:
         yield "sqlite", suite_sqlite.measure(options)
-    measures = {"postgres": suite_postgres.measure, "rabbitmq": suite_rabbitmq.measure,
-                "rows": suite_rabbitmq.measure_rows}
-    for name in [word for word in measures if word in options.suites]:
-        with stage.serve(broker=name in WITH_BROKER) as servers:
-            result = measures[name](options, servers)
+    for name in [word for word in SERVED if word in options.suites]:
+        measure, broker, database = SERVED[name]
+        with stage.serve(broker, database) as servers:
+            result = measure(options, servers)
         yield name, result
 
 

@@ -37,19 +37,23 @@ def refuse_memory(path):
         raise Failed(f"{path} is on {kind}: what is measured there is not durable")
 
 
+BROKERS = {"rabbitmq": Broker, "nats": servers.Nats}
+
+
 @contextlib.contextmanager
-def serve(broker):
-    """(PostgreSQL, RabbitMQ or None), running."""
+def serve(broker, database=True):
+    """(PostgreSQL, the broker of that name), running; None stands for one that was not asked for."""
     home = tempfile.mkdtemp(prefix="bench-servers-", dir=BUILD)
     os.chmod(home, 0o755)
-    started = [Database(home)] + ([Broker(home)] if broker else [])
+    pair = (Database(home) if database else None, BROKERS[broker](home) if broker else None)
+    started = [server for server in pair if server]
     try:
         for server in started:
             os.makedirs(os.path.dirname(server.data), exist_ok=True)
             refuse_memory(os.path.dirname(server.data))
             say(f"starting {server.name} on 127.0.0.1:{server.port}, data in {server.data}")
             server.start()
-        yield started[0], started[1] if broker else None
+        yield pair
     finally:
         for server in started:
             server.close()

@@ -92,7 +92,8 @@ static void follow_process(int pid, const char **argv)
         }
 }
 
-static void become_reader(const char *program, const char *file, int pid, int out, int err)
+static void become_reader(const char *program, const char *file, int pid, const char *what, int out,
+                          int err)
 {
         const char *argv[WORDS_MAX + 8] = {program};
         size_t n = 1;
@@ -108,7 +109,7 @@ static void become_reader(const char *program, const char *file, int pid, int ou
                 argv[n++] = "--config";
                 argv[n++] = file;
         }
-        argv[n] = "--show-config";
+        argv[n] = what;
         execv(program, (char *const *)argv);
         fprintf(stderr, "%s: %s\n", program, strerror(errno));
         _exit(EX_OSERR);
@@ -126,15 +127,15 @@ static void take_file(FILE *f, struct buf *ret)
         }
 }
 
-/* The exit code, or -1. */
-static int read_config(const char *program, const char *file, int skepd, struct buf *ret_out,
-                       struct buf *ret_err)
+/* Runs skepd with the flag `what`. The exit code, or -1. */
+static int ask_program(const char *program, const char *file, int skepd, const char *what,
+                       struct buf *ret_out, struct buf *ret_err)
 {
         FILE *out = tmpfile(), *err = tmpfile();
         int status = -1;
         pid_t pid = out && err ? fork() : -1;
         if (pid == 0) {
-                become_reader(program, file, skepd, fileno(out), fileno(err));
+                become_reader(program, file, skepd, what, fileno(out), fileno(err));
         }
         if (pid > 0 && waitpid(pid, &status, 0) == pid) {
                 take_file(out, ret_out);
@@ -182,6 +183,48 @@ static char *find_value(const char *text, const char *section, const char *key)
         return NULL;
 }
 
+/* --- brokers ---------------------------------------------------------------------------------- */
+
+/* `NAME\tSTATUS\tDETAIL\tADVICE`; anything else is passed over. */
+static void take_broker(json_t *checks, char *line)
+{
+        static const char *const known[] = {STATUS_OK, STATUS_WARN, STATUS_FAIL};
+        char *status = strchr(line, '\t');
+        char *detail = status ? strchr(status + 1, '\t') : NULL;
+        char *advice = detail ? strchr(detail + 1, '\t') : NULL;
+        if (!advice) {
+                return;
+        }
+        *status++ = *detail++ = *advice++ = '\0';
+        for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+                if (strcmp(status, known[i]) == 0) {
+                        CLEANUP(free_text)
+                        char *name = text_printf("broker %s", line);
+                        doctor_note(checks, name, known[i], text_copy(detail), advice);
+                }
+        }
+}
+
+/* skepd looks at them itself, in a run of its own: it alone knows how to log in. */
+static void check_brokers(json_t *checks, const char *program, const char *file, int pid)
+{
+        CLEANUP(buf_deinit)
+        struct buf out = {0};
+        CLEANUP(buf_deinit)
+        struct buf err = {0};
+        char *rest = NULL;
+        if (ask_program(program, file, pid, "--check-transports", &out, &err) != 0) {
+                doctor_note(checks, "brokers", STATUS_WARN,
+                            text_printf("not looked at: %s --check-transports failed", program),
+                            "install the same version of skepd and skep");
+                return;
+        }
+        for (char *line = out.n ? strtok_r(out.p, "\n", &rest) : NULL; line;
+             line = strtok_r(NULL, "\n", &rest)) {
+                take_broker(checks, line);
+        }
+}
+
 void doctor_config(json_t *checks, const char *file, int pid, struct doctor_places *ret)
 {
         CLEANUP(free_text)
@@ -196,7 +239,7 @@ void doctor_config(json_t *checks, const char *file, int pid, struct doctor_plac
                             "name the folder of skepd in SKEP_LIBEXEC");
                 return;
         }
-        int code = read_config(program, file, pid, &out, &err);
+        int code = ask_program(program, file, pid, "--show-config", &out, &err);
         if (code != 0) {
                 size_t n = err.n;
                 for (; n > 0 && err.p[n - 1] == '\n'; n--) {}
@@ -216,4 +259,5 @@ void doctor_config(json_t *checks, const char *file, int pid, struct doctor_plac
         ret->handlers = find_value(buf_z(&out), "handlers", "dir");
         ret->socket = find_value(buf_z(&out), "http", "socket");
         ret->ledger = find_value(buf_z(&out), "ledger", "url");
+        check_brokers(checks, program, file, pid);
 }

@@ -101,6 +101,7 @@ struct arrivals {
         uint32_t queue;          /* the engine's index */
         struct receipt *receipt; /* the transport's; taken by settle() */
         uint64_t connection;     /* which connection brought it: rises with each one, never 0 */
+        int64_t came_ns;         /* the engine's: when it was handed over */
         int64_t not_before_ns;   /* the engine's: when it is posted again */
         struct arrivals *next;
 };

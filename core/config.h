@@ -31,6 +31,11 @@ struct config_origin {
 
 enum config_answer { ANSWER_NO, ANSWER_YES };
 
+enum config_create {
+        CREATE_MISSING, /* what is not there on the broker is made */
+        CREATE_NOTHING, /* it is named and waited for */
+};
+
 enum queue_order {
         ORDER_FIFO,     /* jobs start as the broker brings them */
         ORDER_PRIORITY, /* taken in: what arrives waits in the ledger and is chosen there */
@@ -55,6 +60,10 @@ struct transport_config {
         struct str password_file;                /* overrides the URL's; read when connecting */
         struct str ca_file, cert_file, key_file; /* TLS; empty: the system's CAs, no certificate */
         struct str exchange;                     /* AMQP: the topic exchange */
+        struct str token_file, creds_file, nkey_file; /* NATS: other ways to log in */
+        struct str stream, subject;                   /* NATS: `subject` is the prefix of types */
+        uint32_t replicas;                            /* NATS: of a stream that is made */
+        enum config_create create;                    /* NATS */
         uint32_t heartbeat_ms;
         uint32_t prefetch_bytes;       /* of payloads that wait unanswered, per queue */
         struct config_origin origin;   /* of the entry */

@@ -109,8 +109,9 @@ const struct config_key config_queue_keys[] = {
 
 const struct config_key config_transport_keys[] = {
     {"url", CONFIG_TEXT, OF(transport_config, url), "", 1, URL_BYTES, .by_file = true,
-     .help = "Where the broker is, as a URL: amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps:// for "
-             "TLS, which any host but this one needs."},
+     .help = "Where the broker is, as a URL: amqp://USER:PASSWORD@HOST:PORT/VHOST for RabbitMQ, "
+             "nats://USER:PASSWORD@HOST:PORT for NATS; amqps:// or tls:// for TLS, which any host "
+             "but this one needs."},
     {"password_file", CONFIG_TEXT, OF(transport_config, password_file), "", 0, PATH_BYTES,
      .help =
          "File with the password, instead of one in the URL; read at each connect, not readable "
@@ -123,8 +124,26 @@ const struct config_key config_transport_keys[] = {
     {"key_file", CONFIG_TEXT, OF(transport_config, key_file), "", 0, PATH_BYTES,
      .help = "PEM file of the key of cert_file."},
     {"exchange", CONFIG_TEXT, OF(transport_config, exchange), "jobs", 1, 100,
-     .help = "The topic exchange that producers publish to; NAME.unrouted and NAME.refused are the "
+     .help = "RabbitMQ: the topic exchange that producers publish to; NAME.unrouted and "
+             "NAME.refused are the "
              "queues for what no queue takes and what is too large."},
+    {"token_file", CONFIG_TEXT, OF(transport_config, token_file), "", 0, PATH_BYTES,
+     .help = "NATS: file with the token, instead of one in the URL; read at each connect, not "
+             "readable by others."},
+    {"creds_file", CONFIG_TEXT, OF(transport_config, creds_file), "", 0, PATH_BYTES,
+     .help = "NATS: credentials file with a user's JWT and seed."},
+    {"nkey_file", CONFIG_TEXT, OF(transport_config, nkey_file), "", 0, PATH_BYTES,
+     .help = "NATS: file with a user's nkey seed; its public key is derived."},
+    {"stream", CONFIG_TEXT, OF(transport_config, stream), "JOBS", 1, 200,
+     .help = "NATS: the JetStream stream that holds the jobs; NAME_REFUSED is the one for what is "
+             "too large."},
+    {"subject", CONFIG_TEXT, OF(transport_config, subject), "jobs", 1, 100,
+     .help = "NATS: what stands before a job's type in its subject: jobs.email.send."},
+    {"replicas", CONFIG_COUNT, OF(transport_config, replicas), "1", 1, 5,
+     .help = "NATS: copies of a stream that skepd makes; 3 for a cluster."},
+    {"create", CONFIG_CHOICE, OF(transport_config, create), "yes", .choices = "yes no",
+     .help = "NATS: whether streams and consumers that are missing are made; no: they are named "
+             "and waited for."},
     {"heartbeat", CONFIG_DURATION, OF(transport_config, heartbeat_ms), "10s", SECOND, HOUR,
      .help = "How often the connection proves that it lives, as a duration in whole seconds."},
     {"prefetch", CONFIG_SIZE, OF(transport_config, prefetch_bytes), "8M", 64 * KIB, GIB,

@@ -246,6 +246,7 @@ static void ledger_answered(struct engine *e, struct ledger_batch *b)
         case LEDGER_RELAY:
         case LEDGER_RUNG: ring_ledger_answered(e, b); break;
         case LEDGER_TIDE: tide_answered(e, LEDGER_AS(tide, TIDE, b)); break;
+        case LEDGER_FLOOR: floor_answered(e, LEDGER_AS(floor, FLOOR, b)); break;
         case LEDGER_INBOX: inbox_answered(e, LEDGER_AS(inbox, INBOX, b)); break;
         case LEDGER_CLAIM: claim_answered(e, LEDGER_AS(claim, CLAIM, b)); break;
         case LEDGER_RECALL: recall_answered(e, LEDGER_AS(recall, RECALL, b)); break;

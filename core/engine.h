@@ -65,6 +65,8 @@ enum transport_change {
         CHANGE_DOWN,  /* it does not */
         CHANGE_LOST,  /* arrivals of `connection` cannot be settled any more */
         CHANGE_EMPTY, /* the broker holds nothing for queue `queue` */
+        CHANGE_FLOOR, /* everything up to number `floor` of `history` was taken in; 0: only asks.
+                         Answered by ACT_FLOOR, or never: it is told again then */
 };
 
 struct former_job { /* one slot of a former node's pages */
@@ -98,6 +100,8 @@ struct engine_event {
                         uint64_t connection; /* LOST; as in the arrivals, unique over all
                                                 transports */
                         uint32_t queue;      /* EMPTY */
+                        struct str history;  /* FLOOR */
+                        int64_t floor;
                 } transport;
                 struct roster *roster;
                 const struct config *config;
@@ -146,6 +150,8 @@ enum engine_action_kind {
         ACT_SETTLE,  /* acknowledge `receipt` (taken) */
         ACT_DROP,    /* free `receipt` (taken) unsettled: its arrivals come again */
         ACT_RING,    /* publish `bells` (taken) to their queue */
+        ACT_FLOOR,   /* tell transport `transport` that the highest floor of its history `text` is
+                        `floor` */
         ACT_SETTLED, /* these finish rows are durable: `finish` (borrowed); for waiters and metrics
                       */
         ACT_NOTE,    /* one line for the log: `level`, `text`, `job` */
@@ -167,8 +173,9 @@ struct engine_action {
                 struct doorbells *bells;
         };
         void *cookie;
-        struct job_id job; /* NOTE: all zero: none */
-        struct str text;   /* valid until the next step */
+        struct job_id job;          /* NOTE: all zero: none */
+        struct str text, transport; /* valid until the next step */
+        int64_t floor;
 };
 
 struct engine_actions {

@@ -13,6 +13,7 @@
 #define REFUSED_WAIT   (100 * NS_PER_MS)
 #define REFUSED_TOLD   (30 * NS_PER_S)
 #define UNDECIDED_WAIT (250 * NS_PER_MS)
+#define ROOM_WAIT      (100 * NS_PER_MS) /* while workers are busy, for room to start all */
 
 static void receipt_out(struct engine *e, enum engine_action_kind kind, struct arrivals *a)
 {
@@ -43,8 +44,8 @@ void arrive_came(struct engine *e, struct arrivals *list)
                 struct queue_books *q = &e->queues[at];
                 if (!q->arrived) {
                         q->arrived_tail = &q->arrived;
-                        q->arrived_ns = e->now.mono_ns;
                 }
+                a->came_ns = e->now.mono_ns;
                 *q->arrived_tail = a;
                 q->arrived_tail = &a->next;
                 q->n_arrived += a->n;
@@ -161,15 +162,29 @@ static bool goes_with(const struct engine *e, const struct ledger_arrive *b,
         return b->list->connection == a->connection && came_again(b->list) == came_again(a);
 }
 
+/* A letter that cannot start is written once more before it does. So while workers have enough to
+ * do, and nothing of the queue waits elsewhere, only so many are taken as can start at once. */
+static bool room_is_worth_waiting_for(const struct queue_books *q)
+{
+        return q->ready.n > 0 && !q->backlog && !q->by_priority;
+}
+
+static uint32_t arrive_most(const struct engine *e, const struct queue_books *q)
+{
+        uint32_t room = room_is_worth_waiting_for(q) ? room_of(e, q) : 0;
+        return room && room < ARRIVE_MAX ? room : ARRIVE_MAX;
+}
+
 /* Of one connection, since the journal is kept by batch. What waits for its fate is passed over;
  * but for that nothing overtakes: the tide would take it for lost. */
 static void take_arrived(struct engine *e, struct queue_books *q, struct ledger_arrive *b)
 {
         struct arrivals **tail = &b->list, **at = &q->arrived;
+        uint32_t most = arrive_most(e, q);
         bool full = false;
         while (*at) {
                 struct arrivals *a = *at;
-                full |= b->n && b->n + a->n > ARRIVE_MAX;
+                full |= b->n && b->n + a->n > most;
                 if (full || !goes_with(e, b, a)) {
                         at = &a->next;
                         continue;
@@ -219,8 +234,11 @@ static int64_t arrive_time(const struct engine *e, const struct queue_books *q)
         for (const struct arrivals *a = q->arrived; a; a = a->next) {
                 ready = engine_min(ready, a->not_before_ns);
         }
-        bool loaded = q->last_arrive >= LOADED && q->n_arrived < HOLD_ROWS;
-        int64_t held = loaded ? q->arrived_ns + HOLD_NS : 0;
+        bool more = q->n_arrived < HOLD_ROWS;
+        int64_t held = more ? q->arrived->came_ns + hold_ns(q->last_arrive) : 0;
+        if (room_is_worth_waiting_for(q) && room_of(e, q) < q->arrived->n) {
+                held = q->arrived->came_ns + ROOM_WAIT;
+        }
         held = q->arrive_after_ns > held ? q->arrive_after_ns : held;
         return ready > held ? ready : held;
 }

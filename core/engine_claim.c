@@ -160,9 +160,8 @@ static int64_t claim_time(const struct engine *e, const struct queue_books *q, u
         }
         *ret_want = want;
         int64_t at = q->not_before_ns;
-        bool loaded = q->last_claim >= LOADED && want < HOLD_ROWS;
-        int64_t held = q->answered_ns + HOLD_NS;
-        return loaded && held > at ? held : at;
+        int64_t held = want < HOLD_ROWS ? q->answered_ns + hold_ns(q->last_claim) : 0;
+        return held > at ? held : at;
 }
 
 static bool may_claim(const struct engine *e)

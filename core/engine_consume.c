@@ -166,5 +166,6 @@ void transport_changed(struct engine *e, const struct engine_event *ev)
                         e->queues[ev->transport.queue].empty++;
                 }
                 break;
+        case CHANGE_FLOOR: floor_came(e, ev); break;
         }
 }

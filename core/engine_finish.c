@@ -142,12 +142,12 @@ static int64_t finish_time(const struct engine *e)
         if (e->finishing || e->unwritten || !f || f->n == 0 || e->frozen[LANE_VERDICTS]) {
                 return NEVER;
         }
-        bool loaded = e->last_finish >= LOADED && f->n < HOLD_ROWS && !e->draining;
+        bool more = f->n < HOLD_ROWS && !e->draining;
         uint32_t given = 0;
-        for (uint32_t i = 0; loaded && i < e->n_queues; i++) {
+        for (uint32_t i = 0; more && i < e->n_queues; i++) {
                 given += e->queues[i].given;
         }
-        return loaded && given ? e->filling_since_ns + HOLD_NS : 0;
+        return given ? e->filling_since_ns + hold_ns(e->last_finish) : 0;
 }
 
 int64_t finish_wake_ns(const struct engine *e)

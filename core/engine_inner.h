@@ -8,6 +8,7 @@
  *   engine_arrive.c    what transports brought: placed, answered in one write, acknowledged
  *   engine_journal.c   letters without ids, until their acknowledgement is sure
  *   engine_consume.c   how much transports shall bring; what becomes of them
+ *   engine_floor.c     how far brokers' histories were taken in
  *   engine_ring.c      doorbells out, the outbox
  *   engine_tide.c      what a broker lost
  *   engine_inbox.c     letters of SQL producers
@@ -30,9 +31,10 @@
 #define CLAIMED_MAX     8000 /* jobs claimed and not durably ended */
 #define CLAIM_MAX       2000 /* jobs in one claim */
 #define CLAIM_BYTES_MAX (8u << 20)
-#define LOADED          100             /* a batch that took so many says: we are under load */
-#define HOLD_ROWS       1000            /* then small batches wait for so many */
-#define HOLD_NS         (8 * NS_PER_MS) /* or so long */
+#define LOADED          100              /* a batch that took so many says: we are under load */
+#define HOLD_ROWS       2000             /* then small batches wait for so many */
+#define HOLD_NS         (20 * NS_PER_MS) /* or so long, */
+#define HOLD_EACH_NS    20000            /* but not longer than this for each row of the last one */
 #define SUBMIT_ROWS     1000
 #define AHEAD_NS        (250 * NS_PER_MS) /* claim what starts within about so long */
 #define WATCH_NS        (100 * NS_PER_MS) /* how often busy workers are looked at */
@@ -42,6 +44,13 @@
 #define ARRIVE_MAX    2000  /* arrivals answered in one write */
 #define PARKED_MAX    10000 /* letters parked for want of a handler before a queue is not consumed */
 #define TIDE_OLDER_US (10 * US_PER_S)
+
+/* How long a batch that could go may wait to become larger, after one of `last` rows. */
+static inline int64_t hold_ns(uint32_t last)
+{
+        int64_t ns = last < LOADED ? 0 : (int64_t)last * HOLD_EACH_NS;
+        return ns < HOLD_NS ? ns : HOLD_NS;
+}
 
 struct transport_books {
         struct str name;
@@ -77,7 +86,6 @@ struct queue_books {
         uint32_t asked;                           /* room that the transport was told */
         struct arrivals *arrived, **arrived_tail; /* not yet on their way to the ledger */
         uint32_t n_arrived;
-        int64_t arrived_ns; /* the first of them */
         struct ledger_arrive *arriving;
         uint32_t starting;  /* jobs that it will start at most */
         bool idle_arrivals; /* the last ones kept no worker busy: they were dead, parked or known */
@@ -183,6 +191,8 @@ struct engine {
         uint32_t n_journal, journal_capacity;
         int64_t
             journal_ns; /* since when one of them waits to be told to the ledger; 0: none does */
+        struct floor_ask *floors; /* their batches are on their way */
+        uint32_t n_floors;
         struct number_list rung; /* outbox rows whose doorbells are confirmed */
         bool ringing;            /* a RUNG is on its way */
         int64_t rung_ns;         /* not posted before */
@@ -310,6 +320,10 @@ bool queue_up(const struct engine *e, const struct queue_books *q); /* its trans
 bool queue_down_for(const struct engine *e, const struct queue_books *q, int64_t ns);
 void transport_changed(struct engine *e, const struct engine_event *ev);
 void consume_pump(struct engine *e);
+
+/* engine_floor.c */
+void floor_came(struct engine *e, const struct engine_event *ev);
+void floor_answered(struct engine *e, struct ledger_floor *b /* takes */);
 
 /* engine_ring.c */
 void ring_outbox(struct engine *e, const struct outbox_row *rows, uint32_t n);

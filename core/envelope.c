@@ -115,14 +115,22 @@ static struct str keep(struct opening *o, struct str s)
         return kept;
 }
 
-/* Its key stays free: the corrected letter will bear the same id, and must not find this one. */
 static void bury(struct opening *o, enum job_reason reason)
 {
         o->row->state = STATE_DEAD;
         o->row->reason = reason;
         o->row->error_text = keep(o, (struct str){o->note, o->note_n});
-        if (reason != REASON_EXPIRED) {
-                o->row->key.set = false;
+}
+
+/* The id of a letter that cannot be read stays free: the corrected one will bear it, and must not
+ * find this one. The broker's own name of the message, where it has one, stands in for the id: it
+ * names this very message, so that it is known when it comes again, dead or not. */
+static void choose_key(struct opening *o)
+{
+        struct submit_row *row = o->row;
+        bool unreadable = row->state == STATE_DEAD && row->reason != REASON_EXPIRED;
+        if (unreadable || !row->key.set) {
+                row->key = o->in->origin;
         }
 }
 
@@ -169,6 +177,7 @@ static void open_letter(struct opening *o, struct arrival *ret)
         opening_keep_headers(o);
         row->payload = too_large(o) ? STR("") : keep(o, o->in->body);
         decide_state(o);
+        choose_key(o);
         ret->fingerprint = row->key.set ? 0 : opening_fingerprint(o);
 }
 

@@ -29,8 +29,9 @@ struct envelope {
         bool too_large;     /* the body was over the limit and is not here */
         uint64_t body_size; /* of the message, whatever is here */
         bool redelivered;
-        struct job_key origin; /* the broker's own name of this message, the same at each delivery:
-                                  the key of a letter that has no id */
+        struct job_key origin; /* the broker's own name of this message, the same at each delivery
+                                  and never another's: the key of a letter without an id of its own;
+                                  not set: it has none */
         /* broker properties */
         struct str type, message_id, content_type, content_encoding, reply_to, correlation_id,
             app_id, user_id;
@@ -54,10 +55,10 @@ struct envelope_defaults {
 /* Fills *ret (kind, redelivered, fingerprint, row; a letter's row.id is left all zero; texts copied
  * into the arena). A letter's row.state is PENDING, SCHEDULED or, with reason and error_text, DEAD:
  * TOO_LARGE (no payload), MALFORMED (a known header cannot be read, no type), EXPIRED (its deadline
- * has passed), the first of them that holds. TOO_LARGE and MALFORMED have key_text but no key, so
- * that the corrected letter with the same id is a new job. Unknown headers are kept in row.headers,
- * HEADERS_MAX bytes at most, those that do not fit are left out in order and named by a header
- * `skep-dropped-headers`. `wall_us`: now. -ENOMEM. */
+ * has passed), the first of them that holds. TOO_LARGE and MALFORMED have key_text, but their key
+ * is `origin` or none, so that the corrected letter with the same id is a new job. Unknown headers
+ * are kept in row.headers, HEADERS_MAX bytes at most, those that do not fit are left out in order
+ * and named by a header `skep-dropped-headers`. `wall_us`: now. -ENOMEM. */
 int envelope_open(const struct envelope *in, const struct envelope_defaults *d, int64_t wall_us,
                   struct arena *a, struct arrival *ret);
 

@@ -21,9 +21,10 @@ static const struct op_info {
     SIZED(FINISH, finish, VERDICTS, true),   SIZED(CANCEL, cancel, VERDICTS, true),
     SIZED(REQUEUE, requeue, VERDICTS, true), SIZED(DUE, due, BEAT, true),
     SIZED(UNPARK, unpark, BEAT, true),       SIZED(FOLD, fold, BEAT, true),
-    SIZED(RESOLVE, resolve, BEAT, false),    SIZED(RECALL, recall, READS, false),
-    SIZED(HELD, held, READS, false),         SIZED(SHOW, show, READS, false),
-    SIZED(LIST, list, READS, false),         SIZED(STATS, stats, READS, false),
+    SIZED(FLOOR, floor, BEAT, false),        SIZED(RESOLVE, resolve, BEAT, false),
+    SIZED(RECALL, recall, READS, false),     SIZED(HELD, held, READS, false),
+    SIZED(SHOW, show, READS, false),         SIZED(LIST, list, READS, false),
+    SIZED(STATS, stats, READS, false),
 #undef SIZED
 };
 

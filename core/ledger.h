@@ -64,6 +64,7 @@ enum ledger_lane { LANE_CLAIMS, LANE_VERDICTS, LANE_BEAT, LANE_READS };
         X(RELAY, BEAT, true)                                                                       \
         X(RUNG, BEAT, true)                                                                        \
         X(TIDE, BEAT, true)                                                                        \
+        X(FLOOR, BEAT, false)                                                                      \
         X(RESOLVE, BEAT, false)                                                                    \
         X(RECALL, READS, false)                                                                    \
         X(HELD, READS, false)                                                                      \
@@ -417,6 +418,17 @@ struct ledger_tide {
         bool more;    /* there was at least one more to move */
         bool waiting; /* rows older than that are left in the BROKER band, whatever their seq */
         int64_t last; /* the highest seq given out so far, to any row: the place of a mark */
+};
+
+/* FLOOR: everything up to number `floor` of a broker's history was taken in. Kept is the highest
+ * that anybody ever told; 0 only asks. A name that is not 1 to FLOOR_NAME_MAX bytes (any bytes), or
+ * a floor below 0, is REFUSED. It has no number: whatever the outcome but COMMITTED, it may have
+ * been written, which does no harm; ask again. */
+#define FLOOR_NAME_MAX 255
+struct ledger_floor {
+        struct ledger_batch base;
+        struct str history; /* its name */
+        int64_t floor;      /* in: at least this; answer: the highest ever told, 0: none */
 };
 
 /* RESOLVE: the fate of the numbered transaction `of`. Inserts its number, marked as void. If the

@@ -92,9 +92,8 @@ uint32_t pattern_rank(struct str pattern)
         return exact << 31 | literals << 16 | (uint32_t)(!tail) << 15 | wilds;
 }
 
-/* Can one type match both? Walks token by token; a `>` on one side takes whatever is left on the
- * other. */
-static bool overlap(struct str a, struct str b)
+/* Walks token by token; a `>` on one side takes whatever is left on the other. */
+bool pattern_overlap(struct str a, struct str b)
 {
         struct tokens x = {.rest = a}, y = {.rest = b};
         for (;;) {
@@ -114,5 +113,5 @@ static bool overlap(struct str a, struct str b)
 
 bool pattern_tie(struct str a, struct str b)
 {
-        return pattern_rank(a) == pattern_rank(b) && overlap(a, b);
+        return pattern_rank(a) == pattern_rank(b) && pattern_overlap(a, b);
 }

@@ -21,6 +21,9 @@ bool pattern_match(struct str pattern, struct str type);
  * type is above every pattern, then more literal tokens, then `*` above `>`. */
 uint32_t pattern_rank(struct str pattern);
 
+/* Is there a type that both match? */
+bool pattern_overlap(struct str a, struct str b);
+
 /* Do two patterns of equal rank match a common type? Then together they are ambiguous. */
 bool pattern_tie(struct str a, struct str b);
 

@@ -85,7 +85,8 @@ static void carry_action(struct node *n, const struct engine_action *a)
         case ACT_CONSUME:
         case ACT_SETTLE:
         case ACT_DROP:
-        case ACT_RING: relay_carry(n, a); break;
+        case ACT_RING:
+        case ACT_FLOOR: relay_carry(n, a); break;
         case ACT_SETTLED:
                 metrics_settled(n->metrics, a->finish);
                 api_settled(n, a->finish);

@@ -69,7 +69,12 @@ int config_apply_name(struct config_build *b, struct str name, struct str value,
 /* Values from the service manager's folder of credentials: ledger-url, transports-NAME-url. */
 int config_apply_credentials(struct config_build *b, const char *folder);
 
-/* Ledgers and transports that this build does not have. */
+/* Ledgers and transports that this build does not have; keys, and queues beside each other, that a
+ * transport cannot serve. */
 int config_check_backends(struct config_build *b);
+
+/* Is this key of transports another scheme's than this URL's? Then it is refused where it is set,
+ * and not shown where it is not. */
+bool config_key_foreign(const struct config_key *k, struct str url);
 
 #endif

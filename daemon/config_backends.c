@@ -1,13 +1,26 @@
 /*
- * What this build can talk to. A new ledger or transport adds its scheme here and nowhere else in
- * configuration; core knows none of them.
+ * What this build can talk to, and what only some of it understands. A new ledger or transport adds
+ * its scheme here and nowhere else in configuration; core knows none of them.
+ *
+ * A key of another scheme is refused instead of passed over: who moves from one broker to another
+ * by changing a URL shall not believe that a password file or a stream's name still counts.
  */
+#include "core/pattern.h"
 #include "daemon/config_apply.h"
 
 #include <errno.h>
 
 static const char *const ledger_schemes[] = {"postgresql", "postgres", "sqlite", NULL};
-static const char *const transport_schemes[] = {"amqp", "amqps", NULL};
+static const char *const transport_schemes[] = {"amqp", "amqps", "nats", "tls", NULL};
+
+/* Whose a transport's key is when it is not everybody's. */
+static const struct {
+        const char *key;
+        bool nats; /* else AMQP's */
+} owned_keys[] = {
+    {"exchange", false}, {"token_file", true}, {"creds_file", true}, {"nkey_file", true},
+    {"stream", true},    {"subject", true},    {"replicas", true},   {"create", true},
+};
 
 static struct str scheme_of(struct str url)
 {
@@ -90,11 +103,122 @@ static int check_queue(struct config_build *b, struct queue_config *q)
         return 0;
 }
 
+/* --- transports ------------------------------------------------------------------------------- */
+
+static bool is_nats(struct str scheme)
+{
+        return str_eq(scheme, STR("nats")) || str_eq(scheme, STR("tls"));
+}
+
+bool config_key_foreign(const struct config_key *k, struct str url)
+{
+        struct str scheme = scheme_of(url);
+        bool known = is_built_in(transport_schemes, scheme);
+        for (size_t i = 0; i < ARRAY_LEN(owned_keys) && known; i++) {
+                if (strcmp(owned_keys[i].key, k->name) == 0) {
+                        return owned_keys[i].nats != is_nats(scheme);
+                }
+        }
+        return false;
+}
+
+static int check_keys(struct config_build *b, struct transport_config *t)
+{
+        struct config_scope s = config_scope_transport(t);
+        struct str scheme = scheme_of(t->url);
+        int r = 0;
+        for (const struct config_key *k = s.keys; k->name && r == 0; k++) {
+                struct config_origin where = origin_of(&s, k->name);
+                if (where.source.n && config_key_foreign(k, t->url)) {
+                        r = config_error(b, where,
+                                         "transport %s: %s is a key of %s, and the url's scheme is "
+                                         "%.*s:; leave it out",
+                                         t->name.p, k->name,
+                                         is_nats(scheme) ? "RabbitMQ (amqp:, amqps:)"
+                                                         : "NATS (nats:, tls:)",
+                                         (int)scheme.n, scheme.p);
+                }
+        }
+        return r;
+}
+
+/* --- what is consumed twice ------------------------------------------------------------------- */
+
+/* On NATS a queue consumes its types' subjects, or the one of its name. */
+static uint32_t count_patterns(const struct queue_config *q)
+{
+        return q->n_types ? q->n_types : 1;
+}
+
+static struct str pattern_of(const struct queue_config *q, uint32_t i)
+{
+        return q->n_types ? q->types[i] : q->name;
+}
+
+static int check_pair(struct config_build *b, struct queue_config *q, struct str mine,
+                      const struct queue_config *other, struct str theirs)
+{
+        struct config_scope s = config_scope_queue(q);
+        bool valid = pattern_valid(mine) && pattern_valid(theirs);
+        bool tied =
+            valid && q != other && q->n_types && other->n_types && pattern_tie(mine, theirs);
+        if (!valid || tied || !pattern_overlap(mine, theirs)) {
+                return 0; /* what is tied was named by core */
+        }
+        return config_error(
+            b, origin_of(&s, q->n_types ? "types" : "name"),
+            "queues %s and %s: the patterns %.*s and %.*s overlap, and on NATS a "
+            "message goes to one consumer: make them disjoint%s",
+            other->name.p, q->name.p, (int)theirs.n, theirs.p, (int)mine.n, mine.p,
+            q->n_types && other->n_types ? "" : " (a queue without types consumes its name)");
+}
+
+/* Pattern k of queue i against all that come before it. */
+static int check_pattern(struct config_build *b, uint32_t i, uint32_t k)
+{
+        struct queue_config *queues = b->config->queues, *q = &queues[i];
+        int r = 0;
+        for (uint32_t j = 0; j <= i && r == 0; j++) {
+                uint32_t n = j == i ? k : count_patterns(&queues[j]);
+                for (uint32_t m = 0; m < n && r == 0; m++) {
+                        if (str_eq(queues[j].transport, q->transport)) {
+                                r = check_pair(b, q, pattern_of(q, k), &queues[j],
+                                               pattern_of(&queues[j], m));
+                        }
+                }
+        }
+        return r;
+}
+
+static bool is_on_nats(const struct config *c, const struct queue_config *q)
+{
+        for (uint32_t i = 0; i < c->n_transports; i++) {
+                if (str_eq(c->transports[i].name, q->transport)) {
+                        return is_nats(scheme_of(c->transports[i].url));
+                }
+        }
+        return false;
+}
+
+static int check_overlaps(struct config_build *b, uint32_t i)
+{
+        const struct queue_config *q = &b->config->queues[i];
+        int r = 0;
+        for (uint32_t k = 0; is_on_nats(b->config, q) && k < count_patterns(q) && r == 0; k++) {
+                r = check_pattern(b, i, k);
+        }
+        return r;
+}
+
 int config_check_backends(struct config_build *b)
 {
         int r = check_ledger(b);
+        for (uint32_t i = 0; i < b->config->n_transports && r == 0; i++) {
+                r = check_keys(b, &b->config->transports[i]);
+        }
         for (uint32_t i = 0; i < b->config->n_queues && r == 0; i++) {
                 r = check_queue(b, &b->config->queues[i]);
+                r = r == 0 ? check_overlaps(b, i) : r;
         }
         return r;
 }

@@ -5,6 +5,8 @@
  */
 #include "daemon/config_print.h"
 
+#include "daemon/config_apply.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -127,7 +129,9 @@ static int put_keys(struct page *p, const struct config_key *keys)
                         put(p, "%.*s = {\n", (int)own.n, own.p);
                         p->indent += 8;
                 }
-                if (r == 0) {
+                bool foreign = keys == config_transport_keys && p->config &&
+                               config_key_foreign(k, ((struct transport_config *)p->base)->url);
+                if (r == 0 && !foreign) {
                         r = p->config ? put_value(p, keys, k) : put_example(p, keys, k);
                 }
         }

@@ -15,6 +15,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
+#include "daemon/brokers.h"
 #include "daemon/config_print.h"
 #include "daemon/node.h"
 #include "daemon/notify.h"
@@ -314,7 +315,9 @@ static int run(struct daemon *d)
 
 static int check_or_print(struct daemon *d)
 {
-        if (d->options.show) {
+        if (d->options.brokers) {
+                brokers_check(d->configs[0], stdout);
+        } else if (d->options.show) {
                 config_print(stdout, d->configs[0], true);
         } else {
                 puts("skepd: the configuration is good");
@@ -352,7 +355,8 @@ int main(int argc, char **argv)
         };
         int r = load_config(&d, NULL);
         if (r == 0) {
-                r = d.options.test || d.options.show ? check_or_print(&d) : run(&d);
+                r = d.options.test || d.options.show || d.options.brokers ? check_or_print(&d)
+                                                                          : run(&d);
         }
         for (uint32_t i = 0; i < d.n_configs; i++) {
                 config_deinit(d.configs[i]);

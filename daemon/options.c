@@ -4,15 +4,11 @@
 #include <stdio.h>
 
 static const struct option long_options[] = {
-    {"config", required_argument, NULL, 'c'},
-    {"set", required_argument, NULL, 's'},
-    {"worker", required_argument, NULL, 'w'},
-    {"test", no_argument, NULL, 't'},
-    {"show-config", no_argument, NULL, 'S'},
-    {"config-reference", no_argument, NULL, 'R'},
-    {"help", no_argument, NULL, 'h'},
-    {"version", no_argument, NULL, 'V'},
-    {0},
+    {"config", required_argument, NULL, 'c'},     {"set", required_argument, NULL, 's'},
+    {"worker", required_argument, NULL, 'w'},     {"test", no_argument, NULL, 't'},
+    {"show-config", no_argument, NULL, 'S'},      {"check-transports", no_argument, NULL, 'B'},
+    {"config-reference", no_argument, NULL, 'R'}, {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},          {0},
 };
 
 void options_help(void)
@@ -26,6 +22,7 @@ void options_help(void)
              "  -w, --worker PATH        the worker program; default: as installed\n"
              "  -t, --test               checks the configuration and ends\n"
              "      --show-config        prints every key with its value and where it came from\n"
+             "      --check-transports   looks at each broker and prints what it found\n"
              "      --config-reference   prints the reference of all keys, as Markdown\n"
              "  -h, --help    -V, --version\n"
              "\n"
@@ -50,6 +47,7 @@ static int take_option(struct options *o, int c)
         case 'w': o->worker = optarg; return 0;
         case 't': o->test = true; return 0;
         case 'S': o->show = true; return 0;
+        case 'B': o->brokers = true; return 0;
         case 'R': o->reference = true; return 0;
         case 'h': o->help = true; return 0;
         case 'V': o->version = true; return 0;

@@ -11,7 +11,7 @@
 struct options {
         const char *config;
         const char *worker; /* path of the worker program */
-        bool test, help, version, reference, show;
+        bool test, help, version, reference, show, brokers;
         struct config_flag flags[FLAGS_MAX];
         uint32_t n_flags;
 };

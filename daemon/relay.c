@@ -142,6 +142,8 @@ static void tell_change(struct node *n, const struct relay_line *l, enum transpo
         ev.transport.name = l->name;
         ev.transport.connection = unique(n, l, news->connection);
         ev.transport.queue = news->queue;
+        ev.transport.history = str_of(news->text);
+        ev.transport.floor = news->floor;
         node_step(n, &ev);
 }
 
@@ -169,6 +171,7 @@ static void take_news(struct node *n, struct relay_line *l, const struct transpo
         case TRANSPORT_NOTE: log_news(n, l, news->level, "", news->text); break;
         case TRANSPORT_LOST: tell_change(n, l, CHANGE_LOST, news); break;
         case TRANSPORT_EMPTY: tell_change(n, l, CHANGE_EMPTY, news); break;
+        case TRANSPORT_FLOOR: tell_change(n, l, CHANGE_FLOOR, news); break;
         case TRANSPORT_DEAF:
                 l->deaf++;
                 log_news(n, l, LOG_WARN_, "messages wait and none came", news->text);
@@ -239,6 +242,14 @@ static void ring(struct node *n, struct doorbells *bells)
         }
 }
 
+static void tell_floor(struct node *n, const struct engine_action *a)
+{
+        const struct relay_line *l = line_named(&n->relay, a->transport);
+        if (l && l->transport->ops->floor) {
+                l->transport->ops->floor(l->transport, a->text, a->floor);
+        }
+}
+
 void relay_carry(struct node *n, const struct engine_action *a)
 {
         struct transport *t;
@@ -257,6 +268,7 @@ void relay_carry(struct node *n, const struct engine_action *a)
                 t = a->receipt->carrier;
                 t->ops->receipt_free(a->receipt);
                 break;
+        case ACT_FLOOR: tell_floor(n, a); break;
         default: ring(n, a->bells); break;
         }
 }

@@ -109,8 +109,10 @@ class Server:
 
     name = None
     ports_needed = 1
+    may_move = True  # to other ports, while it never served
 
-    def __init__(self, directory=None, options=None, owned=True):
+    def __init__(self, directory=None, options=None, owned=True, name=None):
+        self.name = name or self.name
         self.temporary = directory is None
         self.home = os.path.abspath(directory or tempfile.mkdtemp(prefix="skep-servers-"))
         self.directory = os.path.join(self.home, self.name)
@@ -219,12 +221,15 @@ class Server:
                 raise
             if self.alive():
                 return self
-            if not left or not TAKEN.search(self.said()) or self.read("served.json"):
+            if not left or not self.may_move or not self.port_was_taken():
                 raise Trouble(f"{self.name} ended instead of serving\n{self.said()}")
             self.kill()  # somebody was quicker to take a port: others, while nobody knows the first ones
             self.ports = self.new_ports()
             self.launch()
         return self
+
+    def port_was_taken(self):
+        return not self.read("served.json") and TAKEN.search(self.said())
 
     def answered_or_ended(self):
         if self.child:
@@ -274,6 +279,10 @@ class Server:
         halt([pid for pid, _ in self.roots()])
         halt(self.family())
 
+    def stands_still(self):
+        stat = stat_of(self.main_pid()) if self.main_pid() else None
+        return bool(stat) and stat[0] in "Tt"
+
     def resume(self):
         send(self.family(), signal.SIGCONT)
 
@@ -281,8 +290,12 @@ class Server:
         """All that it knew is gone, the ports stay; it runs afterwards when it ran before."""
         ran = self.alive()
         self.kill()
-        shutil.rmtree(self.data, ignore_errors=True)
+        self.erase()
         return self.start() if ran else self
+
+    def erase(self):
+        """Removes what it keeps outside of its home too."""
+        shutil.rmtree(self.data, ignore_errors=True)
 
     def configure(self, **options):
         """Changes options (None: the server's default again); they hold from the next start on."""
@@ -296,7 +309,7 @@ class Server:
         self.kill()
         if self.temporary:
             end_guard(self.home)
-            shutil.rmtree(self.data, ignore_errors=True)
+            self.erase()
             shutil.rmtree(self.home, ignore_errors=True)
 
 

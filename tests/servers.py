@@ -1,31 +1,35 @@
 #!/usr/bin/python3
-"""Private PostgreSQL and RabbitMQ servers for tests and for trying skep out; a module and a program.
+"""Private PostgreSQL, RabbitMQ and NATS servers for tests and for trying skep out; a module and a program.
 
 Each server has ports, a data folder, a log and, for RabbitMQ, a node name, a cookie and an epmd of its own, listens on
-127.0.0.1 alone, and is found again by the folder that it lives in: DIR/postgres, DIR/rabbitmq. What Debian's packages
-installed is run in place; its system services, their data and their ports are never touched.
+127.0.0.1 alone, and is found again by the folder that it lives in: DIR/postgres, DIR/rabbitmq, DIR/nats. What Debian's
+packages installed is run in place; its system services, their data and their ports are never touched.
 
-usage: servers.py VERB [NAME...] --dir DIR     names: postgres rabbitmq; none: both
+usage: servers.py VERB [NAME...] --dir DIR
+  names: postgres rabbitmq nats, and clusters of three: nats-cluster rabbitmq-cluster; one node of one: nats-cluster.2
+  none: up means the first three, every other verb what is there
   up [--while PID]    starts what does not run; --while: they end when that process has ended
      [--set NAME.KEY=VALUE]...   an option of the server's own configuration, kept until it is set again
      [--remove]       and their folder is gone then
   down                stops them and the guard
   discard             kills them and removes the folder
-  env                 prints export lines: SKEP_TEST_POSTGRES, SKEP_TEST_AMQP, SKEP_TEST_SERVERS_CONTROL
+  env                 prints export lines: SKEP_TEST_POSTGRES, SKEP_TEST_AMQP, SKEP_TEST_NATS, those of the clusters
+                      with _CLUSTER behind, SKEP_TEST_SERVERS_CONTROL
   url                 prints their URLs, one per line, when they run
   status              one line each: name, up or down, URL
   start stop kill restart pause resume wipe     kill: SIGKILL of all of it; wipe: its data is gone, it runs if it ran
   ctl WORD...         rabbitmqctl (slow)        eval EXPRESSION   in the broker's Erlang (fast)
   sql STATEMENT       psql, one value per line
+  api WORDS [JSON]    NATS: asks $JS.API.WORDS  lameduck NAME...  NATS: it sends its clients away and ends
 Readiness is a protocol's answer, not an open port. Wait for it alone, never for a time.
 """
 import argparse
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import pwd
-import random
 import select
 import shlex
 import shutil
@@ -35,9 +39,12 @@ import subprocess
 import sys
 
 sys.dont_write_bytecode = True  # a source tree stays as it is
+from nats_client import Refused
+from nats_server import Nats, NatsCluster
 from private_server import PATIENCE, Server, Trouble, end_guard, lives, receive, start_guard, stat_of  # noqa: F401
+from rabbit_server import RabbitCluster, RabbitMQ
 
-NAMES = ("postgres", "rabbitmq")
+NAMES = ("postgres", "rabbitmq", "nats")
 
 
 class Postgres(Server):
@@ -151,141 +158,10 @@ class Postgres(Server):
         return self.url_of(name)
 
 
-class RabbitMQ(Server):
-    """A broker without plug-ins. options are lines of rabbitmq.conf; `channel_tick_interval`, which has none there,
-    and others of the application rabbit go with the prefix `rabbit.`, as Erlang terms."""
-
-    name = "rabbitmq"
-    stop_signal = signal.SIGTERM
-    ports_needed = 3
-    scripts = "/usr/lib/rabbitmq/bin"  # those on PATH insist on the user rabbitmq and on its folder
-    # Calm on few cores: no spinning schedulers, small tables.
-    machine = "+P 131072 +t 1048576 +S 2:2 +SDio 8 +sbwt none +sbwtdcpu none +sbwtdio none +zdbbl 32000"
-
-    @property
-    def url(self):
-        return f"amqp://guest:guest@127.0.0.1:{self.port}"
-
-    @property
-    def node(self):
-        return f"skep-{self.port}@localhost"
-
-    def environment(self):
-        return {
-            "HOME": self.directory, "RABBITMQ_NODENAME": self.node, "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODE_PORT": str(self.port), "RABBITMQ_DIST_PORT": str(self.ports[1]),
-            "ERL_EPMD_PORT": str(self.ports[2]), "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_MNESIA_BASE": self.data, "RABBITMQ_LOG_BASE": self.directory, "RABBITMQ_LOGS": "-",
-            "RABBITMQ_CONF_ENV_FILE": os.path.join(self.directory, "no-such-file"),
-            "RABBITMQ_CONFIG_FILE": os.path.join(self.directory, "rabbitmq.conf"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": os.path.join(self.directory, "advanced.config"),
-            "RABBITMQ_GENERATED_CONFIG_DIR": os.path.join(self.directory, "generated"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": os.path.join(self.directory, "plugins"),
-            "RABBITMQ_SERVER_ERL_ARGS": self.machine,
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-            "RABBITMQ_CTL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-            "RABBITMQ_CTL_DIST_PORT_MIN": "20000", "RABBITMQ_CTL_DIST_PORT_MAX": "32000",
-            "ERL_CRASH_DUMP_SECONDS": "0", "LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-
-    def write(self, file, text, mode=0o644):
-        path = os.path.join(self.directory, file)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        if text:  # an empty rabbitmq.conf costs the broker's start as much as a full one
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, mode), "w") as out:
-                out.write(text)
-
-    def run(self):
-        if not os.path.exists(os.path.join(self.scripts, "rabbitmq-server")):
-            raise Trouble(f"{self.scripts} is not there: Debian's package rabbitmq-server has it")
-        os.makedirs(self.data, exist_ok=True)
-        self.write(".erlang.cookie", self.cookie(), 0o400)
-        self.write("plugins", "[].\n")
-        plain = {k: v for k, v in self.options.items() if not k.startswith("rabbit.")}
-        self.write("rabbitmq.conf", "".join(f"{k} = {v}\n" for k, v in plain.items()))
-        terms = ",".join(f"{{{k[7:]},{v}}}" for k, v in self.options.items() if k.startswith("rabbit."))
-        self.write("advanced.config", f"[{{rabbit,[{terms}]}}].\n")
-        environment = self.environment()
-        if len(self.roots()) == 0:
-            self.spawn(["epmd", "-port", str(self.ports[2]), "-address", "127.0.0.1"], main=False, env=environment,
-                       cwd="/")
-        # `detached` makes the script become the server; otherwise it would stand beside it and forward signals.
-        self.spawn([os.path.join(self.scripts, "rabbitmq-server")], env={**environment, "detached": "1"}, cwd="/")
-
-    def cookie(self):
-        kept = self.read("cookie.json") or f"skep{random.getrandbits(64):x}"
-        self.keep("cookie.json", kept)
-        return kept
-
-    @staticmethod
-    def greet(connection):
-        """Opens the virtual host `/` as guest (AMQP 0-9-1, section 2.2.4) and leaves again."""
-        def method(kind, arguments):
-            body = struct.pack("!HH", 10, kind) + arguments
-            connection.sendall(struct.pack("!BHI", 1, 0, len(body)) + body + b"\xce")
-
-        def answer():
-            size = struct.unpack("!BHI", receive(connection, 7))[2]
-            return struct.unpack("!HH", receive(connection, size + 1)[:4])
-
-        connection.sendall(b"AMQP\0\0\x09\x01")
-        if answer() != (10, 10):
-            return False
-        method(11, b"\0\0\0\0" + b"\x05PLAIN" + struct.pack("!I", 12) + b"\0guest\0guest" + b"\x05en_US")
-        if answer() != (10, 30):
-            return False
-        method(31, struct.pack("!HIH", 1, 131072, 0))
-        method(40, b"\x01/\0\0")
-        if answer() != (10, 41):
-            return False
-        method(50, struct.pack("!H", 200) + b"\0" + struct.pack("!HH", 0, 0))
-        answer()
-        return True
-
-    def ctl(self, *words, check=True):
-        """rabbitmqctl -q WORDS; a second and a half each, so prefer eval in loops."""
-        done = subprocess.run([os.path.join(self.scripts, "rabbitmqctl"), "-q", "-n", self.node, *words], cwd="/",
-                              env=self.environment(), capture_output=True, text=True, timeout=PATIENCE, check=False)
-        if check and done.returncode:
-            raise Trouble(f"rabbitmqctl {' '.join(words)}: {done.stdout}{done.stderr}")
-        return done.stdout.strip()
-
-    def eval(self, expression, form="~0tp"):
-        """The value of an Erlang expression in the broker, as Erlang prints it."""
-        words = ["/usr/lib/erlang/bin/erl_call", "-r", "-c", self.cookie(), "-address", f"localhost:{self.ports[1]}", "-e",
-                 "-fetch_stdout", "-no_result_term"]
-        text = expression.rstrip(". \n")
-        done = subprocess.run(words, input=f'io:format("={form}", [begin {text} end]).\n', cwd="/", check=False,
-                              env={"HOME": self.directory, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True,
-                              timeout=PATIENCE)
-        if done.returncode or not done.stdout.startswith("="):
-            raise Trouble(f"eval {expression}: {done.stdout}{done.stderr or 'it failed'}")
-        return done.stdout[1:].strip()
-
-    # --- a corner of one's own on a shared broker ---
-
-    def new_vhost(self, name):
-        """A fresh virtual host; returns its URL."""
-        self.drop_vhost(name)
-        self.eval(f'ok = rabbit_vhost:add(<<"{name}">>, <<"skep">>), rabbit_auth_backend_internal:set_permissions('
-                  f'<<"guest">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"skep">>)')
-        return f"{self.url}/{name}"
-
-    def drop_vhost(self, name):
-        self.eval(f'case rabbit_vhost:exists(<<"{name}">>) of true -> rabbit_vhost:delete(<<"{name}">>, <<"skep">>); '
-                  'false -> ok end')
-
-    def queues(self, vhost="/"):
-        """{name: (ready, unacknowledged)}; counts may be seconds old for quorum queues that nobody asks."""
-        said = self.eval('[io_lib:format("~ts|~w|~w;", [element(4, proplists:get_value(name, I)), proplists:get_value('
-                         'messages_ready, I), proplists:get_value(messages_unacknowledged, I)]) || I <- '
-                         f'rabbit_amqqueue:info_all(<<"{vhost}">>, [name, messages_ready, messages_unacknowledged])]',
-                         "~ts")
-        rows = [row.split("|") for row in said.split(";") if row]
-        return {name: (int(ready), int(unacked)) for name, ready, unacked in rows if ready.isdigit()}
-
-
-KINDS = {"postgres": Postgres, "rabbitmq": RabbitMQ}
+KINDS = {kind.name: kind for kind in (Postgres, RabbitMQ, Nats, NatsCluster, RabbitCluster)}
+SIMPLE = ("start", "stop", "kill", "restart", "pause", "resume", "wipe", "lameduck")
+VARIABLES = {"postgres": "SKEP_TEST_POSTGRES", "rabbitmq": "SKEP_TEST_AMQP", "nats": "SKEP_TEST_NATS",
+             "nats-cluster": "SKEP_TEST_NATS_CLUSTER", "rabbitmq-cluster": "SKEP_TEST_AMQP_CLUSTER"}
 
 
 def template_directory():
@@ -331,7 +207,7 @@ def stand_guard(home, owner, remove):
         if os.path.isdir(os.path.join(home, name)):
             server = kind(home, owned=False).kill()
             if remove:
-                shutil.rmtree(server.data, ignore_errors=True)
+                server.erase()
     if remove:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -349,6 +225,21 @@ def wanted(name, settings):
     """The options for this server among `NAME.KEY=VALUE`."""
     pairs = [setting.partition("=") for setting in settings]
     return {key[len(name) + 1:]: value for key, _, value in pairs if key.startswith(name + ".")}
+
+
+def found(home, name):
+    """The server, the cluster or the node of a cluster with this name."""
+    if name in KINDS:
+        return KINDS[name](home, owned=False)
+    kind = KINDS.get(name.rpartition(".")[0])
+    server = kind(home, owned=False).node(name) if hasattr(kind, "size") else None
+    if not server:
+        raise Trouble(f"there is no server {name}")
+    return server
+
+
+def there(home):
+    return [name for name in KINDS if os.path.isdir(os.path.join(home, name))]
 
 
 def verb_up(home, servers, options):
@@ -373,7 +264,7 @@ def verb_discard(home, servers, _options):
     end_guard(home)
     for server in servers:
         server.kill()
-        shutil.rmtree(server.data, ignore_errors=True)
+        server.erase()
     shutil.rmtree(home, ignore_errors=True)
 
 
@@ -388,8 +279,8 @@ def verb_env(home, servers, _options):
     for server in servers:
         if not server.read("server.json"):
             continue
-        variable = {"postgres": "SKEP_TEST_POSTGRES", "rabbitmq": "SKEP_TEST_AMQP"}[server.name]
-        print(f"export {variable}={shlex.quote(server.url)}")
+        if server.name in VARIABLES:
+            print(f"export {VARIABLES[server.name]}={shlex.quote(server.url)}")
     control = shlex.join(["/usr/bin/python3", os.path.abspath(__file__), "--dir", home])
     print(f"export SKEP_TEST_SERVERS_CONTROL={shlex.quote(control)}")
 
@@ -425,11 +316,11 @@ def main():
         print(RabbitMQ(home, owned=False).eval(" ".join(words)))
     elif options.verb == "sql":
         print(Postgres(home, owned=False).sql(" ".join(words)))
-    elif options.verb in verbs or options.verb in ("start", "stop", "kill", "restart", "pause", "resume", "wipe"):
-        unknown = set(words) - set(NAMES)
-        if unknown:
-            parser.error(f"there is no server {', '.join(sorted(unknown))}")
-        servers = [KINDS[name](home, owned=False) for name in words or NAMES]
+    elif options.verb == "api":
+        with found(home, "nats" if "nats" in there(home) else "nats-cluster").connect() as nats:
+            print(json.dumps(nats.api(words[0], *map(json.loads, words[1:])), indent=2))
+    elif options.verb in verbs or options.verb in SIMPLE:
+        servers = [found(home, name) for name in words or (NAMES if options.verb == "up" else there(home))]
         for server in servers:
             server.configure(**wanted(server.name, options.settings))
         verbs.get(options.verb, verb_simple)(home, servers, options)
@@ -440,5 +331,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except Trouble as trouble:
+    except (Trouble, Refused, OSError) as trouble:
         sys.exit(f"servers: {trouble}")

@@ -171,7 +171,7 @@ static int send_journal(struct lane *n, struct work *w, const struct ledger_arri
 /* --- letters ---------------------------------------------------------------------------------- */
 
 /* A column of the letters: its text or its number. */
-enum letter_text { TEXT_TYPE, TEXT_HEADERS, TEXT_CONTENT_TYPE, TEXT_KEY, TEXT_TAGS };
+enum letter_text { TEXT_TYPE, TEXT_HEADERS, TEXT_CONTENT_TYPE, TEXT_TAGS };
 enum letter_number { NUMBER_PRIORITY, NUMBER_MAX_ATTEMPTS, NUMBER_TIMEOUT, NUMBER_DEADLINE };
 
 static struct str text_of(const struct submit_row *r, enum letter_text which)
@@ -180,7 +180,6 @@ static struct str text_of(const struct submit_row *r, enum letter_text which)
         case TEXT_TYPE: return r->type;
         case TEXT_HEADERS: return r->headers;
         case TEXT_CONTENT_TYPE: return r->content_type;
-        case TEXT_KEY: return r->key_text;
         default: return r->tags;
         }
 }
@@ -252,6 +251,20 @@ static void put_ids_and_keys(struct params *p, const struct arriving *k)
         array_end(p);
 }
 
+static void put_key_texts(struct params *p, const struct arriving *k)
+{
+        bool any = false;
+        for (uint32_t i = 0; i < k->n_letters && !any; i++) {
+                const struct submit_row *r = k->rows[i];
+                any = r->key.set ? !key_tells_text(r) : r->key_text.n > 0;
+        }
+        array_begin(p, OID_BYTEA);
+        for (uint32_t i = 0; i < k->n_letters && any; i++) {
+                put_key_text(p, k->rows[i]);
+        }
+        array_end(p);
+}
+
 /* A null is no payload: never left out. */
 static void put_payloads(struct params *p, const struct arriving *k)
 {
@@ -280,7 +293,7 @@ static int send_letters(struct lane *n, struct work *w, const struct ledger_arri
         put_payloads(p, k);
         put_texts(p, k, TEXT_HEADERS, (struct str){0});
         put_texts(p, k, TEXT_CONTENT_TYPE, one->content_type);
-        put_texts(p, k, TEXT_KEY, (struct str){0});
+        put_key_texts(p, k);
         put_texts(p, k, TEXT_TAGS, (struct str){0});
         put_numbers_of(p, k, NUMBER_PRIORITY, one->priority, OID_INT2);
         put_numbers_of(p, k, NUMBER_MAX_ATTEMPTS, one->max_attempts, OID_INT4);

@@ -179,7 +179,7 @@ extern const struct op op_register, op_beat, op_bury, op_resolve;
 extern const struct op op_submit, op_arrive, op_finish;
 extern const struct op op_claim, op_recall, op_held;
 extern const struct op op_cancel, op_requeue;
-extern const struct op op_due, op_unpark, op_fold, op_relay, op_rung, op_tide;
+extern const struct op op_due, op_unpark, op_fold, op_relay, op_rung, op_tide, op_floor;
 extern const struct op op_inbox, op_show, op_list, op_stats;
 
 /* The statements that many share: begin a list of parameters, put holder, writer and n. */
@@ -204,6 +204,8 @@ struct unit {
 };
 int put_units(struct lane *n, struct work *w, const struct unit *units, uint32_t n_units,
               bool parents);
+bool key_tells_text(const struct submit_row *r);
+void put_key_text(struct params *p, const struct submit_row *r);
 void put_row(struct params *p, const struct submit_row *r, uint64_t fingerprint, bool redelivered);
 /* Of the type `said`. */
 enum said_kind {

@@ -1,6 +1,6 @@
 /*
- * CANCEL, REQUEUE, and the duties: DUE, UNPARK, FOLD, RELAY, RUNG, TIDE. Each is one function of
- * the schema, which writes the batch's number only when it writes anything else.
+ * CANCEL, REQUEUE, and the duties: DUE, UNPARK, FOLD, RELAY, RUNG, TIDE, FLOOR. Each is one
+ * function of the schema, which writes the batch's number only when it writes anything else.
  */
 #include "ledgers/postgres/internal.h"
 
@@ -222,3 +222,24 @@ static int take_tide(struct lane *n, struct work *w, enum statement which, const
 }
 
 const struct op op_tide = {.send = send_tide, .take = take_tide};
+
+/* --- FLOOR ------------------------------------------------------------------------------------ */
+
+static int send_floor(struct lane *n, struct work *w)
+{
+        struct ledger_floor *b = LEDGER_AS(floor, FLOOR, w->b);
+        struct params *p = params_for(n);
+        put_bytes(p, b->history);
+        put_i64(p, b->floor);
+        return work_send(n, w, ST_FLOOR);
+}
+
+static int take_floor(struct lane *n, struct work *w, enum statement which, const PGresult *r)
+{
+        (void)n;
+        (void)which;
+        LEDGER_AS(floor, FLOOR, w->b)->floor = cell_i64(r, 0, 0);
+        return 0;
+}
+
+const struct op op_floor = {.send = send_floor, .take = take_floor};

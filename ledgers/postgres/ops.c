@@ -35,10 +35,11 @@ const struct op *op_of(enum ledger_op op)
             [LEDGER_REQUEUE] = &op_requeue,   [LEDGER_DUE] = &op_due,
             [LEDGER_UNPARK] = &op_unpark,     [LEDGER_FOLD] = &op_fold,
             [LEDGER_RELAY] = &op_relay,       [LEDGER_RUNG] = &op_rung,
-            [LEDGER_TIDE] = &op_tide,         [LEDGER_RESOLVE] = &op_resolve,
-            [LEDGER_RECALL] = &op_recall,     [LEDGER_HELD] = &op_held,
-            [LEDGER_INBOX] = &op_inbox,       [LEDGER_SHOW] = &op_show,
-            [LEDGER_LIST] = &op_list,         [LEDGER_STATS] = &op_stats,
+            [LEDGER_TIDE] = &op_tide,         [LEDGER_FLOOR] = &op_floor,
+            [LEDGER_RESOLVE] = &op_resolve,   [LEDGER_RECALL] = &op_recall,
+            [LEDGER_HELD] = &op_held,         [LEDGER_INBOX] = &op_inbox,
+            [LEDGER_SHOW] = &op_show,         [LEDGER_LIST] = &op_list,
+            [LEDGER_STATS] = &op_stats,
         };
         return ops[op];
 }

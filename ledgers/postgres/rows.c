@@ -13,13 +13,32 @@ static enum error_class error_of(const struct submit_row *r)
         return says ? reason_error(r->reason) : ERROR_NONE;
 }
 
+/* A key that is an id is shown from the key itself, and its text is not stored. */
+bool key_tells_text(const struct submit_row *r)
+{
+        struct job_id id;
+        char text[JOB_ID_TEXT];
+        memcpy(id.b, r->key.b, sizeof id.b);
+        id_text(&id, text);
+        return r->key.set && str_eq(r->key_text, str_of(text));
+}
+
+void put_key_text(struct params *p, const struct submit_row *r)
+{
+        if (r->key.set && !key_tells_text(r)) {
+                put_bytes(p, r->key_text);
+        } else {
+                put_blob(p, r->key.set ? (struct str){0} : r->key_text);
+        }
+}
+
 /* In the order of the type new_row. */
 void put_row(struct params *p, const struct submit_row *r, uint64_t fingerprint, bool redelivered)
 {
         record_begin(p);
         put_id(p, &r->id);
         put_uuid(p, r->key.set, r->key.b);
-        put_blob(p, r->key_text);
+        put_key_text(p, r);
         put_bytes(p, r->queue);
         put_bytes(p, r->type);
         put_i16(p, (int16_t)r->state);

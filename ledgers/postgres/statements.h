@@ -42,7 +42,8 @@ enum {
 
 /* What people see, in the order of read_row(); the last failed try follows. */
 #define ROW_COLUMNS                                                                                \
-        "j.id, j.queue, j.type, j.key_text, j.tags, j.state, j.reason, coalesce(j.lane, 0), "      \
+        "j.id, j.queue, j.type, coalesce(j.key_text, convert_to(j.key::text, 'UTF8')), j.tags, "   \
+        "j.state, j.reason, coalesce(j.lane, 0), "                                                 \
         "j.priority, j.strikes, j.attempt, j.max_attempts, j.snoozes, j.generation, j.claim, "     \
         "j.timeout_ms, j.holder, j.cancel_asked, j.created, coalesce(j.due, 0), j.deadline, "      \
         "j.started, j.finished"
@@ -53,33 +54,38 @@ enum {
         " left join lateral (select * from attempts where job = j.id order by claim desc "         \
         "limit 1) a on true "
 
-/* Arrays whose elements would all be the same are sent empty: unnest() then gives nulls, and the
- * parameter beside them says which. */
+/* Arrays whose elements would all be the same are sent empty: unnest() and subscripts then give
+ * nulls, and the parameter beside them says which. Numbers are taken by subscript, which costs less
+ * than a column of unnest(); texts cannot be, since each subscript walks over all before it. */
 #define LETTERS_TEXT                                                                               \
         "insert into jobs (id, key, created, started, state, claim, attempt, token, holder, "      \
         "queue, type, payload, headers, content_type, key_text, tags, priority, max_attempts, "    \
         "timeout_ms, deadline) select x.id, x.key, (select skep_now()), (select skep_now()), 2, "  \
         "1, 1, $3, $2, $1, coalesce(x.type, $4), x.payload, x.headers, "                           \
-        "coalesce(x.content_type, $5), x.key_text, x.tags, coalesce(x.priority, $6), "             \
-        "coalesce(x.max_attempts, $7), coalesce(x.timeout_ms, $8), coalesce(x.deadline, 0) "       \
-        "from unnest($9::uuid[], $10::uuid[], $11::bytea[], $12::bytea[], $13::bytea[], "          \
-        "$14::bytea[], $15::bytea[], $16::bytea[], $17::smallint[], $18::int[], $19::bigint[], "   \
-        "$20::bigint[]) x (id, key, type, payload, headers, content_type, key_text, tags, "        \
-        "priority, max_attempts, timeout_ms, deadline)"
+        "coalesce(x.content_type, $5), x.key_text, x.tags, coalesce(($17::smallint[])[x.no], $6)," \
+        " coalesce(($18::int[])[x.no], $7), coalesce(($19::bigint[])[x.no], $8), "                 \
+        "coalesce(($20::bigint[])[x.no], 0) from unnest($9::uuid[], $10::uuid[], $11::bytea[], "   \
+        "$12::bytea[], $13::bytea[], $14::bytea[], $15::bytea[], $16::bytea[]) with ordinality "   \
+        "x (id, key, type, payload, headers, content_type, key_text, tags, no)"
 
 #define FINISH_DONE_TEXT                                                                           \
-        "with v as materialized (select * from unnest($1::uuid[], $2::int[], $3::bigint[], "       \
-        "$4::int[], $5::int[], $6::int[], $7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[]) " \
-        "with ordinality v (id, claim, token, attempt, snoozes, strikes, started, ended, result, " \
-        "result_type, no)), hit as (update jobs j set state = 4, reason = $11, "                   \
-        "attempt = coalesce(v.attempt, $12), snoozes = coalesce(v.snoozes, $13), "                 \
-        "strikes = coalesce(v.strikes, $14), started = coalesce(nullif(v.started, 0), j.started)," \
-        " finished = coalesce(nullif(v.ended, 0), (select skep_now())), result = v.result, "       \
-        "result_type = v.result_type from v where j.id = v.id and j.claim = coalesce(v.claim, "    \
-        "$15) and j.token = coalesce(v.token, $16) and j.state + 0 = 2 returning j.queue, v.no), " \
-        "counted as (insert into deltas (queue, state, n) select queue, s, d * count(*) from hit " \
-        "cross join (values (2::smallint, -1), (4::smallint, 1)) x (s, d) group by queue, s, d) "  \
-        "select count(*), case when count(*) < $17 then array_agg(no::int) end from hit"
+        "with hit as (update jobs j set state = 4, reason = $11, "                                 \
+        "attempt = coalesce(($4::int[])[v.no], $12), "                                             \
+        "snoozes = coalesce(($5::int[])[v.no], $13), "                                             \
+        "strikes = coalesce(($6::int[])[v.no], $14), "                                             \
+        "started = coalesce(nullif(($7::bigint[])[v.no], 0), j.started), "                         \
+        "finished = coalesce(nullif(($8::bigint[])[v.no], 0), (select skep_now())), "              \
+        "result = v.result, result_type = v.result_type "                                          \
+        "from unnest($1::uuid[], $9::bytea[], $10::bytea[]) with ordinality "                      \
+        "v (id, result, result_type, no) where j.id = v.id "                                       \
+        "and j.claim = coalesce(($2::int[])[v.no], $15) "                                          \
+        "and j.token = coalesce(($3::bigint[])[v.no], $16) and j.state + 0 = 2 "                   \
+        "returning j.queue, v.no), "                                                               \
+        "per as (select queue, count(*) as n, array_agg(no::int) as nos from hit group by queue)," \
+        " counted as (insert into deltas (queue, state, n) select queue, s, d * n from per "       \
+        "cross join (values (2::smallint, -1), (4::smallint, 1)) x (s, d)) "                       \
+        "select coalesce(sum(n), 0)::bigint, case when coalesce(sum(n), 0) < $17 then "            \
+        "(select array_agg(no) from per, unnest(nos) no) end from per"
 
 #define STATEMENTS(X)                                                                              \
         X(FOLLOW, ON_WRITES, "select follow($1, $2)")                                              \
@@ -98,9 +104,10 @@ enum {
           "select holder, beat, dead, host, pid from nodes "                                       \
           "order by registered, holder")                                                           \
         X(CANCELS, ON_BEAT,                                                                        \
-          "select j.id from nodes n join cancels c on c.holder = n.holder "                        \
-          "join jobs j on j.id = c.job where n.holder = $1 and n.beat_no = $2 "                    \
-          "and j.holder = $1 and j.state + 0 = 2 and j.cancel_asked")                              \
+          "select j.id from (select c.job from nodes n join cancels c on c.holder = n.holder "     \
+          "where n.holder = $1 and n.beat_no = $2 offset 0) c cross join lateral (select id "      \
+          "from jobs where id = c.job and holder = $1 and state + 0 = 2 and cancel_asked "         \
+          "offset 0) j")                                                                           \
         X(LETTERS_WAIT, ON_BEAT, "select exists (select from inbox)")                              \
         X(BURY, ON_BEAT, "select bury($1, $2, $3, $4, $5, $6, $7)")                                \
         X(VOID, ON_BEAT,                                                                           \
@@ -148,6 +155,7 @@ enum {
         X(RELAY, ON_BEAT, "select no, queue, ids, seqs from relay($1, $2, $3, $4, $5)")            \
         X(RUNG, ON_BEAT, "delete from outbox where no = any($1::bigint[])")                        \
         X(TIDE, ON_BEAT, "select * from tide($1, $2, $3, $4, $5, $6, $7)")                         \
+        X(FLOOR, ON_BEAT, "select floor_raise($1, $2)")                                            \
                                                                                                    \
         X(RECALL, ON_READS,                                                                        \
           "select " HANDED_COLUMNS " from commits c, held_by($1, $4, c.first_id, c.last_id, "      \

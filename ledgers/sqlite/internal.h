@@ -149,6 +149,7 @@ int fold_run(struct tx *t, struct ledger_fold *b);
 int relay_run(struct tx *t, struct ledger_relay *b);
 int rung_run(struct tx *t, struct ledger_rung *b);
 int tide_run(struct tx *t, struct ledger_tide *b);
+int floor_run(struct tx *t, struct ledger_floor *b);
 int resolve_run(struct tx *t, struct ledger_resolve *b);
 
 int recall_run(struct db *db, struct ledger_recall *b);

@@ -140,6 +140,9 @@ enum {
         X(OUTBOX_DELETE, "delete from outbox where no = ?")                                        \
         X(BROKER, "select seq, priority, created from jobs indexed by jobs_lane where queue = ? "  \
                   "and lane between ? and ? order by lane")                                        \
+        X(FLOOR, "select floor from floors where history = ?")                                     \
+        X(FLOOR_RAISE, "insert into floors (history, floor) values (?, ?) on conflict do update "  \
+                       "set floor = excluded.floor where excluded.floor > floor")                  \
                                                                                                    \
         X(PARK, "update or fail jobs set reason = 1, lane = ? where seq = ?")                      \
         X(EXPIRE, "update or fail jobs set state = 5, reason = 6, lane = null, parked_at = ?1, "   \

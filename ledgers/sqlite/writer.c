@@ -195,6 +195,7 @@ static int run_batch(struct tx *t, struct ledger_batch *b)
         case LEDGER_RELAY: return relay_run(t, LEDGER_AS(relay, RELAY, b));
         case LEDGER_RUNG: return rung_run(t, LEDGER_AS(rung, RUNG, b));
         case LEDGER_TIDE: return tide_run(t, LEDGER_AS(tide, TIDE, b));
+        case LEDGER_FLOOR: return floor_run(t, LEDGER_AS(floor, FLOOR, b));
         case LEDGER_RESOLVE: return resolve_run(t, LEDGER_AS(resolve, RESOLVE, b));
         default: return run_read(t->db, b);
         }

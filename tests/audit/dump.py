@@ -20,6 +20,7 @@ import uuid
 MASK = (1 << 64) - 1
 NUMBERS = ("state", "reason", "lane", "due", "parked_at", "claim", "attempt", "max_attempts", "snoozes", "strikes",
            "generation", "cancel_asked", "created", "finished")
+UNREADABLE = (9, 10)  # reasons of dead letters: malformed, too large; their key is never the producer's own
 TRY_NUMBERS = ("claim", "generation", "attempt", "error", "started", "ended")
 
 
@@ -122,10 +123,11 @@ class Dump:
         self.ids[row["seq"]] = id_  # SQLite's attempts name their jobs by seq
         self.jobs += 1
         fields = pick(row, columns, NUMBERS)
+        key = row["key"] if row["reason"] not in UNREADABLE or not row["key_text"] else None
         self.write("job", id=id_, queue=text(row["queue"]), type=text(row["type"]),
                    token=wide(row["token"]), holder=wide(row["holder"]),
-                   key=raw(row["key"]).hex() if row["key"] is not None else None,
-                   key_text=text(row["key_text"]) if row["key"] is None and row["key_text"] else None,
+                   key=raw(key).hex() if key is not None else None,
+                   key_text=text(row["key_text"]) if key is None and row["key_text"] else None,
                    payload=digest(body) if body is not None else None,
                    result=digest(row["result"]) if row["result"] is not None else None, **fields)
 

@@ -4,9 +4,8 @@
     http = Http(log, node.socket)                 # the API over its Unix socket
     http.submit("diary", {"n": 1}, key="job-1")   # repeats under its key until it knows
 
-    amqp = Pika(log, pika.ConnectionParameters(port=...))
-    amqp.publish("diary", {"n": 2})               # confirmed letters
-    amqp_publish(log, url, "diary", {"n": 3})     # the program amqp-publish, which knows no confirms
+    letters = Letters(log, Pika(url))             # or JetStream(url)
+    letters.letter("diary", {"n": 2})             # confirmed letters
 
 A line is one write to a descriptor in append mode, so that many threads and processes share a file, and one that is
 killed leaves at most its last line unfinished. Payloads must be unique: that is how rows of letters without an id are
@@ -20,7 +19,6 @@ import itertools
 import json
 import os
 import socket
-import subprocess
 import time
 
 ESCAPED = frozenset(itertools.chain(range(0x20), (0x25, 0x7F)))
@@ -186,54 +184,172 @@ class Http:
         return answer and answer[0]
 
 
-class Pika:
-    """Publishes letters with publisher confirms through pika's blocking connection. After a lost connection it connects
-    anew when asked to publish next; what was not confirmed stays unconfirmed in the log."""
+class Refused(Exception):
+    """The broker said that it does not take this letter."""
 
-    def __init__(self, log, parameters, exchange="jobs"):
-        import pika
-        self.pika, self.log, self.parameters, self.exchange = pika, log, parameters, exchange
+
+class Pika:
+    """A producer with pika: persistent, confirmed, mandatory. After a lost connection connect() makes another."""
+
+    transport = "amqp"
+
+    def __init__(self, url, exchange="jobs"):
+        import pika  # here, so that stories without it run without it
+        self.pika, self.exchange = pika, exchange
+        self.parameters = url if isinstance(url, pika.connection.Parameters) else pika.URLParameters(url)
+        self.parameters.heartbeat, self.parameters.socket_timeout = 5, 10
+        self.parameters.blocked_connection_timeout = 30
+        self.broken = (pika.exceptions.AMQPError, OSError)
         self.connection = self.channel = None
 
+    def __enter__(self):
+        self.connect()
+        return self
+
+    def __exit__(self, *_):
+        self.drop()
+
     def connect(self):
+        if self.channel is not None and not self.channel.is_open:
+            self.drop()
         if self.connection is None or not self.connection.is_open:
             self.connection = self.pika.BlockingConnection(self.parameters)
             self.channel = self.connection.channel()
             self.channel.confirm_delivery()
 
-    def close(self):
-        if self.connection is not None and self.connection.is_open:
+    def drop(self):
+        with contextlib.suppress(Exception):
             self.connection.close()
+        self.connection = self.channel = None
 
-    def publish(self, type_, payload, key=None, queue=None, headers=None, repeat=False, patience=60):
-        """queue: the name of the job's queue, needed with a key. repeat: with a key, until it is confirmed. Returns
-        whether the broker confirmed it."""
-        body = as_bytes(payload)
-        ref = self.log.intend(body, via="amqp", type=type_, key=key, queue=queue or "default")
-        properties = self.pika.BasicProperties(delivery_mode=2, message_id=key, headers=headers)
-        end = time.monotonic() + patience
+    def pause(self, seconds):
+        """Waits, and keeps the connection alive meanwhile. One that broke just now is told in many ways by pika; the
+        next letter finds out."""
+        try:
+            self.connection.sleep(seconds)
+        except Exception:
+            time.sleep(seconds)
+
+    def put(self, address, body, exchange=None, **properties):
+        """One letter; returns once it is confirmed. Refused: it is not taken; one of `broken`: nobody knows. Properties
+        by their names in AMQP."""
+        properties.setdefault("delivery_mode", 2)
+        self.connect()
+        try:
+            self.channel.basic_publish(self.exchange if exchange is None else exchange, address, body,
+                                       self.pika.BasicProperties(**properties), mandatory=True)
+        except (self.pika.exceptions.NackError, self.pika.exceptions.UnroutableError) as refusal:
+            raise Refused(repr(refusal)) from refusal
+
+
+class JetStream:
+    """A producer with the tests' own NATS client: published to JetStream, whose answer is waited for. What NATS has no
+    property for is written as the header of the same meaning."""
+
+    transport = "nats"
+
+    broken = (OSError,)
+
+    def __init__(self, url, subject="jobs"):
+        import nats_client
+        self.module, self.url, self.subject = nats_client, url, subject
+        self.connection = None
+
+    def __enter__(self):
+        self.connect()
+        return self
+
+    def __exit__(self, *_):
+        self.drop()
+
+    def connect(self):
+        if self.connection is None:
+            self.connection = self.module.connect(self.url)
+
+    def drop(self):
+        with contextlib.suppress(Exception):
+            self.connection.close()
+        self.connection = None
+
+    def pause(self, seconds):
+        time.sleep(seconds)
+
+    @staticmethod
+    def fields(message_id=None, headers=None, priority=None, type=None, expiration=None):
+        rest = {"Nats-Msg-Id": message_id, "Job-Priority": priority, "Job-Type": type}
+        if expiration is not None:
+            at = time.time() + int(expiration) / 1000
+            rest["Job-Deadline"] = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at * 1000) % 1000:03}Z"
+        given = {name: value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
+                 for name, value in (headers or {}).items()}
+        return {**{name: value for name, value in rest.items() if value is not None}, **given} or None
+
+    def put(self, address, body, **properties):
+        """As Pika.put(). A duplicate, of which the server keeps nothing, counts as taken: the first one is there. Returns
+        the server's answer."""
+        self.connect()
+        try:
+            return self.connection.store(f"{self.subject}.{address}", body, self.fields(**properties))
+        except self.module.Refused as refusal:
+            raise Refused(str(refusal)) from refusal
+        except OSError:
+            self.drop()
+            raise
+
+
+class Letters:
+    """Confirmed letters that go on through the broker's deaths: nothing is written down before there is a connection.
+    With a key a letter is repeated until it is confirmed; without one it is `unknown` when the connection broke."""
+
+    def __init__(self, log, client, patience=120):
+        self.log, self.client, self.patience = log, client, patience
+        self.broken = (Refused, *client.broken)
+        self.confirmed = self.unconfirmed = self.repeated = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.drop()
+
+    def drop(self):
+        self.client.drop()
+
+    def pause(self, seconds):
+        self.client.pause(seconds)
+
+    def reach(self):
+        end = time.monotonic() + self.patience
         while True:
             try:
-                self.connect()
-                self.channel.basic_publish(self.exchange, type_, body, properties, mandatory=True)
+                return self.client.connect()
+            except self.client.broken:
+                self.drop()
+                if time.monotonic() > end:
+                    raise GaveUp("the broker cannot be reached")
+                time.sleep(0.1)
+
+    def letter(self, type_, payload, key=None, queue="default", properties=None, **intent):
+        """Returns whether it was confirmed."""
+        self.reach()
+        body, properties = as_bytes(payload), properties or {}
+        ref = self.log.intend(body, via=self.client.transport, type=type_, key=key, queue=queue, **intent)
+        if key:
+            properties = {"message_id": key, **properties}
+        end = time.monotonic() + self.patience
+        while True:
+            try:
+                self.reach()
+                self.client.put(type_, body, **properties)
                 self.log.answer(ref, "confirmed")
+                self.confirmed += 1
                 return True
-            except (self.pika.exceptions.NackError, self.pika.exceptions.UnroutableError):
-                self.log.answer(ref, "unknown")
-                return False
-            except (self.pika.exceptions.AMQPError, OSError):
-                if not (repeat and key) or time.monotonic() > end:
+            except self.broken as trouble:
+                if not key:
                     self.log.answer(ref, "unknown")
+                    self.unconfirmed += 1
                     return False
-                time.sleep(0.05)
-
-
-def amqp_publish(log, url, type_, payload, key=None, queue=None, exchange="jobs", words=()):
-    """The program of rabbitmq-c. It waits for no confirm, so nothing is promised: its answer is `sent`."""
-    body = as_bytes(payload)
-    ref = log.intend(body, via="amqp", type=type_, key=key, queue=queue or "default")
-    done = subprocess.run(["amqp-publish", "-u", url, "-e", exchange, "-r", type_, "-p",
-                           *(["-H", f"job-id: {key}"] if key else []), *words],
-                          input=body, check=False, timeout=60)
-    log.answer(ref, "sent" if done.returncode == 0 else "unknown")
-    return done.returncode == 0
+                if time.monotonic() > end:
+                    raise GaveUp(f"{ref} was never confirmed; last: {trouble!r}")
+                self.repeated += 1
+                self.pause(0.02)

@@ -26,7 +26,7 @@
 #define PUBLISHER   2 /* the channel with confirms */
 
 struct store {
-        struct amqp_proxy *proxy;
+        struct proxy *proxy;
         amqp_connection_state_t c; /* NULL: not connected */
         char exchange[64], refused[NAME_SIZE], unrouted[NAME_SIZE], spool[64];
         struct {
@@ -224,7 +224,7 @@ static void teardown(void *store)
         amqp_exchange_delete(s->c, CHANNEL, amqp_cstring_bytes(s->unrouted), 0);
         end(s);
         hang_up(s);
-        amqp_proxy_free(s->proxy);
+        proxy_free(s->proxy);
         (void)rmdir(s->spool);
         free(s);
 }
@@ -237,7 +237,7 @@ static int open_transport(void *store, struct transport **ret_transport, char *n
         char through[256];
         read_url(&info);
         snprintf(through, sizeof through, "amqp://%s:%s@127.0.0.1:%d/%s", info.user, info.password,
-                 amqp_proxy_port(s->proxy), strcmp(info.vhost, "/") == 0 ? "" : info.vhost);
+                 proxy_port(s->proxy), strcmp(info.vhost, "/") == 0 ? "" : info.vhost);
         struct transport_config config = {
             .name = STR("rabbit"), .url = str_of(through), .exchange = str_of(s->exchange)};
         struct amqp_options o = {.config = &config,
@@ -447,17 +447,17 @@ static void move_broker(void *store, enum broker_move move)
 
 static void cut(void *store)
 {
-        amqp_proxy_cut(((struct store *)store)->proxy);
+        proxy_cut(((struct store *)store)->proxy);
 }
 
 static void refuse(void *store, bool on)
 {
-        amqp_proxy_refuse(((struct store *)store)->proxy, on);
+        proxy_refuse(((struct store *)store)->proxy, on);
 }
 
 static void lose(void *store)
 {
-        amqp_proxy_lose(((struct store *)store)->proxy);
+        proxy_lose(((struct store *)store)->proxy);
 }
 
 static void deafen(void *store)

@@ -26,7 +26,8 @@ static const struct {
     {"doorbell", &cases_doorbell}, {"journal", &cases_journal},   {"relay", &cases_relay},
     {"tide", &cases_tide},         {"finish", &cases_finish},     {"node", &cases_node},
     {"rescue", &cases_rescue},     {"operator", &cases_operator}, {"duty", &cases_duty},
-    {"commit", &cases_commit},     {"read", &cases_read},         {"store", &cases_store},
+    {"floor", &cases_floor},       {"commit", &cases_commit},     {"read", &cases_read},
+    {"store", &cases_store},
 };
 
 static unsigned skipped;

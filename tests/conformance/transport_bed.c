@@ -419,6 +419,15 @@ bool bed_header(const struct arrival *a, const char *name, const char *value)
         return !value;
 }
 
+bool bed_same(const struct arrival *a, const struct arrival *b)
+{
+        const struct job_key *one = &a->row.key, *other = &b->row.key;
+        if (one->set || other->set) {
+                return one->set && other->set && memcmp(one->b, other->b, sizeof one->b) == 0;
+        }
+        return a->fingerprint != 0 && a->fingerprint == b->fingerprint;
+}
+
 /* --- settling --------------------------------------------------------------------------------- */
 
 static uint32_t transport_of(struct bed *bed, const struct arrivals *batch)

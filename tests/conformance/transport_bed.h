@@ -85,6 +85,9 @@ void bed_send(struct bed *bed, uint32_t first, uint32_t n);
 void bed_check(struct bed *bed, uint32_t from, uint32_t first, uint32_t n);
 uint32_t bed_number(const struct came *c); /* of its body */
 bool bed_header(const struct arrival *a, const char *name, const char *value);
+/* Would a ledger know b for the same letter as a? By its key or, where it has none, its
+ * fingerprint. */
+bool bed_same(const struct arrival *a, const struct arrival *b);
 
 /* --- settling --- */
 

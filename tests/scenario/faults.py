@@ -20,9 +20,9 @@ import time
 
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "audit"))
 import audit as auditor  # noqa: E402
+import brokers  # noqa: E402
 import producer  # noqa: E402
-from harness import (BUILD, Failure, Node, Service, broker_config, check, libconfig, postgres, rabbitmq,  # noqa: E402
-                     servers, wait_for)
+from harness import BROKER, BUILD, Failure, Node, Service, check, libconfig, postgres, servers, wait_for  # noqa: E402
 from private_server import offspring  # noqa: E402
 
 DIARY = os.path.join(BUILD, "tests", "audit", "diary.so")
@@ -81,12 +81,6 @@ def answering(node):
     return False
 
 
-def durable(broker):
-    """RabbitMQ writes a new queue's name to its disk half a second late and forgets the queue, with all that it
-    confirmed, when it is killed before. This writes it now."""
-    broker.server.eval('[dets:sync(T) || T <- dets:all()], mnesia:sync_log(), ok')
-
-
 class World:
     """Where a story happens. queues: as in the configuration; none: a queue `default` for all types."""
 
@@ -108,10 +102,10 @@ class World:
 
     def config(self, name):
         options = {"options": [{"type": type_, "set": {"log": self.handlers, "node": name}}
-                               for type_ in ("diary", "diary.exclusive")]}
+                               for type_ in ("diary", "diary.exclusive", ">")]}
         sections = {**self.sections, "handlers": {**options, **self.sections.get("handlers", {})}}
         if self.broker:
-            return broker_config(getattr(self.broker, "url", self.broker), self.queues, **sections)
+            return self.broker.config(self.queues, **sections)
         return "\n".join(f"{key} = {libconfig(value)};" for key, value in {"queues": self.queues, **sections}.items())
 
     def node(self, name=None, settings=(), start=True, ready=True, diary=True, **more):
@@ -138,6 +132,10 @@ class World:
 
     def http(self, node, **more):
         return producer.Http(self.log, node.socket, **more)
+
+    def sender(self):
+        """Sends letters that the auditor knows of."""
+        return self.broker.sender(self.log)
 
     def pages(self, node, jobs, queue="default"):
         """Submits [(type, payload)] as NDJSON; returns their ids, and fails when one was not accepted."""
@@ -228,16 +226,17 @@ def world(kind=None, broker=True, private=True, **more):
         folder = tempfile.mkdtemp(prefix="skep-faults-")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         ledger = stack.enter_context(ledger_of(folder, kind, private))
-        rabbit = stack.enter_context(rabbitmq(private=private)) if broker is True else broker or None
-        yield stack.enter_context(World(ledger, rabbit, folder=folder, **more))
+        if broker is True:
+            broker = stack.enter_context(brokers.broker(private))
+        yield stack.enter_context(World(ledger, broker or None, folder=folder, **more))
 
 
 class House:
-    """Servers that all stories of one program use one after another, each in a corner of its own, so that they need
-    not be started anew each time. Every story leaves them running."""
+    """Servers that all stories of one program use one after another, each in a corner of its own, so that those that
+    start slowly need not be started anew each time. Every story leaves them running."""
 
-    def __init__(self, **broker_options):
-        self.broker_options, self.rabbit, self.pg, self.number = broker_options, None, None, 0
+    def __init__(self, **rabbit_options):
+        self.rabbit_options, self.rabbit, self.pg, self.number = rabbit_options, None, None, 0
 
     def __enter__(self):
         return self
@@ -248,11 +247,15 @@ class House:
 
     @contextlib.contextmanager
     def broker(self):
-        self.rabbit = self.rabbit or servers.RabbitMQ(options=self.broker_options)
+        if BROKER != "amqp":
+            with brokers.broker() as one:
+                yield one
+            return
+        self.rabbit = self.rabbit or servers.RabbitMQ(options=self.rabbit_options)
         self.rabbit.start()
         self.number += 1
         name = f"story-{self.number}"
-        yield Service(self.rabbit.new_vhost(name), self.rabbit, name)
+        yield brokers.Rabbit(self.rabbit.new_vhost(name), self.rabbit, name)
         self.rabbit.drop_vhost(name)
 
     @contextlib.contextmanager
@@ -268,73 +271,17 @@ class House:
 
     @contextlib.contextmanager
     def world(self, kind=None, broker=True, **more):
+        """broker: a Broker that is there already, True or False."""
         with contextlib.ExitStack() as stack:
             folder = tempfile.mkdtemp(prefix="skep-faults-")
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             ledger = stack.enter_context(self.ledger(folder, kind))
-            rabbit = stack.enter_context(self.broker()) if broker else None
-            yield stack.enter_context(World(ledger, rabbit, folder=folder, **more))
+            if broker is True:
+                broker = stack.enter_context(self.broker())
+            yield stack.enter_context(World(ledger, broker or None, folder=folder, **more))
 
 
-# --- letters ---
-
-class Letters(producer.Pika):
-    """Confirmed letters that go on through the broker's deaths: nothing is written down before there is a connection.
-    With a key a letter is repeated until it is confirmed; without one it is `unknown` when the connection broke."""
-
-    def __init__(self, log, url, exchange="jobs"):
-        import pika
-        parameters = pika.URLParameters(url)
-        parameters.heartbeat, parameters.socket_timeout, parameters.blocked_connection_timeout = 5, 10, 30
-        super().__init__(log, parameters, exchange)
-        self.confirmed = self.unconfirmed = self.repeated = 0
-
-    def reach(self, patience=120):
-        end = time.monotonic() + patience
-        while True:
-            try:
-                if self.channel is not None and not self.channel.is_open:
-                    self.drop()
-                self.connect()
-                return
-            except (self.pika.exceptions.AMQPError, OSError):
-                self.drop()
-                check(time.monotonic() < end, "the broker cannot be reached")
-                time.sleep(0.1)
-
-    def drop(self):
-        with contextlib.suppress(Exception):
-            self.close()
-        self.connection = self.channel = None
-
-    def pause(self, seconds):
-        """Waits, and keeps the connection alive meanwhile. One that broke just now is told in many ways by pika; the
-        next letter finds out."""
-        try:
-            self.connection.sleep(seconds)
-        except Exception:
-            time.sleep(seconds)
-
-    def letter(self, type_, payload, key=None, queue="default", headers=None, properties=None, **intent):
-        """Returns whether it was confirmed."""
-        self.reach()
-        body = producer.as_bytes(payload)
-        ref = self.log.intend(body, via="amqp", type=type_, key=key, queue=queue, **intent)
-        about = self.pika.BasicProperties(delivery_mode=2, message_id=key, headers=headers, **(properties or {}))
-        while True:
-            try:
-                self.reach()
-                self.channel.basic_publish(self.exchange, type_, body, about, mandatory=True)
-                self.log.answer(ref, "confirmed")
-                self.confirmed += 1
-                return True
-            except (self.pika.exceptions.AMQPError, OSError):
-                if not key:
-                    self.log.answer(ref, "unknown")
-                    self.unconfirmed += 1
-                    return False
-                self.repeated += 1
-
+# --- helpers ---
 
 class Background(threading.Thread):
     """Runs a function; join_or_raise() tells what went wrong in it."""
@@ -373,3 +320,61 @@ def worker_pids(node):
                 if b"skep-worker" in line.read():
                     found.append(pid)
     return found
+
+
+# --- what /readyz and the doctor say ---
+
+def not_ready(node):
+    """What /readyz says of a node that serves and is not ready."""
+    with contextlib.suppress(OSError):
+        answer = node.get("/readyz")
+        return answer.json if answer.status == 503 else None
+    return None
+
+
+def doctor(node):
+    """{check: (status, detail)} that `skep doctor` tells."""
+    said = node.skep("doctor", "-o", "json", "--config", node.config_path)
+    return {row["name"]: (row["status"], row["detail"]) for row in json.loads(said.stdout)["checks"]}
+
+
+def until_ready(node, pid):
+    """Ready again by itself."""
+    wait_for("skepd to be ready again", lambda: node.get("/readyz").status == 200)
+    check(node.process.poll() is None and node.pid == pid, "it is the same process")
+
+
+def ended(node, number, queue="default"):
+    jobs = counts(node, queue)
+    return sum(jobs.get(state, 0) for state in ("completed", "dead", "cancelled")) >= number
+
+
+def send(w, number, do="", type_="diary", start=0, **more):
+    """So many letters of the diary, every second one with an id."""
+    with w.sender() as letters:
+        for n in range(start, start + number):
+            key = f"{type_}-{n}" if n % 2 else None
+            check(letters.letter(type_, {"letter": n, "type": type_, "do": do}, key=key, **more), "a letter is confirmed")
+
+
+def named_and_healed(w, node, check_name, words, put_right):
+    """The node serves unready; log, /readyz and doctor name the words; after put_right() it becomes ready by itself."""
+    pid = node.pid
+    line = wait_logged(node, *words)
+    said = wait_for("skepd to serve, not ready", lambda: not_ready(node))
+    status, detail = doctor(node)[check_name]
+    check(status == "fail" and all(word.lower() in detail.lower() for word in words), f"doctor says {status}: {detail}")
+    if check_name.startswith("transport"):
+        check(all(word.lower() in json.dumps(said).lower() for word in words), f"/readyz says {said}")
+    else:
+        check(said["ledger"] != "up", f"/readyz says {said}")
+    check("s3cret" not in node.log() + json.dumps(said) + detail, "no password is told")
+    print(f"  it says: {line.split('msg=')[1]}")
+    put_right()
+    begin = time.monotonic()
+    until_ready(node, pid)
+    print(f"  ready {time.monotonic() - begin:.1f} s after it was put right")
+    node.serving("diary.so")
+    id_ = w.http(node).submit("diary", {"healed": check_name, "words": words}, key="healed")
+    check(node.finish(id_)["state"] == "completed", "a job completes")
+    w.stop()

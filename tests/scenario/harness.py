@@ -1,5 +1,5 @@
-"""What every scenario shares: private skepds, their API over the Unix socket, the command line, PostgreSQL and
-RabbitMQ, producers that are not ours, and a runner.
+"""What every scenario shares: private skepds, their API over the Unix socket, the command line, PostgreSQL, and a runner.
+The brokers are in brokers.py, producers that are not ours in strangers.py.
 
 A scenario is a story at process level: the real skepd, the real worker program, real plug-ins, real signals. Each test
 gets Nodes of its own in temporary directories and leaves nothing behind. No test asserts a time; waiting has a bound
@@ -7,16 +7,13 @@ that is far above what is expected, and says what it waited for when it is excee
 
 A story that needs a server takes it as a context, and says so in meson.build (SKEP_TEST_NEEDS):
 
-    with postgres() as ledger, rabbitmq() as broker:
-        with cluster(3, ledger=ledger.url, config=broker_config(broker.url)) as nodes, Producer(broker.url) as producer:
-            producer.send("echo", b'{"x":1}', message_id="a-1")
+    with postgres() as ledger, cluster(3, ledger=ledger.url) as nodes:
+        nodes[0].enqueue("echo", {"x": 1})
 
-One that kills, stops or wipes it asks for a server of its own: rabbitmq(private=True).
+One that kills, stops or wipes it asks for a server of its own: postgres(private=True).
 """
 
 import contextlib
-import fcntl
-import hashlib
 import http.client
 import json
 import os
@@ -41,6 +38,7 @@ WORKER = os.path.join(BUILD, "plugins", "skep-worker")
 HANDLERS = os.path.join(BUILD, "handlers")
 VILLAINS = os.path.join(BUILD, "tests", "villains")
 PATIENCE = float(os.environ.get("SKEP_PATIENCE", "60"))
+BROKER = os.environ.get("SKEP_BROKER", "amqp")  # of the stories that are told for each: amqp or nats
 TERMINAL = ("completed", "dead", "cancelled")
 
 
@@ -292,18 +290,11 @@ def libconfig(value):
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def broker_config(url, queues=({"name": "default", "types": [">"]},), transport=None, **sections):
-    """Configuration text: a transport `rabbit` that all these queues use, and further sections as they are."""
-    whole = {"transports": {"rabbit": {"url": url, **(transport or {})}},
-             "queues": [{"transport": "rabbit", **queue} for queue in queues], **sections}
-    return "\n".join(f"{key} = {libconfig(value)};" for key, value in whole.items())
-
-
 # --- servers ---
 
 class Service:
-    """A server, or a corner of a shared one (a database, a virtual host) that no other test uses. `server` is None
-    when somebody else's is used, of which only the address is known."""
+    """A server, or a corner of a shared one (a database) that no other test uses. `server` is None when somebody else's
+    is used, of which only the address is known."""
 
     def __init__(self, url, server, name=None):
         self.url, self.server, self.name = url, server, name
@@ -314,10 +305,6 @@ class Service:
                               input=text, capture_output=True, text=True, timeout=PATIENCE, check=False)
         check(done.returncode == 0, f"psql: {done.stderr}")
         return done.stdout.strip()
-
-    def queues(self):
-        """RabbitMQ: {queue: (ready, unacknowledged)} of this virtual host."""
-        return self.server.queues(self.name or "/")
 
 
 def shared(kind, variable):
@@ -346,102 +333,9 @@ def postgres(private=False, **options):
             yield Service(server.url, server)
 
 
-@contextlib.contextmanager
-def rabbitmq(private=False, **options):
-    """A RabbitMQ with an empty virtual host. private: a broker of the test's own, which it may kill (`.server`)."""
-    server, url = (None, None) if private or options else shared(servers.RabbitMQ, "SKEP_TEST_AMQP")
-    if server:
-        name = "test-" + secrets.token_hex(6)
-        try:
-            yield Service(server.new_vhost(name), server, name)
-        finally:
-            server.drop_vhost(name)
-    elif url:
-        yield Service(url, None)
-    else:
-        with servers.RabbitMQ(options=options) as server:
-            yield Service(server.url, server)
-
-
-# --- producers ---
-
-def amqp_publish(url, routing_key, body, *more, exchange="jobs"):
-    """One letter through the C client's own tool, which neither asks for a confirm nor sets a message id."""
-    done = subprocess.run(["amqp-publish", "-u", url, "-e", exchange, "-r", routing_key, "-p", *more, "-b", body],
-                          capture_output=True, text=True, timeout=PATIENCE, check=False)
-    check(done.returncode == 0, f"amqp-publish ended with {done.returncode}: {done.stderr}")
-
-
-def node_modules():
-    """The folder of amqplib, installed from tests/clients' lock file into the build directory when it is not there."""
-    clients = os.path.join(os.path.dirname(os.path.abspath(servers.__file__)), "clients")
-    place = os.path.join(BUILD, "clients")
-    os.makedirs(place, exist_ok=True)
-    with open(os.path.join(clients, "package-lock.json"), "rb") as lock:
-        wanted = hashlib.sha256(lock.read()).hexdigest()
-    stamp = os.path.join(place, "installed")
-    with open(os.path.join(place, "lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(stamp) or open(stamp).read() != wanted:
-            for name in ("package.json", "package-lock.json"):
-                shutil.copyfile(os.path.join(clients, name), os.path.join(place, name))
-            done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=place, check=False,
-                                  capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300)
-            check(done.returncode == 0, f"npm ci ended with {done.returncode}: {done.stdout}{done.stderr}")
-            with open(stamp, "w") as file:
-                file.write(wanted)
-    return os.path.join(place, "node_modules")
-
-
-def node_publish(url, letters, exchange="jobs"):
-    """Letters through Node.js' amqplib: [(routing key, body, options)]; its answers, in order."""
-    lines = "".join(json.dumps({"exchange": exchange, "routing_key": key, "body": body, "options": options}) + "\n"
-                    for key, body, options in letters)
-    script = os.path.join(os.path.dirname(os.path.abspath(servers.__file__)), "clients", "publish.js")
-    done = subprocess.run(["node", script, url], input=lines, capture_output=True, text=True, check=False,
-                          env=dict(os.environ, NODE_PATH=node_modules()), timeout=PATIENCE)
-    check(done.returncode == 0, f"publish.js ended with {done.returncode}: {done.stderr}")
-    return done.stdout.split()
-
-
-class Producer:
-    """A producer with pika: persistent, confirmed, mandatory. One that writes down what it sends, for the auditor, is in
-    tests/audit/producer.py."""
-
-    def __init__(self, url, exchange="jobs"):
-        self.url, self.exchange = url, exchange
-        self.connection = self.channel = None
-
-    def __enter__(self):
-        self.connect()
-        return self
-
-    def __exit__(self, *_):
-        with contextlib.suppress(Exception):
-            self.connection.close()
-
-    def connect(self):
-        import pika  # here, so that scenarios without a broker run without it
-        self.connection = pika.BlockingConnection(pika.URLParameters(self.url))
-        self.channel = self.connection.channel()
-        self.channel.confirm_delivery()
-
-    def send(self, routing_key, body, headers=None, **properties):
-        """True: confirmed; False: refused or returned. What pika raises when the connection breaks comes through, and
-        nobody knows then what became of the letter."""
-        import pika
-        if isinstance(body, str):
-            body = body.encode()
-        try:
-            self.channel.basic_publish(self.exchange, routing_key, body, mandatory=True, properties=pika.BasicProperties(
-                delivery_mode=2, headers=headers, **properties))
-        except (pika.exceptions.NackError, pika.exceptions.UnroutableError):
-            return False
-        return True
-
-
-def run(*tests):
-    """Runs the scenario's tests, prints the closing line, ends the process."""
+def run(*tests, amqp=(), nats=()):
+    """Runs the scenario's tests, prints the closing line, ends the process. amqp, nats: those of one broker alone."""
+    tests += {"amqp": tuple(amqp), "nats": tuple(nats)}[BROKER]
     passed = failed = skipped = 0
     chosen = sys.argv[1:]
     for test in tests:

@@ -1,12 +1,15 @@
 """Letters of clients that we did not write become jobs, once each, whatever is killed on the way."""
 
 import itertools
+import json
 import os
 import threading
 import time
 
-from harness import (Failure, Node, Producer, amqp_publish, broker_config, check, cluster, node_publish, postgres,
-                     rabbitmq, run, wait_for)
+from brokers import broker
+from harness import Failure, Node, check, cluster, postgres, run, wait_for
+from mailroom import content
+from strangers import amqp_publish, amqplib, by_hand, nats_js, pub
 
 LETTERS = int(os.environ.get("SKEP_LETTERS", "400"))
 SETTINGS = ("node.beat=200ms", "node.lease=2s", "queues.default.retry.base=50ms")
@@ -34,59 +37,56 @@ def all_completed(nodes, count):
     check(not rest, f"nothing else is left: {rest}")
 
 
-def exchange_is_there(broker):
-    """The topology is skepd's to make; a mandatory letter before that would be refused."""
-    with Producer(broker.url) as producer:
-        wait_for("the exchange and its queue", lambda: declared(producer))
+def clients_of(one):
+    """What each of three clients does to send `{"by":its name}` to the type echo, and the id that it gives."""
+    def through_ours():
+        with one.client() as client:
+            for _ in range(2):
+                client.put("echo", b'{"by":"python"}', message_id="p-1")
 
+    def answered(said):
+        check(said == ["confirmed"], f"the Node.js client was answered {said}")
 
-def declared(producer):
-    try:
-        producer.channel.exchange_declare(producer.exchange, passive=True)
-        return True
-    except Exception:  # pika closes the channel
-        producer.connect()
-        return False
+    body = '{"by":"node"}'
+    if one.kind == "amqp":
+        return (lambda: amqp_publish(one.url, "echo", '{"by":"plain"}'), through_ours,
+                lambda: answered(amqplib(one.url, [("some.key", body, {"messageId": "n-1", "type": "echo"})])))
+    return (lambda: by_hand(one.url, pub("jobs.echo", b'{"by":"plain"}')), through_ours,
+            lambda: answered(nats_js(one.url, [("jobs.some.key", body, {"id": "n-1", "headers": {"job-type": "echo"}})])))
 
 
 def letters_of_three_clients_become_jobs():
-    with rabbitmq() as broker, Node(config=broker_config(broker.url), settings=SETTINGS) as node:
+    with broker() as one, Node(config=one.config(), settings=SETTINGS) as node:
         node.start()
-        exchange_is_there(broker)
-        amqp_publish(broker.url, "echo", '{"by":"librabbitmq"}', "-C", "application/json")
-        with Producer(broker.url) as producer:
-            for word in ("confirmed", "confirmed again"):
-                check(producer.send("echo", '{"by":"pika"}', message_id="p-1", content_type="application/json"), word)
-        answers = node_publish(broker.url, [
-            ("some.key", '{"by":"amqplib"}', {"messageId": "n-1", "type": "echo", "contentType": "application/json"})])
-        check(answers == ["confirmed"], f"amqplib was answered {answers}")
+        one.await_queues()
+        for send in clients_of(one):
+            send()
         all_completed([node], 3)
         check(node.get("/v1/jobs/key:p-1?queue=default").json["state"] == "completed", "a message id is the job's key")
         rows = node.get("/v1/jobs?state=completed").json["jobs"]
-        by = sorted(node.job(row["id"])["result"]["by"] for row in rows)
-        check(by == ["amqplib", "librabbitmq", "pika"], f"the handler saw {by}")
+        by = sorted(json.loads(content(node.job(row["id"]), "result"))["by"] for row in rows)
+        check(by == ["node", "plain", "python"], f"the handler saw {by}")
 
 
 class Steady(threading.Thread):
     """Sends numbered letters, each until it is confirmed; a repeat bears the same message id."""
 
-    def __init__(self, url, count):
+    def __init__(self, one, count):
         super().__init__(daemon=True)
-        self.url, self.count = url, count
+        self.client, self.count = one.client(), count
         self.sent, self.error = 0, None
 
     def run(self):
-        producer, end = Producer(self.url), time.monotonic() + 150
+        end = time.monotonic() + 150
         while self.sent < self.count and time.monotonic() < end:
             try:
-                if producer.channel is None:
-                    producer.connect()
-                if producer.send("echo", b'{"n":%d}' % self.sent, message_id=f"letter-{self.sent}"):
-                    self.sent += 1
+                self.client.put("echo", b'{"n":%d}' % self.sent, message_id=f"letter-{self.sent}")
+                self.sent += 1
             except Exception as error:  # the broker is down; what became of the letter nobody knows
                 self.error = error
-                producer.channel = None
+                self.client.drop()
                 time.sleep(0.05)
+        self.client.drop()
 
     def finish(self):
         self.join(180)
@@ -95,10 +95,10 @@ class Steady(threading.Thread):
 
 
 def nodes_are_killed_while_letters_come():
-    with postgres() as ledger, rabbitmq() as broker, \
-            cluster(2, ledger=ledger.url, config=broker_config(broker.url), settings=SETTINGS) as nodes:
-        exchange_is_there(broker)
-        steady = Steady(broker.url, LETTERS)
+    with postgres() as ledger, broker() as one, \
+            cluster(2, ledger=ledger.url, config=one.config(), settings=SETTINGS) as nodes:
+        one.await_queues()
+        steady = Steady(one, LETTERS)
         steady.start()
         for round_, node in zip(range(4), itertools.cycle(nodes)):
             wait_for("more letters", lambda: steady.sent >= LETTERS * (round_ + 1) // 6 or not steady.is_alive())
@@ -113,25 +113,25 @@ def nodes_are_killed_while_letters_come():
 
 
 def the_broker_is_killed_while_letters_come():
-    with rabbitmq(private=True) as broker, Node(config=broker_config(broker.url), settings=SETTINGS) as node:
+    with broker(private=True) as one, Node(config=one.config(), settings=SETTINGS) as node:
         node.start()
-        exchange_is_there(broker)
-        broker.server.restart()  # in order: what was declared only now might not survive a kill, letters and all
-        steady = Steady(broker.url, LETTERS)
+        one.await_queues()
+        one.server.restart()  # in order: what was declared only now might not survive a kill, letters and all
+        steady = Steady(one, LETTERS)
         steady.start()
         wait_for("some letters", lambda: steady.sent >= LETTERS // 4)
-        broker.server.kill()
-        broker.server.start()
+        one.server.kill()
+        one.server.start()
         steady.finish()
         all_completed([node], LETTERS)
 
 
 def postgres_is_killed_while_letters_come():
-    with postgres(private=True) as ledger, rabbitmq() as broker, \
-            Node(ledger=ledger.url, config=broker_config(broker.url), settings=SETTINGS) as node:
+    with postgres(private=True) as ledger, broker() as one, \
+            Node(ledger=ledger.url, config=one.config(), settings=SETTINGS) as node:
         node.start()
-        exchange_is_there(broker)
-        steady = Steady(broker.url, LETTERS)
+        one.await_queues()
+        steady = Steady(one, LETTERS)
         steady.start()
         for round_ in range(2):
             wait_for("more letters", lambda: steady.sent >= LETTERS * (round_ + 1) // 4)

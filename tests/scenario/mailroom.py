@@ -1,32 +1,22 @@
-"""What the stories of foreign producers share: a world whose exchange is bound before the first letter, a handler that
+"""What the stories of foreign producers share: a world whose queues are there before the first letter, a handler that
 shows what it got (mirror.c), and whole jobs as the API shows them.
 
-Nothing here publishes through code of ours: letters come from amqp-publish, pika and Node.js' amqplib.
+Nothing here publishes through code of ours: letters come from clients of other makers (strangers.py, pika) and, for NATS,
+from the tests' own small client.
 """
 
 import base64
 import contextlib
 import json
 import os
-import shutil
-import subprocess
 
-from faults import LEDGER, check, wait_for, world
-from harness import BUILD, PATIENCE, Failure, Skip, node_publish
+from faults import LEDGER, check, producer, wait_for, world
+from harness import BUILD
 
 MIRROR = os.path.join(BUILD, "tests", "scenario", "mirror.so")
 QUEUE = {"name": "default", "types": [">"]}
 CALM = ("node.lease=15s", "node.beat=1s")  # nothing dies here
 UNROUTED = "jobs.unrouted"
-
-
-def bindings(broker, exchange="jobs"):
-    """{(queue, pattern)} of an exchange; empty while it is not there."""
-    vhost = broker.name or "/"
-    said = broker.server.eval(
-        '[io_lib:format("~ts ~ts;", [element(4, element(4, B)), element(3, B)]) || B <- '
-        f'rabbit_binding:list_for_source(rabbit_misc:r(<<"{vhost}">>, exchange, <<"{exchange}">>))]', "~ts")
-    return {tuple(pair.split(" ")) for pair in said.split(";") if pair}
 
 
 @contextlib.contextmanager
@@ -45,8 +35,16 @@ def post_office(queues=(QUEUE,), bound=1, nodes=1, mirror=False, settings=(), **
             node.serving("diary.so")
             if mirror:
                 node.serving("mirror.so")
-        wait_for("the queues to be bound", lambda: len(bindings(w.broker)) >= bound)
+        w.broker.await_queues(bound)
         yield w
+
+
+@contextlib.contextmanager
+def mirrored(must="I1 I2 I3 I4 I9 I10 I13 I15 I16 I22", unserved=(), **more):
+    """A post office with the mirror; the auditor judges it when the story is told. must, unserved: as audit() has it."""
+    with post_office(mirror=True, **more) as w:
+        yield w
+        w.audit(must, unserved=unserved)
 
 
 # --- jobs ---
@@ -121,59 +119,36 @@ def seen_by_handler(job):
     return Seen(content(job, "result"))
 
 
-# --- producers ---
-
-def amqp_publish_stdin(url, routing_key, body, *more, exchange="jobs"):
-    """A body of any bytes, which no argument can hold."""
-    done = subprocess.run(["amqp-publish", "-u", url, "-e", exchange, "-r", routing_key, "-p", *more], input=body,
-                          capture_output=True, timeout=PATIENCE, check=False)
-    check(done.returncode == 0, f"amqp-publish ended with {done.returncode}: {done.stderr}")
-
-
-def node_letters(url, letters):
-    """harness.node_publish, or Skip where this machine has no npm, or its registry is away. Never in CI."""
-    if os.environ.get("CI"):
-        return node_publish(url, letters)
-    if not shutil.which("npm") or not shutil.which("node"):
-        raise Skip("no node or npm on this machine: Node.js' amqplib was NOT tried")
-    try:
-        return node_publish(url, letters)
-    except (Failure, subprocess.TimeoutExpired) as trouble:
-        away = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "timed out")
-        if "npm" in str(trouble) and any(word in str(trouble) for word in away):
-            raise Skip(f"npm cannot install amqplib, which was NOT tried: {str(trouble)[-300:]}") from trouble
-        raise
-
+# --- letters ---
 
 class Postman:
-    """pika as it is: confirmed, mandatory, any properties."""
+    """A client as it is, with any properties, whose letters are written down. client: one of w.broker's own kind."""
 
-    def __init__(self, w, exchange="jobs"):
-        import pika
-        self.pika, self.log, self.exchange = pika, w.log, exchange
-        self.connection = pika.BlockingConnection(pika.URLParameters(w.broker.url))
-        self.channel = self.connection.channel()
-        self.channel.confirm_delivery()
+    def __init__(self, w, **options):
+        self.log, self.client = w.log, w.broker.client(**options)
 
     def __enter__(self):
+        self.client.connect()
         return self
 
     def __exit__(self, *_):
-        with contextlib.suppress(self.pika.exceptions.AMQPError, OSError):
-            self.connection.close()
+        self.client.drop()
 
-    def drop(self, routing_key, body, exchange=None, queues=("default",), known=None, answer="confirmed", **properties):
+    @property
+    def channel(self):
+        return self.client.channel
+
+    def drop(self, address, body, queues=("default",), known=None, answer="confirmed", **properties):
         """queues: where it is to become a job, for the auditor; known: its intents from the first time, when it is sent
         again; answer: what the auditor is told once the broker has it. Returns its intents."""
         body = body if isinstance(body, bytes) else body.encode()
-        refs = known or [self.log.intend(body, via="amqp", type=routing_key, key=properties.get("message_id"),
-                                         queue=queue) for queue in queues]
-        properties.setdefault("delivery_mode", 2)
+        key = (properties.get("headers") or {}).get("job-id", properties.get("message_id"))
+        refs = known or [self.log.intend(body, via=self.client.transport, type=address, key=key, queue=queue)
+                         for queue in queues]
         try:
-            self.channel.basic_publish(self.exchange if exchange is None else exchange, routing_key, body,
-                                       self.pika.BasicProperties(**properties), mandatory=True)
-        except (self.pika.exceptions.NackError, self.pika.exceptions.UnroutableError) as refusal:
-            check(False, f"the broker did not take a letter for {routing_key}: {refusal!r}")
+            self.client.put(address, body, **properties)
+        except producer.Refused as refusal:
+            check(False, f"the broker did not take a letter for {address}: {refusal}")
         for ref in refs:
             self.log.answer(ref, answer)
         return refs

@@ -4,14 +4,13 @@
  *
  * The result is name NUL value NUL ..., fields first (their names begin with a dot, which no header
  * of the tests does), then the headers in their order, then an empty name with its NUL and the
- * payload's bytes, as many as there is room for. It never looks into the payload: JSON was
+ * payload's bytes, as many as there is room for. Each run is written down for the auditor, as the
+ * diary does it. It never looks into the payload: JSON was
  * discarded as the form, since most of what it has to show is not text.
  */
-#include <skep/handler.h>
-
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
+
+#include "tests/audit/handler/lines.h"
 
 #define RESULT_MAX 65536
 
@@ -45,7 +44,7 @@ static void put_number(struct text *t, const char *name, int64_t n)
 static int run(struct skep_job *job, void *state)
 {
         static struct text t; /* a worker runs one job at a time */
-        (void)state;
+        write_start(state, job);
         t.n = 0;
         put_text(&t, ".type", job->type);
         put_text(&t, ".queue", job->queue);
@@ -62,9 +61,13 @@ static int run(struct skep_job *job, void *state)
         put(&t, "", 1);
         put(&t, job->payload.p, job->payload.n);
         if (job->services->result(job, "application/octet-stream", t.p, t.n)) {
+                write_end(state, job, "dead", 0, (struct skep_str){0});
                 return skep_dead(job, "the result was refused");
         }
+        write_end(state, job, "done", 0, (struct skep_str){t.p, t.n});
         return SKEP_DONE;
 }
 
-SKEP_PLUGIN("mirror", "1.0", {SKEP_HANDLER, .type = ">", .run = run})
+SKEP_PLUGIN("mirror", "1.0",
+            {SKEP_HANDLER, .type = ">", .init = open_diary, .run = run,
+             SKEP_OPTIONS(diary_options)})

@@ -8,61 +8,30 @@ import json
 import os
 import time
 
-from faults import (LEDGER, Background, House, Letters, check, counts, durable, logged, metric, wait_for,
-                    wait_logged)
-from harness import HANDLERS, Skip, run
+from faults import (LEDGER, Background, House, check, counts, doctor, ended, logged, metric, named_and_healed, not_ready,
+                    send, until_ready, wait_for, wait_logged)
+from harness import BROKER, HANDLERS, Skip, run
 
-CONSUMER_TIMEOUT_MS = 60000
+BROKER_WAITS = {"amqp": 60, "nats": 10}  # seconds, for an acknowledgement
 DONE, DEAD, PENDING = 4, 5, 1
 UNSTORABLE = 7
-
-
-def not_ready(node):
-    """What /readyz says of a node that serves and is not ready."""
-    with contextlib.suppress(OSError):
-        answer = node.get("/readyz")
-        return answer.json if answer.status == 503 else None
-    return None
-
-
-def doctor(node):
-    """{check: (status, detail)} that `skep doctor` tells."""
-    said = node.skep("doctor", "-o", "json", "--config", node.config_path)
-    return {row["name"]: (row["status"], row["detail"]) for row in json.loads(said.stdout)["checks"]}
-
-
-def until_ready(node, pid):
-    wait_for("skepd to be ready again", lambda: node.get("/readyz").status == 200)
-    check(node.process.poll() is None and node.pid == pid, "it is the same process")
-
-
-def ended(node, number, queue="default"):
-    jobs = counts(node, queue)
-    return sum(jobs.get(state, 0) for state in ("completed", "dead", "cancelled")) >= number
-
-
-def send(w, number, do="", type_="diary", start=0, **more):
-    letters = Letters(w.log, w.broker.url)
-    for n in range(start, start + number):
-        key = f"{type_}-{n}" if n % 2 else None
-        check(letters.letter(type_, {"letter": n, "type": type_, "do": do}, key=key, **more), "a letter is confirmed")
-    letters.drop()
 
 
 # --- the broker ---
 
 def a_broker_that_is_down_at_the_start():
     with house.world() as w:
-        durable(w.broker)
+        w.broker.durable()
         w.broker.server.kill()
         node = w.node(ready=False)
         said = wait_for("skepd to serve, not ready", lambda: not_ready(node))
-        said = wait_for("the reason", lambda: (lambda s: s if "refused" in s["transports"]["rabbit"] else None)
+        name = w.broker.transport
+        said = wait_for("the reason", lambda: (lambda s: s if s and "refused" in s["transports"][name].lower() else None)
                         (not_ready(node)))
-        check(str(w.broker.server.port) in said["transports"]["rabbit"], f"/readyz names the broker: {said}")
+        check(str(w.broker.server.port) in said["transports"][name], f"/readyz names the broker: {said}")
         line = wait_logged(node, "transport is down", str(w.broker.server.port))
-        status, detail = doctor(node)["transport rabbit"]
-        check(status == "fail" and "refused" in detail, f"doctor says {status}: {detail}")
+        status, detail = doctor(node)[f"transport {name}"]
+        check(status == "fail" and "refused" in detail.lower(), f"doctor says {status}: {detail}")
         print(f"  it says: {line.split('msg=')[1]}")
         pid, begin, http = node.pid, time.monotonic(), w.http(node)
         ids = [http.submit("diary", {"early": n}, key=f"early-{n}") for n in range(20)]
@@ -71,7 +40,7 @@ def a_broker_that_is_down_at_the_start():
         print(f"  20 jobs ended {time.monotonic() - begin:.1f} s after they were submitted, without the broker")
         w.broker.server.start()
         until_ready(node, pid)
-        durable(w.broker)
+        w.broker.durable()
         send(w, 50)
         wait_for("50 letters' jobs", lambda: ended(node, 70))
         w.settle(70)
@@ -120,7 +89,7 @@ def postgres_is_down_for_half_a_minute_under_load():
         long_ids = [http.submit("diary", {"long": n, "do": "sleep:15000"}, key=f"long-{n}") for n in range(4)]
         for id_ in long_ids:
             nodes[0].until(id_, "running")
-        letters, stop = Letters(w.log, w.broker.url), []
+        letters, stop = w.sender(), []
         flow = Background(keep_sending, letters, stop)
         wait_for("letters to flow", lambda: ended(nodes[0], 50))
         begin, log_end = time.monotonic_ns(), os.path.getsize(nodes[0].log_path)
@@ -165,39 +134,10 @@ def keep_sending(letters, stop):
 
 # --- what is set up wrongly, and put right ---
 
-def named_and_healed(w, node, check_name, words, put_right):
-    """The node serves unready; log, /readyz and doctor name the words; after put_right() it becomes ready by itself."""
-    pid = node.pid
-    line = wait_logged(node, *words)
-    said = wait_for("skepd to serve, not ready", lambda: not_ready(node))
-    status, detail = doctor(node)[check_name]
-    check(status == "fail" and all(word.lower() in detail.lower() for word in words), f"doctor says {status}: {detail}")
-    if check_name.startswith("transport"):
-        check(all(word.lower() in json.dumps(said).lower() for word in words), f"/readyz says {said}")
-    else:
-        check(said["ledger"] != "up", f"/readyz says {said}")
-    check("s3cret" not in node.log() + json.dumps(said) + detail, "no password is told")
-    print(f"  it says: {line.split('msg=')[1]}")
-    put_right()
-    begin = time.monotonic()
-    until_ready(node, pid)
-    print(f"  ready {time.monotonic() - begin:.1f} s after it was put right")
-    node.serving("diary.so")
-    id_ = w.http(node).submit("diary", {"healed": check_name, "words": words}, key="healed")
-    check(node.finish(id_)["state"] == "completed", "a job completes")
-    w.stop()
-
-
-
 def a_wrong_password_of_the_broker():
     with house.world() as w:
-        rabbit, vhost = w.broker.server, w.broker.name
-        rabbit.eval('rabbit_auth_backend_internal:add_user(<<"keeper">>, <<"other">>, <<"skep">>), '
-                    f'rabbit_auth_backend_internal:set_permissions(<<"keeper">>, <<"{vhost}">>, <<".*">>, <<".*">>, '
-                    '<<".*">>, <<"skep">>)')
-        w.broker.url = w.broker.url.replace("guest:guest", "keeper:s3cret")
-        named_and_healed(w, w.node(ready=False), "transport rabbit", ("keeper", "refused"), lambda: rabbit.eval(
-            'rabbit_auth_backend_internal:change_password(<<"keeper">>, <<"s3cret">>, <<"skep">>)'))
+        put_right = w.broker.lock_out("keeper", "s3cret")
+        named_and_healed(w, w.node(ready=False), f"transport {w.broker.transport}", w.broker.locked_out("keeper"), put_right)
         w.audit()
 
 
@@ -266,7 +206,7 @@ def one_poisoned_row_among_five_hundred():
         wait_for("the queue", lambda: "default" in w.broker.queues())
         check(node.stop() == 0, "skepd ends with 0")
         poison_ledger(w)
-        letters = Letters(w.log, w.broker.url)
+        letters = w.sender()
         for n in range(500):
             do = "POISON" if n == 320 else ""
             letters.letter("diary", {"n": n, "text": do}, key=f"row-{n}" if n % 3 else None)
@@ -296,7 +236,7 @@ def poison_ledger(w):
 def a_type_without_a_handler_blocks_nobody():
     with house.world() as w:
         node = w.node()
-        letters = Letters(w.log, w.broker.url)
+        letters = w.sender()
         for n in range(200):
             letters.letter("echo" if n % 4 == 0 else "diary", {"n": n}, key=f"mixed-{n}" if n % 3 else None)
         letters.drop()
@@ -315,11 +255,12 @@ def a_type_without_a_handler_blocks_nobody():
 
 
 def a_handler_that_runs_longer_than_the_broker_waits():
-    seconds = CONSUMER_TIMEOUT_MS / 1000 + 15
+    seconds = BROKER_WAITS[BROKER] * 1.25
     with house.world(queues=({"name": "default", "types": ["diary"], "concurrency": 1},
                              {"name": "side", "types": ["sleep"]})) as w:
         node = w.node()
-        holder, letters, begin = Holder(w), Letters(w.log, w.broker.url), time.monotonic()
+        w.broker.await_queues(2)
+        holder, letters, begin = HOLDERS[BROKER](w), w.sender(), time.monotonic()
         letters.letter("diary", {"long": 1, "do": f"sleep:{int(seconds * 1000)}"})
         for n in range(300):
             letters.letter("diary", {"behind": n}, key=f"behind-{n}" if n % 2 else None)
@@ -327,19 +268,21 @@ def a_handler_that_runs_longer_than_the_broker_waits():
         letters.drop()
         wait_for("those of the other queue", lambda: ended(node, 300, "side"))
         connects = metric(node, "skep_transport_reconnects_total")
-        closed = wait_for("the broker to close the channel of one that holds a message", holder.closed, 3 * seconds)
-        print(f"  after {time.monotonic() - begin:.0f} s the broker closed the other consumer's channel: {closed}")
+        lost = wait_for("the broker to lose its patience with one that holds a message", holder.lost, 3 * seconds)
+        print(f"  after {time.monotonic() - begin:.0f} s the broker took it from the other consumer: {lost}")
         wait_for("the long job and those behind it", lambda: ended(node, 301), 2 * seconds)
         print(f"  the long job and 300 behind it ended after {time.monotonic() - begin:.0f} s; {connects:.0f} reconnects")
         check(metric(node, "skep_transport_reconnects_total") == connects, "skep's connection was left alone")
         check(not logged(node, "transport is down"), "the transport was never down")
         again = w.select("select count(*) from jobs where claim <> 1")
         check(int(again[0][0]) == 0, f"{again} jobs ran more than once")
+        known = metric(node, "skep_letters_known_total")
+        check(known == 0, f"{known:.0f} letters came twice")
         w.settle(601)
         w.audit(strangers=True, unserved=["sleep"])
 
 
-class Holder:
+class RabbitHolder:
     """A consumer of another maker that takes a message and never acknowledges it."""
 
     def __init__(self, w):
@@ -359,13 +302,33 @@ class Holder:
             self.connection.channel().queue_delete("held")
             self.connection.close()
 
-    def closed(self):
+    def lost(self):
         return self.said
 
 
-with House(consumer_timeout=CONSUMER_TIMEOUT_MS, **{"rabbit.channel_tick_interval": 1000}) as house:
-    run(a_broker_that_is_down_at_the_start, a_broker_that_is_blocked_by_a_memory_alarm,
-        postgres_is_down_for_half_a_minute_under_load, a_wrong_password_of_the_broker, a_virtual_host_that_does_not_exist,
-        a_database_that_does_not_exist, a_wrong_password_of_the_database, a_queue_that_exists_with_other_arguments,
+class NatsHolder:
+    """The same: a consumer as skep makes them, on a stream of its own."""
+
+    def __init__(self, w):
+        w.broker.api("STREAM.CREATE.HELD", {"name": "HELD", "subjects": ["held"], "retention": "workqueue"})
+        w.broker.api("CONSUMER.DURABLE.CREATE.HELD.held", {"stream_name": "HELD", "config": {
+            "durable_name": "held", "ack_policy": "explicit", "ack_wait": BROKER_WAITS["nats"] * 10 ** 9}})
+        self.connection = w.broker.connect()
+        self.connection.store("held", b"x")
+        check(len(self.connection.fetch("HELD", "held", 1)) == 1, "it holds a message")
+
+    def lost(self):
+        for message in self.connection.fetch("HELD", "held", 1):
+            self.connection.close()
+            return f"it was delivered {message.delivery[2]} times"
+        return None
+
+
+HOLDERS = {"amqp": RabbitHolder, "nats": NatsHolder}
+
+with House(consumer_timeout=BROKER_WAITS["amqp"] * 1000, **{"rabbit.channel_tick_interval": 1000}) as house:
+    run(a_broker_that_is_down_at_the_start, postgres_is_down_for_half_a_minute_under_load, a_wrong_password_of_the_broker,
         one_poisoned_row_among_five_hundred, a_type_without_a_handler_blocks_nobody,
-        a_handler_that_runs_longer_than_the_broker_waits)
+        a_handler_that_runs_longer_than_the_broker_waits,
+        amqp=(a_broker_that_is_blocked_by_a_memory_alarm, a_virtual_host_that_does_not_exist,
+              a_database_that_does_not_exist, a_wrong_password_of_the_database, a_queue_that_exists_with_other_arguments))

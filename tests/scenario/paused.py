@@ -55,10 +55,9 @@ def a_node_that_is_stopped_for_three_leases():
 
 def a_stopped_node_with_letters():
     """The same with a broker: what it held unacknowledged and what it had acknowledged."""
-    from faults import Letters
     with world(private=False) as w:
         a, b = w.node(), w.node()
-        letters = Letters(w.log, w.broker.url)
+        letters = w.sender()
         for n in range(600):
             letters.letter("diary", {"n": n, "do": "deaf:30"}, key=f"n-{n}" if n % 2 else None)
             if n == 200:

@@ -1,5 +1,6 @@
-"""Producers that are not ours feed skepd: amqp-publish without a single header, pika, Node.js' amqplib. What arrives in
-the handler is what they sent, byte for byte; a message id names a job once; the auditor has the last word.
+"""Producers that are not ours feed skepd: amqp-publish or a PUB line by hand, without a single header; pika or a NATS
+client; Node.js' amqplib. What arrives in the handler is what they sent, byte for byte; a message id names a job once; the
+auditor has the last word. What NATS alone has is in nats_producers.py.
 """
 
 import datetime
@@ -7,25 +8,24 @@ import json
 import os
 import time
 
-from faults import check, producer, wait_for
-from harness import amqp_publish, run
-from mailroom import (Postman, all_jobs, amqp_publish_stdin, content, ended_by_key, job_by_key, jobs_when, node_letters,
-                      post_office, seen_by_handler)
+from faults import check, wait_for
+from harness import BROKER, run
+from mailroom import Postman, all_jobs, content, ended_by_key, job_by_key, jobs_when, post_office, seen_by_handler
+from strangers import amqplib, plain
 
 LETTERS = int(os.environ.get("SKEP_PRODUCERS_LETTERS", "500"))
 
 
-# --- amqp-publish ---
+# --- without any header ---
 
 def a_letter_without_any_header_is_a_complete_job():
     bodies = [b"", b"\0", b"a\0b\0", bytes(range(256)), b"\xff\xfe no text \x80", b"\n", b"x" * 20000,
               '{"to":"Zoë"}'.encode()]
     with post_office(mirror=True) as w:
         node = w.nodes[0]
-        amqp_publish(w.broker.url, "email.send", '{"to":"x"}')
-        for body in bodies:
-            amqp_publish_stdin(w.broker.url, "email.send", body)
         bodies.append(b'{"to":"x"}')
+        for body in bodies:
+            plain(w.broker, "email.send", body)
         jobs = jobs_when(node, len(bodies), state="completed", type="email.send")
         for job in jobs:
             seen = seen_by_handler(job)
@@ -45,32 +45,34 @@ def hundreds_of_them_run_once_each():
     with post_office() as w:
         for n in range(LETTERS):
             body = b'{"n":%d,"bytes":"%s"}' % (n, bytes((n % 256,)) * (n % 7))
-            check(producer.amqp_publish(w.log, w.broker.url, "diary", body), f"amqp-publish takes letter {n}")
+            ref = w.log.intend(body, via=w.broker.kind, type="diary", queue="default")
+            plain(w.broker, "diary", body)
+            w.log.answer(ref, "sent")
         w.settle(LETTERS)
         report = w.audit(must="I2 I3 I4 I6 I9 I10 I15 I16 I17 I22")  # nothing is confirmed: no promise to keep
         rows, content_types = w.select("select count(*), count(distinct content_type) from jobs")[0]
         check(int(rows) == LETTERS, f"{rows} rows for {LETTERS} letters")
-        kept = w.select("select count(*) from jobs where key is null and state = 4")[0][0]
+        kept = w.select("select count(*) from jobs where key_text is null and state = 4")[0][0]
         check((int(kept), int(content_types)) == (LETTERS, 1), f"{kept} completed without a key; {content_types} kinds")
         check(report["runs"] == LETTERS, f"{report['runs']} runs")
         print(f"  {LETTERS} letters, {rows} jobs, {report['runs']} runs, no key, one content type")
 
 
-# --- pika ---
+# --- with headers and properties ---
 
 def an_id_names_a_job_once():
     with post_office() as w:
-        node = w.nodes[0]
-        with Postman(w) as pika:
-            refs = pika.drop("diary", '{"n":"once"}', message_id="once")
+        node, once, batch = w.nodes[0], w.broker.named("once"), w.broker.named("batch")
+        with Postman(w) as letters:
+            refs = letters.drop("diary", '{"n":"once"}', **once)
             first = ended_by_key(node, "once")
             for _ in range(3):
-                pika.drop("diary", '{"n":"once"}', message_id="once", known=refs)
-            in_flight = pika.drop("diary", '{"n":"twice in one batch"}', message_id="batch")
-            pika.drop("diary", '{"n":"twice in one batch"}', message_id="batch", known=in_flight)
+                letters.drop("diary", '{"n":"once"}', known=refs, **once)
+            in_flight = letters.drop("diary", '{"n":"twice in one batch"}', **batch)
+            letters.drop("diary", '{"n":"twice in one batch"}', known=in_flight, **batch)
             for n in range(20):
-                pika.drop("diary", '{"n":"without an id %d"}' % n)
-            pika.drop("diary", '{"n":"another"}', message_id="once", answer="conflict")
+                letters.drop("diary", '{"n":"without an id %d"}' % n)
+            letters.drop("diary", '{"n":"another"}', answer="conflict", **once)
         dead = jobs_when(node, 1, state="dead")
         w.settle(23)
         check(len(dead) == 1 and dead[0]["reason"] == "id_conflict", f"the other payload is dead: {dead}")
@@ -89,14 +91,15 @@ def urgent_letters_run_first():
     queue = {"name": "default", "types": [">"], "order": "priority"}
     with post_office(queues=(queue,), settings=("handlers.workers=1",)) as w:
         node = w.nodes[0]
-        with Postman(w) as pika:
-            pika.drop("diary", '{"n":"busy","do":"sleep:60000"}', message_id="busy")
+        with Postman(w) as letters:
+            letters.drop("diary", '{"n":"busy","do":"sleep:60000"}', message_id="busy")
             busy = wait_for("the worker to be busy", lambda: (jobs_when(node, 1, state="running") or [None])[0])
             for n in range(60):
                 named = {"headers": {"Job-Priority": n % 10}} if n % 3 == 0 else {"priority": n % 10}
-                pika.drop("diary", '{"n":%d,"p":%d}' % (n, n % 10), message_id=f"letter-{n}", **named)
-            pika.drop("diary", '{"n":"default"}', message_id="letter-default")
-            pika.drop("diary", '{"n":"over"}', message_id="letter-over", priority=200)
+                letters.drop("diary", '{"n":%d,"p":%d}' % (n, n % 10), message_id=f"letter-{n}", **named)
+            letters.drop("diary", '{"n":"default"}', message_id="letter-default")
+            over = {"priority": 200} if BROKER == "amqp" else {"headers": {"job-priority": "9"}}
+            letters.drop("diary", '{"n":"over"}', message_id="letter-over", **over)
         jobs_when(node, 62, state="pending")
         check(w.http(node).cancel(busy["id"]) == 202, "the busy one is asked to stop")
         w.settle(63)
@@ -116,12 +119,12 @@ def past_its_deadline(job):
 def a_letter_that_expired_never_starts():
     with post_office(settings=("handlers.workers=1",)) as w:
         node = w.nodes[0]
-        with Postman(w) as pika:
-            pika.drop("diary", '{"n":"busy","do":"sleep:60000"}', message_id="busy")
+        with Postman(w) as letters:
+            letters.drop("diary", '{"n":"busy","do":"sleep:60000"}', message_id="busy")
             busy = wait_for("the worker to be busy", lambda: (jobs_when(node, 1, state="running") or [None])[0])
-            pika.drop("diary", '{"n":"short"}', message_id="short", expiration="2000")
-            pika.drop("diary", '{"n":"passed"}', message_id="passed", headers={"job-deadline": "2001-02-03T04:05:06Z"})
-            pika.drop("diary", '{"n":"long"}', message_id="long", expiration="3600000")
+            letters.drop("diary", '{"n":"short"}', message_id="short", expiration="2000")
+            letters.drop("diary", '{"n":"passed"}', message_id="passed", headers={"job-deadline": "2001-02-03T04:05:06Z"})
+            letters.drop("diary", '{"n":"long"}', message_id="long", expiration="3600000")
             passed = ended_by_key(node, "passed")
             wait_for("the short one's deadline", lambda: past_its_deadline(job_by_key(node, "short")))
         check(w.http(node).cancel(busy["id"]) == 202, "the busy one is asked to stop")
@@ -152,7 +155,7 @@ def letters_of_a_nodejs_service():
     letters.append(("mail.plain", "no options at all", {}))
     with post_office(mirror=True) as w:
         node = w.nodes[0]
-        answers = node_letters(w.broker.url, letters)
+        answers = amqplib(w.broker.url, letters)
         check(answers == ["confirmed"] * len(letters), f"amqplib was answered {answers}")
         jobs = jobs_when(node, 21, state="completed")
         check(len(jobs) == 21, f"{len(jobs)} jobs for 20 ids, four of them twice, and one without")
@@ -179,4 +182,4 @@ def letters_body(letters, key):
 
 
 run(a_letter_without_any_header_is_a_complete_job, hundreds_of_them_run_once_each, an_id_names_a_job_once,
-    urgent_letters_run_first, a_letter_that_expired_never_starts, letters_of_a_nodejs_service)
+    urgent_letters_run_first, a_letter_that_expired_never_starts, amqp=(letters_of_a_nodejs_service,))

@@ -1,4 +1,4 @@
-"""Everything is killed, again and again, while letters come: nodes, workers, RabbitMQ, PostgreSQL. The auditor judges.
+"""Everything is killed, again and again, while letters come: nodes, workers, the broker, PostgreSQL. The auditor judges.
 
 Half of the letters have a message id, half have nothing but a payload of their own. Of the latter at most one in a
 thousand may exist twice: a broker that is killed may deliver a letter again without saying so.
@@ -11,7 +11,7 @@ import random
 import threading
 import time
 
-from faults import Background, Letters, answering, check, durable, kill_quietly, wait_for, worker_pids, world
+from faults import Background, answering, check, kill_quietly, wait_for, worker_pids, world
 from harness import run
 
 JOBS = int(os.environ.get("SKEP_STORM_JOBS", "20000"))
@@ -84,7 +84,7 @@ class Nemesis:
 
     def start(self):
         threads = [Background(self.nodes, node) for node in self.world.nodes] + [Background(self.workers)]
-        threads.append(Background(self.server, self.world.broker, "RabbitMQ", 8, 20))
+        threads.append(Background(self.server, self.world.broker, "broker", 8, 20))
         if self.world.ledger.server:
             threads.append(Background(self.server, self.world.ledger, "PostgreSQL", 5, 15))
         return threads
@@ -98,9 +98,9 @@ def a_storm_loses_nothing():
             node.wait_ready()
             node.serving("diary.so")
         wait_for("the queue at the broker", lambda: "default" in w.broker.queues())
-        durable(w.broker)
+        w.broker.durable()
         begin = time.monotonic()
-        letters = [Letters(w.log, w.broker.url) for _ in range(PRODUCERS)]
+        letters = [w.sender() for _ in range(PRODUCERS)]
         producers = [Background(publish, w, one, number, begin + SECONDS) for number, one in enumerate(letters)]
         nemesis = Nemesis(w)
         killers = nemesis.start()
@@ -120,7 +120,7 @@ def a_storm_loses_nothing():
         extra, all_ = report["idless_extra"], report["idless"]
         print(f"  letters without an id: {all_}, of which {extra} exist twice")
         check(extra * 1000 <= all_, f"{extra} of {all_} letters without an id exist twice")
-        for victim in ("nodes", "workers", "RabbitMQ") + (("PostgreSQL",) if w.ledger.server else ()):
+        for victim in ("nodes", "workers", "broker") + (("PostgreSQL",) if w.ledger.server else ()):
             kills = sum(n for what, n in nemesis.kills.items() if what.startswith(victim))
             check(kills > SECONDS / 40, f"{victim} were killed {kills} times only")
 

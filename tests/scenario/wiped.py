@@ -8,7 +8,7 @@ thousand doorbells merely wait: each job is published once, and none is offered 
 import os
 import time
 
-from faults import answering, check, counts, durable, metric, wait_for, world
+from faults import answering, check, counts, metric, wait_for, world
 from harness import run
 
 FULL = "SKEP_FAULTS_FULL" in os.environ  # ./dev faults
@@ -36,7 +36,7 @@ def rung(w, number, queue="default"):
 def submit_behind_long_jobs(w, node, do):
     """LOST jobs behind two that keep both workers; returns the two."""
     wait_for("the queue", lambda: "default" in w.broker.queues())
-    durable(w.broker)
+    w.broker.durable()
     http = w.http(node)
     long_ids = [http.submit("diary", {"long": n, "do": do}, key=f"long-{n}") for n in range(2)]
     for id_ in long_ids:

@@ -91,6 +91,13 @@ void carry_ring(struct world *w, struct sim_node *n, struct doorbells *bells)
         n->transport->ops->ring(n->transport, bells);
 }
 
+void carry_floor(struct world *w, struct sim_node *n, const struct engine_action *a)
+{
+        TRACE(w, "n%u floor %.*s %lld", n->index, (int)a->text.n, a->text.p, (long long)a->floor);
+        assert(str_eq(a->transport, TRANSPORT_NAME));
+        n->transport->ops->floor(n->transport, a->text, a->floor);
+}
+
 /* --- events ------------------------------------------------------------------------------- */
 
 static void tell_change(struct world *w, struct sim_node *n, const struct transport_news *x)
@@ -99,11 +106,9 @@ static void tell_change(struct world *w, struct sim_node *n, const struct transp
                 bool told;
                 enum transport_change change;
         } changes[] = {
-            [TRANSPORT_UP] = {true, CHANGE_UP},
-            [TRANSPORT_DOWN] = {true, CHANGE_DOWN},
-            [TRANSPORT_LOST] = {true, CHANGE_LOST},
-            [TRANSPORT_EMPTY] = {true, CHANGE_EMPTY},
-            [TRANSPORT_DEAF] = {false},
+            [TRANSPORT_UP] = {true, CHANGE_UP},       [TRANSPORT_DOWN] = {true, CHANGE_DOWN},
+            [TRANSPORT_LOST] = {true, CHANGE_LOST},   [TRANSPORT_EMPTY] = {true, CHANGE_EMPTY},
+            [TRANSPORT_FLOOR] = {true, CHANGE_FLOOR}, [TRANSPORT_DEAF] = {false},
         };
         TRACE(w, "n%u news %d connection %llu queue %u", n->index, x->kind,
               (unsigned long long)x->connection, x->queue);
@@ -115,6 +120,8 @@ static void tell_change(struct world *w, struct sim_node *n, const struct transp
         ev.transport.name = TRANSPORT_NAME;
         ev.transport.connection = x->connection;
         ev.transport.queue = x->queue;
+        ev.transport.history = str_of(x->text);
+        ev.transport.floor = x->floor;
         node_step(w, n, &ev);
 }
 

@@ -124,6 +124,7 @@ static void carry_action(struct world *w, struct sim_node *n, struct engine_acti
         case ACT_SETTLE: carry_settle(w, n, a->receipt); break;
         case ACT_DROP: carry_drop(n, a->receipt); break;
         case ACT_RING: carry_ring(w, n, a->bells); break;
+        case ACT_FLOOR: carry_floor(w, n, a); break;
         case ACT_SETTLED: carry_settled(w, n, a->finish); break;
         case ACT_NOTE: TRACE(w, "n%u note: %.*s", n->index, (int)a->text.n, a->text.p); break;
         case ACT_STOPPED: n->stopped = true; break;

@@ -25,6 +25,7 @@
         X(OUTBOX_LOST, "", "store: outbox rows are not kept")                                      \
         X(TIDE_NOTHING, "", "store: the tide counts rows and offers none")                         \
         X(TIDE_YOUNG, "", "store: the tide offers rows whose doorbell is on its way")              \
+        X(FLOOR_FALLS, "", "store: a floor is what was told last")                                 \
         X(BELL_CREATES, "", "store: a doorbell without its job makes one")                         \
         X(FOREIGN_BELL, "", "store: a doorbell claims a job of another queue")                     \
         X(JOURNAL_TWINS, "", "store: an entry of the journal answers two letters")                 \

@@ -153,6 +153,7 @@ static size_t size_of(enum ledger_op op)
             [LEDGER_DUE] = sizeof(struct ledger_due),
             [LEDGER_UNPARK] = sizeof(struct ledger_unpark),
             [LEDGER_FOLD] = sizeof(struct ledger_fold),
+            [LEDGER_FLOOR] = sizeof(struct ledger_floor),
             [LEDGER_RESOLVE] = sizeof(struct ledger_resolve),
         };
         assert(op < ARRAY_LEN(sizes) && sizes[op]);
@@ -189,6 +190,11 @@ static void clone_inner(struct ledger_batch *c, struct arena *a)
         case LEDGER_TIDE: {
                 struct ledger_tide *t = LEDGER_AS(tide, TIDE, c);
                 t->queue = arena_str(a, t->queue);
+                break;
+        }
+        case LEDGER_FLOOR: {
+                struct ledger_floor *f = LEDGER_AS(floor, FLOOR, c);
+                f->history = arena_str(a, f->history);
                 break;
         }
         case LEDGER_ARRIVE: clone_arrive(LEDGER_AS(arrive, ARRIVE, c)); break;

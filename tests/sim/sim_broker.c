@@ -128,6 +128,8 @@ static void store_message(struct sim_broker *b, struct sim_queue *q, const struc
         m->envelope.body_size = e->too_large ? e->body_size : e->body.n;
         m->envelope.redelivered = false;
         m->place = ++b->place;
+        m->envelope.origin.set = b->stream;
+        memcpy(m->envelope.origin.b, &m->place, sizeof m->place);
         m->queue = q;
         m->letter = letter;
         m->older = b->messages;
@@ -189,6 +191,7 @@ void sim_broker_ack(struct sim_broker *b, struct sim_message *m)
                         b->on_ack(b->watcher, m);
                 }
                 m->queue->n_unacked--;
+                m->queue->n_acked++;
                 m->fate = MESSAGE_ACKED;
                 m->owner = NULL;
         }

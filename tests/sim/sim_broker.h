@@ -45,6 +45,7 @@ struct sim_queue {
         bool exists, hidden;
         struct sim_message **ready; /* by place */
         uint32_t n_ready, capacity, n_unacked;
+        int64_t n_acked; /* its floor */
 };
 
 struct sim_broker_faults {
@@ -81,6 +82,7 @@ struct sim_broker {
         struct rng rng;
         bool down, refusing, blocked;
         bool silent; /* it never says that a queue is empty */
+        bool stream; /* messages bear names of its own; its transports tell floors */
         uint64_t place, connection;
         uint32_t payload_max;
         /* An acknowledgement was sent, or is taken. */

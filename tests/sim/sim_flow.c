@@ -141,8 +141,19 @@ void flow_pull(struct sim_transport *t)
         }
 }
 
+static void tell_floors(struct sim_transport *t)
+{
+        for (const struct slot *s = t->slots; s && t->broker->stream; s = s->next) {
+                char name[256];
+                snprintf(name, sizeof name, "%.*s", (int)s->queue->name.n, s->queue->name.p);
+                bool asks = rng_chance(&t->broker->rng, 250);
+                wire_news(t, TRANSPORT_FLOOR, name)->floor = asks ? 0 : s->queue->n_acked;
+        }
+}
+
 void flow_probe(struct sim_transport *t)
 {
+        tell_floors(t);
         t->probe_ns = t->now_ns + SIM_PROBE_NS;
         for (const struct slot *s = t->slots; s; s = s->next) {
                 const struct sim_queue *q = s->queue;
@@ -175,6 +186,20 @@ static void complain(struct sim_transport *t, const char *text)
 {
         if (t->broker->complain) {
                 t->broker->complain(t->broker->watcher, text);
+        }
+}
+
+/* It is no more than anybody told, and never falls. */
+void flow_floor(struct transport *base, struct str history, int64_t floor)
+{
+        struct sim_transport *t = sim_transport_of(base);
+        for (struct slot *s = t->slots; s; s = s->next) {
+                if (str_eq(s->queue->name, history)) {
+                        if (floor > s->queue->n_acked || floor < s->floor) {
+                                complain(t, "floor: the ledger's answer fell, or was never told");
+                        }
+                        s->floor = floor;
+                }
         }
 }
 

@@ -47,7 +47,7 @@ void sim_ledger_tick(struct ledger *l, int64_t now_ns)
 
 static bool is_write(enum ledger_op op)
 {
-        return ledger_op_numbered(op) || op == LEDGER_RESOLVE;
+        return ledger_op_numbered(op) || op == LEDGER_FLOOR || op == LEDGER_RESOLVE;
 }
 
 /* Behind an unknown one on the same connection nothing gets through. */

@@ -231,6 +231,7 @@ static const struct transport_ops sim_ops = {
     .settle = flow_settle,
     .receipt_free = wire_receipt_free,
     .ring = flow_ring,
+    .floor = flow_floor,
     .pollfds = pollfds,
     .deadline_ns = deadline_ns,
     .dispatch = dispatch,

@@ -29,6 +29,7 @@ struct slot {
         struct str default_type;
         struct queue_config settings; /* its texts are not read */
         uint32_t room, unacked;
+        int64_t floor;   /* the highest that the ledger answered */
         int64_t last_ns; /* order holds: the time of the last batch under way */
 };
 
@@ -71,6 +72,7 @@ void flow_settle(struct transport *base, struct receipt *r);
 void flow_publish(struct sim_transport *t, struct doorbells *d);
 void flow_land_publish(struct sim_transport *t, struct flight *f);
 void flow_ring(struct transport *base, struct doorbells *bells);
+void flow_floor(struct transport *base, struct str history, int64_t floor);
 void flow_land_ack(struct sim_transport *t, struct sim_receipt *r);
 void flow_land_acked(struct sim_transport *t, struct sim_receipt *r);
 

@@ -273,6 +273,7 @@ static void apply_op(struct store *s, struct ledger_batch *b)
         case LEDGER_RELAY: store_apply_relay(s, LEDGER_AS(relay, RELAY, b)); break;
         case LEDGER_RUNG: store_apply_rung(s, LEDGER_AS(rung, RUNG, b)); break;
         case LEDGER_TIDE: store_apply_tide(s, LEDGER_AS(tide, TIDE, b)); break;
+        case LEDGER_FLOOR: store_apply_floor(s, LEDGER_AS(floor, FLOOR, b)); break;
         case LEDGER_RESOLVE: store_apply_resolve(s, LEDGER_AS(resolve, RESOLVE, b)); break;
         case LEDGER_RECALL: store_apply_recall(s, LEDGER_AS(recall, RECALL, b)); break;
         case LEDGER_INBOX: store_apply_inbox(s, LEDGER_AS(inbox, INBOX, b)); break;

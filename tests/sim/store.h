@@ -90,6 +90,12 @@ struct store_line {
         bool over; /* its connection went away before the acknowledgement was sure */
 };
 
+struct store_floor { /* of a broker's history */
+        struct store_floor *next;
+        struct str history;
+        int64_t floor;
+};
+
 struct store_letter { /* of the inbox */
         struct store_letter *next;
         struct inbox_letter letter; /* its texts belong to it */
@@ -127,6 +133,7 @@ struct store {
         struct store_request *requests;
         struct store_outbox *outbox;
         struct store_line *journal;
+        struct store_floor *floors;
         struct store_letter *inbox;
         int64_t seq, outbox_no, inbox_no;
         uint64_t writes;   /* transactions that wrote: BEAT's `changed` */
@@ -204,6 +211,7 @@ void store_apply_arrive(struct store *s, struct ledger_arrive *b);
 void store_apply_relay(struct store *s, struct ledger_relay *b);
 void store_apply_rung(struct store *s, struct ledger_rung *b);
 void store_apply_tide(struct store *s, struct ledger_tide *b);
+void store_apply_floor(struct store *s, struct ledger_floor *b);
 void store_apply_inbox(struct store *s, struct ledger_inbox *b);
 void store_apply_fold(struct store *s, struct ledger_fold *b);
 void store_fill_job(struct arena *a, const struct store_job *from, struct job *to);

@@ -1,6 +1,6 @@
 /*
- * What a broker is told, and what it forgot: the outbox, TIDE; and letters that SQL producers leave
- * in the inbox.
+ * What a broker is told, and what it forgot: the outbox, TIDE, floors; and letters that SQL
+ * producers leave in the inbox.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -244,8 +244,45 @@ void store_apply_inbox(struct store *s, struct ledger_inbox *b)
         b->more = l != NULL;
 }
 
+/* --- floors ------------------------------------------------------------------------------- */
+
+void store_apply_floor(struct store *s, struct ledger_floor *b)
+{
+        if (b->history.n < 1 || b->history.n > FLOOR_NAME_MAX || b->floor < 0) {
+                store_refuse(&b->base, "a history's name is 1 to 255 bytes, its floor not below 0");
+                return;
+        }
+        struct store_floor *f = s->floors;
+        while (f && !str_eq(f->history, b->history)) {
+                f = f->next;
+        }
+        if (!f && b->floor) {
+                f = calloc(1, sizeof *f);
+                assert(f);
+                f->history = store_dup(b->history);
+                f->next = s->floors;
+                s->floors = f;
+        }
+        if (f) {
+                bool raised = b->floor > f->floor || planted(PLANT_FLOOR_FALLS);
+                f->floor = raised ? b->floor : f->floor;
+                b->floor = f->floor;
+        }
+}
+
+static void free_floors(struct store *s)
+{
+        while (s->floors) {
+                struct store_floor *next = s->floors->next;
+                free((char *)s->floors->history.p);
+                free(s->floors);
+                s->floors = next;
+        }
+}
+
 void store_outbox_deinit(struct store *s)
 {
+        free_floors(s);
         while (s->outbox) {
                 struct store_outbox *next = s->outbox->next;
                 free_row(s->outbox);

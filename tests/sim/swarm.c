@@ -85,6 +85,7 @@ static void draw_broker(struct rng *r, struct swarm *s)
         s->blocks = maybe(r, 1, 1);
         s->deafens = maybe(r, 1, 1);
         s->removes = maybe(r, 1, 1);
+        s->stream = rng_chance(r, 300);
 }
 
 void swarm_draw(struct world *w, int64_t chaos_ns)

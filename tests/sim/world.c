@@ -310,6 +310,7 @@ struct world *world_new(uint64_t seed, int64_t chaos_ns, bool tracing)
         w->server.hears = w->swarm.hears;
         w->broker.rng = rng_seeded(seed, 5);
         w->broker.silent = w->swarm.silent;
+        w->broker.stream = w->swarm.stream;
         w->broker.payload_max = SIM_PAYLOAD_MAX;
         w->broker.faults = w->swarm.broker_faults;
         w->audit.lease_ns = MS(2000);

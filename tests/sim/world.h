@@ -44,6 +44,7 @@ struct swarm {
         uint32_t letter_keyed, letter_odd;
         struct sim_broker_faults broker_faults;
         bool cuts, restarts, unmarked, loses_tail, loses_all, blocks, deafens, removes;
+        bool stream; /* the broker names its messages and keeps floors */
 };
 
 enum sim_type { TYPE_WORK, TYPE_POISON, TYPE_LATE, TYPE_NEVER };
@@ -221,6 +222,7 @@ void carry_consume(struct world *w, struct sim_node *n, const struct engine_acti
 void carry_settle(struct world *w, struct sim_node *n, struct receipt *r /* takes r */);
 void carry_drop(struct sim_node *n, struct receipt *r /* takes r */);
 void carry_ring(struct world *w, struct sim_node *n, struct doorbells *bells /* takes bells */);
+void carry_floor(struct world *w, struct sim_node *n, const struct engine_action *a);
 void carry_turn(struct world *w, struct sim_node *n);
 
 /* letters.c: messages from outside, and what must become of them */

@@ -86,7 +86,29 @@ static const struct {
      ":1: queue a: there is no transport rabbit; define it under transports"},
     {"transports = { r = { url = \"kafka://h\"; }; };\n"
      "queues = ( { name = \"a\"; transport = \"r\"; } );",
-     ":2: queue a: transport: r is kafka:, which this build cannot speak (it has amqp:, amqps:)"},
+     ":2: queue a: transport: r is kafka:, which this build cannot speak (it has amqp:, amqps:, "
+     "nats:, tls:)"},
+    {"transports = { r = { url = \"amqp://h\";\n stream = \"X\"; }; };",
+     ":2: transport r: stream is a key of NATS (nats:, tls:), and the url's scheme is amqp:"},
+    {"transports = { r = { url = \"amqps://h\";\n create = \"yes\"; }; };",
+     ":2: transport r: create is a key of NATS (nats:, tls:), and the url's scheme is amqps:"},
+    {"transports = { r = { url = \"tls://h\";\n exchange = \"jobs\"; }; };",
+     ":2: transport r: exchange is a key of RabbitMQ (amqp:, amqps:), and the url's scheme is "
+     "tls:; leave it out"},
+    {"transports = { r = { url = \"nats://h\"; replicas = 9; }; };",
+     ":1: transport r: replicas: 9 is not allowed; 1 to 5"},
+    {"transports = { n = { url = \"nats://h\"; }; };\n"
+     "queues = ( { name = \"a\"; transport = \"n\"; types = [ \"x.>\" ]; },\n"
+     "{ name = \"b\"; transport = \"n\"; types = [ \"y\", \"x.*\" ]; } );",
+     ":3: queues a and b: the patterns x.> and x.* overlap, and on NATS"},
+    {"transports = { n = { url = \"tls://h\"; }; };\n"
+     "queues = ( { name = \"a\"; transport = \"n\";\n types = [ \"x.*\", \"x.y\" ]; } );",
+     ":3: queues a and a: the patterns x.* and x.y overlap"},
+    {"transports = { n = { url = \"nats://h\"; }; };\n"
+     "queues = ( { name = \"a\"; transport = \"n\"; types = [ \"b\" ]; },\n"
+     "{ name = \"b\"; transport = \"n\"; } );",
+     ":3: queues a and b: the patterns b and b overlap, and on NATS a message goes to one "
+     "consumer: make them disjoint (a queue without types consumes its name)"},
     {"transports = { r = { }; };", ":1: transport r: it has no url"},
     {"transports = { r = 5; };", ":1: transports: r: takes a section"},
     {"transports = ( );", ":1: transports: takes a section of sections"},

@@ -146,7 +146,8 @@ static const char full[] =
     "handlers = { workers = 7; options = ( { type = \"w\"; set = { a = 1; url = "
     "\"http://u:hidden@h\";"
     " api_key = \"hidden\"; }; },\n { type = \"v\"; set = { b = \"x\"; }; } ); };\n"
-    "transports = { r = { url = \"amqp://h\"; }; s = { url = \"amqp://u:hidden@h\"; }; };\n"
+    "transports = { r = { url = \"amqp://h\"; }; s = { url = \"amqp://u:hidden@h\"; };\n"
+    "n = { url = \"tls://u:hidden@h\"; stream = \"WORK\"; create = \"no\"; }; };\n"
     "queues = ( { name = \"a\"; types = [ \"a.>\", \"b\" ]; timeout = \"90s\";\n"
     "             retry = { backoff = \"linear\"; jitter = 0.125; }; }, { name = \"b\"; } );\n";
 
@@ -164,6 +165,7 @@ static void test_print_again(void)
         CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "\"sqlite:/a\\\"b\\\\c\""));
         CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "jitter = 0.125; # /"));
         CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "types = [\"a.>\", \"b\"]; # /"));
+        CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "create = \"no\"; # /"));
         CU_ASSERT_PTR_NOT_NULL(strstr(first.p, ":5\n"));
         CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "concurrency = 0; # default\n"));
         CU_ASSERT_EQUAL_FATAL(load(first.p, &again, &report), 0);

@@ -352,6 +352,113 @@ static void test_a_fenced_node_starts_nothing_and_registers_anew(void)
         close_desk(&d);
 }
 
+/* --- floors ----------------------------------------------------------------------------------- */
+
+static void tell_floor(struct desk *d, const char *transport, const char *history, int64_t floor)
+{
+        struct engine_event ev = {.kind = EV_TRANSPORT};
+        ev.transport.change = CHANGE_FLOOR;
+        ev.transport.name = str_of(transport);
+        ev.transport.history = str_of(history);
+        ev.transport.floor = floor;
+        tell(d, ev);
+}
+
+static void test_a_floor_is_told_and_answered(void)
+{
+        struct desk d;
+        char transport[] = "hub", history[] = "JOBS:1:skep-mail";
+        open_desk(&d);
+        tell_floor(&d, transport, history, 7);
+        memset(transport, '#', sizeof transport - 1); /* the event's texts are gone by then */
+        memset(history, '#', sizeof history - 1);
+        struct ledger_batch *b = take_posted(&d, LEDGER_FLOOR);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        struct ledger_floor *f = LEDGER_AS(floor, FLOOR, b);
+        CU_ASSERT(f->floor == 7 && str_eq(f->history, STR("JOBS:1:skep-mail")) && b->no.n == 0);
+        CU_ASSERT_PTR_NULL(told(&d, ACT_FLOOR)); /* not before it is durable */
+        f->floor = 9;
+        answer(&d, b, LEDGER_COMMITTED);
+        const struct engine_action *a = told(&d, ACT_FLOOR);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(a);
+        CU_ASSERT(a->floor == 9 && str_eq(a->transport, STR("hub")) &&
+                  str_eq(a->text, STR("JOBS:1:skep-mail")));
+        close_desk(&d);
+}
+
+static void test_an_unwritten_floor_is_dropped_and_told_again(void)
+{
+        static const enum ledger_outcome outcomes[] = {LEDGER_REFUSED, LEDGER_UNKNOWN};
+        struct desk d;
+        open_desk(&d);
+        for (size_t i = 0; i < ARRAY_LEN(outcomes); i++) {
+                tell_floor(&d, "hub", "h", 7);
+                answer(&d, take_posted(&d, LEDGER_FLOOR), outcomes[i]);
+                CU_ASSERT_PTR_NULL(told(&d, ACT_FLOOR));
+                CU_ASSERT_PTR_NULL(take_posted(&d, LEDGER_RESOLVE));
+                pass_time(&d, 1000);
+                CU_ASSERT_PTR_NULL(take_posted(&d, LEDGER_FLOOR));
+        }
+        tell_floor(&d, "hub", "h", 0);
+        answer(&d, take_posted(&d, LEDGER_FLOOR), LEDGER_COMMITTED);
+        CU_ASSERT_PTR_NOT_NULL(told(&d, ACT_FLOOR));
+        close_desk(&d);
+}
+
+static uint32_t count_floors(struct desk *d)
+{
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < d->n_posted; i++) {
+                n += d->posted[i]->op == LEDGER_FLOOR;
+        }
+        return n;
+}
+
+static void test_one_floor_of_a_history_at_a_time(void)
+{
+        struct desk d;
+        open_desk(&d);
+        tell_floor(&d, "hub", "h", 1);
+        tell_floor(&d, "hub", "h", 2);
+        CU_ASSERT_EQUAL(count_floors(&d), 1);
+        tell_floor(&d, "hub", "i", 1);
+        tell_floor(&d, "rim", "h", 1); /* another's of the same name */
+        CU_ASSERT_EQUAL(count_floors(&d), 3);
+        while (count_floors(&d)) {
+                answer(&d, take_posted(&d, LEDGER_FLOOR), LEDGER_COMMITTED);
+        }
+        tell_floor(&d, "hub", "h", 2);
+        CU_ASSERT_EQUAL(count_floors(&d), 1);
+        close_desk(&d);
+}
+
+static void test_floors_under_way_are_bounded(void)
+{
+        struct desk d;
+        struct ledger_batch *way[200];
+        uint32_t n = 0;
+        open_desk(&d);
+        for (uint32_t i = 0; i < ARRAY_LEN(way); i++) {
+                char history[16];
+                snprintf(history, sizeof history, "h%u", i);
+                tell_floor(&d, "hub", history, 1);
+                struct ledger_batch *b = take_posted(&d, LEDGER_FLOOR);
+                if (b) {
+                        way[n++] = b;
+                }
+        }
+        CU_ASSERT(n >= 16 && n < ARRAY_LEN(way));
+        for (uint32_t i = 0; i < n; i += 2) { /* not in order */
+                answer(&d, way[i], LEDGER_COMMITTED);
+        }
+        for (uint32_t i = 1; i < n; i += 2) {
+                answer(&d, way[i], LEDGER_REFUSED);
+        }
+        tell_floor(&d, "hub", "h199", 1);
+        CU_ASSERT_EQUAL(count_floors(&d), 1);
+        close_desk(&d);
+}
+
 UNIT_TESTS = {
     {"a job from its claim to its retirement", test_a_job_from_claim_to_retirement},
     {"unknown jobs go singly, fast ones in batches",
@@ -363,5 +470,10 @@ UNIT_TESTS = {
     {"a drain gives back what has not started", test_a_drain_gives_back_what_has_not_started},
     {"a fenced node starts nothing and registers anew",
      test_a_fenced_node_starts_nothing_and_registers_anew},
+    {"a floor is told and answered", test_a_floor_is_told_and_answered},
+    {"an unwritten floor is dropped, and told again",
+     test_an_unwritten_floor_is_dropped_and_told_again},
+    {"one floor of a history at a time", test_one_floor_of_a_history_at_a_time},
+    {"floors under way are bounded", test_floors_under_way_are_bounded},
 };
 UNIT_MAIN("engine")

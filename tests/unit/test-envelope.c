@@ -180,6 +180,77 @@ static void test_dead_letters_keep_no_key(void)
         CU_ASSERT(dead(&a, REASON_EXPIRED) && key_is(&a, "order-1"));
 }
 
+static bool named_by(const struct arrival *a, const struct job_key *origin, const char *text)
+{
+        return a->row.key.set && memcmp(a->row.key.b, origin->b, 16) == 0 && a->fingerprint == 0 &&
+               text_is(a->row.key_text, text);
+}
+
+/* The broker's own name of a message is the key of what has no id that counts. */
+static void test_origin(void)
+{
+        char long_id[257];
+        memset(long_id, 'k', 256);
+        long_id[256] = 0;
+        const struct {
+                const char *id, *message_id, *header, *value;
+                const char *text; /* shown */
+                enum job_reason reason;
+                bool own; /* its id is its key */
+        } cases[] = {
+            {NULL, NULL, NULL, NULL, "", REASON_NONE, false},
+            {NULL, "", NULL, NULL, "", REASON_NONE, false},
+            {"order-1", NULL, NULL, NULL, "order-1", REASON_NONE, true},
+            {NULL, "order-1", NULL, NULL, "order-1", REASON_NONE, true},
+            {NULL, NULL, "job-priority", "high", "", REASON_MALFORMED, false},
+            {"order-1", NULL, "job-priority", "high", "order-1", REASON_MALFORMED, false},
+            {NULL, "order-1", "job-priority", "high", "order-1", REASON_MALFORMED, false},
+            {"", NULL, NULL, NULL, "", REASON_MALFORMED, false},
+            {long_id, "order-1", NULL, NULL, "", REASON_MALFORMED, false},
+            {NULL, long_id, NULL, NULL, "", REASON_MALFORMED, false},
+            {NULL, NULL, "skep-bell", "mark", "", REASON_MALFORMED, false}, /* with a body */
+            {NULL, NULL, "job-deadline", PAST, "", REASON_EXPIRED, false},
+            {"order-1", NULL, "job-deadline", PAST, "order-1", REASON_EXPIRED, true},
+        };
+        struct job_key origin = {.set = true, .b = "0123456789abcde"};
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct envelope_header h[2];
+                struct envelope in = plain();
+                in.headers = h;
+                if (cases[i].id) {
+                        h[in.n_headers++] =
+                            (struct envelope_header){STR("job-id"), str_of(cases[i].id)};
+                }
+                if (cases[i].header) {
+                        h[in.n_headers++] = (struct envelope_header){str_of(cases[i].header),
+                                                                     str_of(cases[i].value)};
+                }
+                in.message_id = str_of(cases[i].message_id);
+                in.origin = origin;
+                struct arrival a = open_plain(&in);
+                bool right = cases[i].reason ? dead(&a, cases[i].reason) : well(&a);
+                right &=
+                    cases[i].own ? key_is(&a, cases[i].text) : named_by(&a, &origin, cases[i].text);
+                if (!right) {
+                        printf("\norigin %zu\n", i);
+                        CU_FAIL("a key");
+                }
+        }
+}
+
+static void test_origin_of_the_too_large(void)
+{
+        struct envelope in = plain();
+        in.origin = (struct job_key){.set = true, .b = "0123456789abcde"};
+        in.message_id = STR("order-1");
+        in.too_large = true;
+        struct arrival a = open_plain(&in);
+        CU_ASSERT(dead(&a, REASON_TOO_LARGE) && named_by(&a, &in.origin, "order-1"));
+        in.origin.set = false;
+        a = open_plain(&in);
+        CU_ASSERT(dead(&a, REASON_TOO_LARGE) && !a.row.key.set && a.fingerprint);
+}
+
 /* --- numbers, times --------------------------------------------------------------------------- */
 
 static void test_priority(void)
@@ -347,6 +418,8 @@ UNIT_TESTS = {
     {"type: its length; none at all", test_type_length},
     {"id: header, property, length", test_id},
     {"id: a letter that cannot be read leaves it free", test_dead_letters_keep_no_key},
+    {"id: the broker's own name where there is none", test_origin},
+    {"id: the broker's own name of a letter that is too large", test_origin_of_the_too_large},
     {"priority: header, property, default", test_priority},
     {"times, time-out, attempts", test_values},
     {"times that do not go together", test_times_together},

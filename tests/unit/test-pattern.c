@@ -74,6 +74,82 @@ static void test_ties(void)
         CU_ASSERT(!pattern_tie(STR("a.*"), STR("*.b.c")));
 }
 
+static void test_overlaps(void)
+{
+        static const struct {
+                const char *a, *b;
+                bool overlap;
+        } cases[] = {
+            {"a", "a", true},
+            {"a", "b", false},
+            {"a", "a.b", false},
+            {"a.b", "a.*", true},
+            {"a.b", "*.b", true},
+            {"a.b", "*.*", true},
+            {"a.b", "a.>", true},
+            {"a.b", ">", true},
+            {"a", "*", true},
+            {"a", "a.>", false},
+            {"a.*", "a.*.*", false},
+            {"a.*", "b.*", false},
+            {"a.*", "*.b", true},
+            {"a.*.c", "a.>", true},
+            {"a.*.c", "a.*.d", false},
+            {"a.>", "*.>", true},
+            {"a.>", "a.b.>", true},
+            {"a.>", "*.b.*", true},
+            {"a.>", "b.>", false},
+            {"*", ">", true},
+            {"*", "*.*", false},
+            {"*.b.>", "a.*.c", true},
+            {"*.b.>", "a.c.>", false},
+            {"*.b.>", "a.b", false},
+            {">", ">", true},
+            {"*.*.c", "a.b.>", true},
+            {"*.*.c", "a.b", false},
+            {"ab", "a", false},
+            {"email.in", "email", false},
+            {"A", "a", false},
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct str a = str_of(cases[i].a), b = str_of(cases[i].b);
+                CU_ASSERT_EQUAL(pattern_overlap(a, b), cases[i].overlap);
+                CU_ASSERT_EQUAL(pattern_overlap(b, a), cases[i].overlap);
+        }
+}
+
+/* Two patterns overlap exactly when some type matches both: tried out with all types of three
+ * letters and up to four tokens. */
+static bool any_matches_both(struct str a, struct str b)
+{
+        for (uint32_t i = 0; i < 3 + 9 + 27 + 81; i++) {
+                uint32_t n = i < 3 ? 1 : i < 12 ? 2 : i < 39 ? 3 : 4, rest = i;
+                char type[8];
+                for (uint32_t k = 0; k < n; k++, rest /= 3) {
+                        type[2 * k] = "abc"[rest % 3];
+                        type[2 * k + 1] = '.';
+                }
+                struct str t = {type, 2 * n - 1};
+                if (pattern_match(a, t) && pattern_match(b, t)) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+static void test_overlaps_are_common_types(void)
+{
+        static const char *const patterns[] = {
+            "a",     "b",     "*",     ">",     "a.b",   "a.*", "*.b",   "*.*",   "a.>",   "*.>",
+            "a.b.c", "a.*.c", "*.b.*", "a.b.>", "*.b.>", "b.>", "b.*.>", "*.*.*", "*.*.c", "c.*.*"};
+        for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
+                for (size_t j = 0; j < ARRAY_LEN(patterns); j++) {
+                        struct str a = str_of(patterns[i]), b = str_of(patterns[j]);
+                        CU_ASSERT_EQUAL(pattern_overlap(a, b), any_matches_both(a, b));
+                }
+        }
+}
+
 static void test_roster_finds_the_most_literal(void)
 {
         struct handler_desc h[] = {
@@ -118,6 +194,8 @@ UNIT_TESTS = {
     {"what is a type, what a pattern", test_validity},
     {"matching", test_matching},
     {"ranks and ties", test_ties},
+    {"overlaps", test_overlaps},
+    {"overlaps are what a common type shows", test_overlaps_are_common_types},
     {"the roster finds the most literal handler", test_roster_finds_the_most_literal},
     {"a roster of a thousand types", test_roster_with_a_thousand_types},
 };

@@ -23,13 +23,6 @@
 #define CLOSE_LIMIT_NS (4500 * NS_PER_MS)
 #define UNROUTED_ROOM  16 /* until the engine asks for more or less */
 
-void rabbit_wake(int wake_fd)
-{
-        uint64_t one = 1;
-        ssize_t n = write(wake_fd, &one, sizeof one);
-        (void)n; /* can only fail when the counter is full: then it is readable */
-}
-
 uint32_t queue_slot(uint32_t queue)
 {
         if (queue == TRANSPORT_UNROUTED) {
@@ -47,7 +40,7 @@ void route_declared(struct rabbit *r, uint32_t slot, bool anew)
                 route->trusted_ns = anew ? now + TRUST_AFTER_NS : now;
         }
         pthread_mutex_unlock(&r->routes.mutex);
-        rabbit_wake(r->publisher.wake_fd);
+        desk_wake(r->publisher.wake_fd);
 }
 
 /* --- receipts --------------------------------------------------------------------------------- */
@@ -85,7 +78,7 @@ static bool give_receipt(struct rabbit_receipt *r)
                 r->base.next = NULL;
                 *c->inbox.receipts_tail = r;
                 c->inbox.receipts_tail = (struct rabbit_receipt **)&r->base.next;
-                rabbit_wake(c->wake_fd);
+                desk_wake(c->wake_fd);
         }
         pthread_mutex_unlock(&c->inbox.mutex);
         return there;
@@ -196,7 +189,7 @@ static void attach_amqp(struct transport *base, uint32_t queue, const struct que
         c->inbox.orders_tail = &o->next;
         c->inbox.rooms_changed = true;
         pthread_mutex_unlock(&c->inbox.mutex);
-        rabbit_wake(c->wake_fd);
+        desk_wake(c->wake_fd);
 }
 
 /* The thread is woken for what it would act upon; the rest it finds when it wakes. */
@@ -218,7 +211,7 @@ static void consume_amqp(struct transport *base, uint32_t queue, uint32_t room)
         }
         pthread_mutex_unlock(&c->inbox.mutex);
         if (wake) {
-                rabbit_wake(c->wake_fd);
+                desk_wake(c->wake_fd);
         }
 }
 
@@ -237,7 +230,7 @@ static void ring_amqp(struct transport *base, struct doorbells *bells)
         *p->inbox.bells_tail = bells;
         p->inbox.bells_tail = &bells->next;
         pthread_mutex_unlock(&p->inbox.mutex);
-        rabbit_wake(p->wake_fd);
+        desk_wake(p->wake_fd);
 }
 
 void rabbit_publish_oversize(struct rabbit *r, struct oversize *o)
@@ -252,7 +245,7 @@ void rabbit_publish_oversize(struct rabbit *r, struct oversize *o)
         }
         pthread_mutex_unlock(&p->inbox.mutex);
         if (there) {
-                rabbit_wake(p->wake_fd);
+                desk_wake(p->wake_fd);
         } else {
                 oversize_free(o);
         }
@@ -270,7 +263,7 @@ void rabbit_answer_oversize(struct rabbit *r, struct oversize *o)
         }
         pthread_mutex_unlock(&c->inbox.mutex);
         if (there) {
-                rabbit_wake(c->wake_fd);
+                desk_wake(c->wake_fd);
         } else {
                 oversize_free(o);
         }
@@ -283,7 +276,7 @@ static void begin_loop(struct rabbit *r)
 {
         if (!atomic_load(&r->polled)) {
                 atomic_store(&r->polled, true);
-                rabbit_wake(r->consumer.wake_fd);
+                desk_wake(r->consumer.wake_fd);
         }
 }
 
@@ -343,7 +336,7 @@ static void stop(pthread_mutex_t *mutex, bool *flag, int wake_fd)
         pthread_mutex_lock(mutex);
         *flag = true;
         pthread_mutex_unlock(mutex);
-        rabbit_wake(wake_fd);
+        desk_wake(wake_fd);
 }
 
 static void join(pthread_t thread, bool started, int64_t until_ns)
@@ -412,7 +405,8 @@ static struct rabbit *make_rabbit(void)
         pthread_mutex_init(&r->routes.mutex, NULL);
         pthread_mutex_init(&c->inbox.mutex, NULL);
         pthread_mutex_init(&p->inbox.mutex, NULL);
-        bool ok = desk_init(&r->desk) == 0 && c->wake_fd >= 0 && p->wake_fd >= 0;
+        bool ok =
+            desk_init(&r->desk, SIDES, receipt_drop) == 0 && c->wake_fd >= 0 && p->wake_fd >= 0;
         return ok ? r : rabbit_unref(r);
 }
 

@@ -19,16 +19,6 @@
         (64u << 10) /* until letters were seen: a queue of large ones must not flood us */
 #define STEADY_NS (10 * NS_PER_S)
 
-uint32_t jittered(uint64_t *random, uint32_t ms)
-{
-        uint64_t x = *random ? *random : (uint64_t)clock_ns() | 1;
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        *random = x;
-        return ms / 2 + (uint32_t)(x % (ms / 2 + 1));
-}
-
 /* --- the inbox -------------------------------------------------------------------------------- */
 
 static struct tap *tap_of(struct consumer *c, uint32_t slot)

@@ -12,7 +12,8 @@
 
 #define ZERO_WAIT_NS      (200 * NS_PER_MS) /* room 0 stops the flow within a second */
 #define PUBLISHER_WAIT_NS (2 * NS_PER_S)
-#define CHANGE_WAIT_NS    (500 * NS_PER_MS)
+#define GROW_WAIT_NS      (20 * NS_PER_MS)
+#define SHRINK_WAIT_NS    (500 * NS_PER_MS)
 #define QUIET_NS          NS_PER_S /* a slower broker would put what is under way at the queue's end */
 #define REST_LIMIT_NS     (5 * NS_PER_S)
 
@@ -96,7 +97,8 @@ static void adapt_flow(struct consumer *c, struct tap *t, int64_t now)
         struct channel *ch = t->channel;
         uint32_t want = wanted_rung(c, t), have = rung_of(ch->prefetch);
         uint32_t apart = want > have ? want - have : have - want;
-        if (apart < 2 || now - t->consumed_ns < CHANGE_WAIT_NS) {
+        int64_t wait = want > have ? GROW_WAIT_NS : SHRINK_WAIT_NS;
+        if (apart < 2 || now - t->consumed_ns < wait) {
                 channel_release(c, ch);
                 return;
         }

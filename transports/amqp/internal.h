@@ -8,6 +8,9 @@
 
 #include "core/envelope.h"
 #include "transports/amqp/amqp.h"
+#include "transports/desk/desk.h"
+#include "transports/desk/pause.h"
+#include "transports/desk/said.h"
 
 #include <amqp.h>
 #include <amqp_framing.h>
@@ -24,12 +27,6 @@
 #define BELL_LIMIT_NS   (28 * NS_PER_S)
 #define PROVEN_AFTER_NS NS_PER_S
 #define LOGIN_LIMIT_S   5
-#define LEVEL_ERROR     3
-#define LEVEL_WARNING   4
-#define LEVEL_NOTICE    5
-#define LEVEL_INFO      6
-
-int64_t clock_ns(void); /* monotonic */
 
 /* --- settings: never changed after amqp_open ---------------------------------------------------
  */
@@ -85,35 +82,10 @@ static inline amqp_bytes_t bytes_of(const char *z)
 /* Text of the broker for people: printable, cut. */
 void text_copy(amqp_bytes_t b, char *ret_text, size_t size);
 
-/* --- desk: what waits for the engine's dispatch() ----------------------------------------------
+/* --- sides of the desk -------------------------------------------------------------------------
  */
 
 enum side { SIDE_CONSUMER, SIDE_PUBLISHER, SIDES };
-
-struct desk {
-        pthread_mutex_t mutex;
-        int event_fd;
-        struct transport_news *news, **news_tail;
-        struct arrivals *arrivals, **arrivals_tail;
-        struct doorbells *bells, **bells_tail;
-        struct receipt *confirmed, **confirmed_tail;
-        bool usable[SIDES], told, told_up;
-        char told_text[256];
-};
-
-int desk_init(struct desk *d);
-void desk_drain(struct desk *d); /* frees what lies there */
-void desk_deinit(struct desk *d);
-void desk_take(struct desk *d, struct transport_answers *ret);
-void desk_note(struct desk *d, int level, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-void desk_tell(struct desk *d, enum transport_news_kind kind, uint32_t queue);
-void desk_lost(struct desk *d, uint64_t connection); /* drops its arrivals that still lie here */
-void desk_side(struct desk *d, enum side side, bool usable, const char *text);
-bool desk_up(struct desk *d);
-void desk_arrivals(struct desk *d, struct arrivals *a /* takes a */);
-void desk_bells(struct desk *d, struct doorbells *b /* takes b */, bool confirmed);
-void desk_confirmed(struct desk *d, struct receipt *r /* takes r */);
 
 /* --- routes: where a doorbell of a queue goes --------------------------------------------------
  */
@@ -246,14 +218,6 @@ struct order {
         struct envelope_defaults defaults;
 };
 
-/* Complaints that were told lately, by hash. */
-#define SAID_MAX 8
-struct said {
-        uint64_t what[SAID_MAX];
-        int64_t when_ns[SAID_MAX];
-        uint32_t next;
-};
-
 struct tap {
         struct tap *next;
         const struct order *order;
@@ -306,7 +270,6 @@ struct consumer {
 
 void *consumer_run(void *arg);
 void consumer_turn(struct consumer *c, int64_t until_ns);
-uint32_t jittered(uint64_t *random, uint32_t ms); /* between half of it and all */
 
 /* channel.c */
 struct channel *channel_open(struct consumer *c, struct tap *tap); /* NULL: none left */
@@ -423,8 +386,7 @@ struct rabbit {
 };
 
 struct rabbit *rabbit_unref(struct rabbit *r); /* NULL-safe, returns NULL */
-void rabbit_wake(int wake_fd);
-uint32_t queue_slot(uint32_t queue); /* UINT32_MAX: out of range */
+uint32_t queue_slot(uint32_t queue);           /* UINT32_MAX: out of range */
 void route_declared(struct rabbit *r, uint32_t slot, bool anew);
 void rabbit_publish_oversize(struct rabbit *r, struct oversize *o /* takes o */);
 void rabbit_answer_oversize(struct rabbit *r, struct oversize *o /* takes o */);

@@ -284,7 +284,7 @@ void *publisher_run(void *arg)
                 if (r == 0) {
                         delay = RETRY_FIRST_MS;
                         desk_side(&p->rabbit->desk, SIDE_PUBLISHER, true, s->place);
-                        rabbit_wake(p->rabbit->consumer.wake_fd); /* it may wait for us */
+                        desk_wake(p->rabbit->consumer.wake_fd); /* it may wait for us */
                         serve(p);
                         snprintf(note, sizeof note, "%s: %s", s->place, p->wire.why);
                         wire_close(&p->wire, p->stopping);

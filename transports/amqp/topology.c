@@ -9,50 +9,20 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define SAY_AGAIN_NS (300 * NS_PER_S)
-
 /* An exchange when it has a type, else a queue. */
 struct thing {
         const char *name, *type;
         const char *argument, *value; /* the one argument that we ask for, or NULL */
 };
 
-/* FNV-1a. */
-static uint64_t text_hash(const char *text)
-{
-        uint64_t h = 0xcbf29ce484222325;
-        for (; *text; text++) {
-                h = (h ^ (unsigned char)*text) * 0x100000001b3;
-        }
-        return h;
-}
-
-static bool was_said(struct said *s, uint64_t what)
-{
-        int64_t now = clock_ns();
-        for (uint32_t i = 0; i < SAID_MAX; i++) {
-                if (s->what[i] == what && now - s->when_ns[i] < SAY_AGAIN_NS) {
-                        return true;
-                }
-        }
-        s->what[s->next] = what;
-        s->when_ns[s->next] = now;
-        s->next = (s->next + 1) % SAID_MAX;
-        return false;
-}
-
 /* A complaint, told again after a while at the soonest. Without a tap: of the topology as a whole.
  */
 void topology_say(struct consumer *c, struct tap *t, int level, const char *fmt, ...)
 {
-        char text[256];
         va_list args;
         va_start(args, fmt);
-        vsnprintf(text, sizeof text, fmt, args);
+        said_vnote(t ? &t->said : &c->base_said, &c->rabbit->desk, level, fmt, args);
         va_end(args);
-        if (!was_said(t ? &t->said : &c->base_said, text_hash(text))) {
-                desk_note(&c->rabbit->desk, level, "%s", text);
-        }
 }
 
 static int declare(struct consumer *c, const struct thing *what, bool passive, struct reply *ret)

@@ -13,13 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-int64_t clock_ns(void)
-{
-        struct timespec ts;
-        (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-        return ts.tv_sec * NS_PER_S + ts.tv_nsec;
-}
-
 void text_copy(amqp_bytes_t b, char *ret_text, size_t size)
 {
         size_t n = b.len < size - 1 ? b.len : size - 1;

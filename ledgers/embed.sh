@@ -1,13 +1,14 @@
 #!/bin/sh
-# embed.sh OUT FILE...: writes a C table of the migrations, in the order given. Each file is called
+# embed.sh LEDGER OUT FILE...: writes a C table of the ledger's migrations, in the order given. Each file is called
 # NNN-name.sql; a file that is not stops the build.
 set -eu
-out=$1
-shift
+ledger=$1
+out=$2
+shift 2
 {
         echo '/* Generated from migrations/ by embed.sh. */'
-        echo '#include "ledgers/sqlite/internal.h"'
-        echo 'const struct migration sqlite_migrations[] = {'
+        echo "#include \"ledgers/$ledger/internal.h\""
+        echo "const struct migration ${ledger}_migrations[] = {"
         for file in "$@"; do
                 base=$(basename "$file" .sql)
                 case $base in
@@ -19,6 +20,7 @@ shift
                 echo '},'
         done
         echo '};'
-        echo 'const int sqlite_migrations_n = sizeof sqlite_migrations / sizeof *sqlite_migrations;'
+        echo "const int ${ledger}_migrations_n ="
+        echo "        sizeof ${ledger}_migrations / sizeof *${ledger}_migrations;"
 } > "$out.tmp"
 mv "$out.tmp" "$out"

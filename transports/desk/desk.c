@@ -1,9 +1,10 @@
 /*
- * Where the transport's threads lay down what the engine's dispatch() takes away: lists under one
- * mutex, and an eventfd that is rung when the desk was empty. Also decides what is UP and DOWN,
- * which takes both connections.
+ * Lists with tails, so that laying down costs the same however much lies there, and one eventfd
+ * that is written only when the desk was empty: under load the engine's thread is awake anyway.
+ *
+ * It must never free a receipt under its mutex: dropping one may lock the transport's own.
  */
-#include "transports/amqp/internal.h"
+#include "transports/desk/desk.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -12,9 +13,18 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-int desk_init(struct desk *d)
+void desk_wake(int wake_fd)
+{
+        uint64_t one = 1;
+        ssize_t n = write(wake_fd, &one, sizeof one);
+        (void)n; /* can only fail when the counter is full: then it is readable */
+}
+
+int desk_init(struct desk *d, uint32_t n_sides, struct receipt *(*drop)(struct receipt *r))
 {
         pthread_mutex_init(&d->mutex, NULL);
+        d->n_sides = n_sides;
+        d->drop = drop;
         d->news_tail = &d->news;
         d->arrivals_tail = &d->arrivals;
         d->bells_tail = &d->bells;
@@ -23,9 +33,9 @@ int desk_init(struct desk *d)
         return d->event_fd < 0 ? -errno : 0;
 }
 
-static void free_arrivals(struct arrivals *a)
+static void drop_arrivals(struct desk *d, struct arrivals *a)
 {
-        receipt_drop(a->receipt);
+        d->drop(a->receipt);
         arrivals_free(a);
 }
 
@@ -41,7 +51,7 @@ void desk_drain(struct desk *d)
         while (all.arrivals) {
                 struct arrivals *a = all.arrivals;
                 all.arrivals = a->next;
-                free_arrivals(a);
+                drop_arrivals(d, a);
         }
         while (all.bells) {
                 struct doorbells *b = all.bells;
@@ -51,7 +61,7 @@ void desk_drain(struct desk *d)
         while (all.confirmed) {
                 struct receipt *r = all.confirmed;
                 all.confirmed = r->next;
-                receipt_drop(r);
+                d->drop(r);
         }
 }
 
@@ -99,7 +109,7 @@ static void leave(struct desk *d, bool was_empty)
         bool ring = was_empty && !is_empty(d);
         pthread_mutex_unlock(&d->mutex);
         if (ring) {
-                rabbit_wake(d->event_fd);
+                desk_wake(d->event_fd);
         }
 }
 
@@ -116,6 +126,13 @@ static void push_news(struct desk *d, const struct transport_news *news)
         }
 }
 
+void desk_news(struct desk *d, const struct transport_news *news)
+{
+        bool was_empty = enter(d);
+        push_news(d, news);
+        leave(d, was_empty);
+}
+
 void desk_note(struct desk *d, int level, const char *fmt, ...)
 {
         struct transport_news n = {.kind = TRANSPORT_NOTE, .level = level};
@@ -123,17 +140,13 @@ void desk_note(struct desk *d, int level, const char *fmt, ...)
         va_start(args, fmt);
         vsnprintf(n.text, sizeof n.text, fmt, args);
         va_end(args);
-        bool was_empty = enter(d);
-        push_news(d, &n);
-        leave(d, was_empty);
+        desk_news(d, &n);
 }
 
 void desk_tell(struct desk *d, enum transport_news_kind kind, uint32_t queue)
 {
         struct transport_news n = {.kind = kind, .queue = queue};
-        bool was_empty = enter(d);
-        push_news(d, &n);
-        leave(d, was_empty);
+        desk_news(d, &n);
 }
 
 void desk_lost(struct desk *d, uint64_t connection)
@@ -158,17 +171,26 @@ void desk_lost(struct desk *d, uint64_t connection)
         leave(d, was_empty);
         while (dropped) {
                 struct arrivals *next = dropped->next;
-                free_arrivals(dropped);
+                drop_arrivals(d, dropped);
                 dropped = next;
         }
 }
 
-/* Tells a change, and another reason. */
-void desk_side(struct desk *d, enum side side, bool usable, const char *text)
+static bool is_up(const struct desk *d)
+{
+        for (uint32_t i = 0; i < d->n_sides; i++) {
+                if (!d->usable[i]) {
+                        return false;
+                }
+        }
+        return true;
+}
+
+void desk_side(struct desk *d, uint32_t side, bool usable, const char *text)
 {
         bool was_empty = enter(d);
         d->usable[side] = usable;
-        bool up = d->usable[SIDE_CONSUMER] && d->usable[SIDE_PUBLISHER];
+        bool up = is_up(d);
         bool changed = !d->told ? up || !usable : up != d->told_up;
         if (changed || (!up && !usable && strcmp(text, d->told_text) != 0)) {
                 struct transport_news n = {.kind = up ? TRANSPORT_UP : TRANSPORT_DOWN};
@@ -184,7 +206,7 @@ void desk_side(struct desk *d, enum side side, bool usable, const char *text)
 bool desk_up(struct desk *d)
 {
         pthread_mutex_lock(&d->mutex);
-        bool up = d->usable[SIDE_CONSUMER] && d->usable[SIDE_PUBLISHER];
+        bool up = is_up(d);
         pthread_mutex_unlock(&d->mutex);
         return up;
 }

@@ -1,0 +1,126 @@
+"""The two sides of a job's way as the suites see them: the broker that it comes from, the ledger that records it."""
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+
+import ledger
+from measure import Failed, run_text
+from node import BUILD, program
+from stage import roots
+
+PUBLISH = program("bench-publish")
+
+
+class Broker:
+    """name: as a bare loop's program says it. ours, bare: (queue, key) as bench-publish takes them; skepd makes what
+    stands in `ours` itself."""
+
+    young = 0  # seconds from declaring to trusting
+
+    def __init__(self, server):
+        self.server = server
+        self.url = server.url
+
+    @property
+    def config(self):
+        return (f'transports = {{ broker = {{ url = "{self.url}"; }}; }};\n'
+                'queues = ( { name = "bench"; transport = "broker"; types = [ "noop" ]; } );\n')
+
+    def publish(self, *words):
+        return run_text([PUBLISH, self.url, *words])
+
+    def depth(self, queue):
+        """None: there is no such queue."""
+        said = run_text([PUBLISH, self.url, "depth", queue], check=False)
+        return None if said is None else int(said)
+
+
+class RabbitMQ(Broker):
+    name = "rabbitmq"
+    ours, bare = ("bench", "noop"), ("bench.bare", "bare")
+    young = 3  # RabbitMQ forgets a queue that is younger when it is killed
+
+
+class Nats(Broker):
+    name = "nats"
+    ours, bare = ("JOBS", "jobs.noop"), ("BARE", "bare.noop")
+
+
+class Postgres:
+    """Each round has a database of its own."""
+
+    name = "postgres"
+
+    def __init__(self, server):
+        self.server = server
+        self.groups = {"postgres": roots(server)}
+
+    def new(self, name):
+        return self.server.new_database(name)
+
+    @staticmethod
+    def rest(url):
+        ledger.sql(url, "checkpoint")
+
+    @staticmethod
+    def finished(url, first):
+        """0 also while a new ledger has no tables yet."""
+        try:
+            return ledger.finished(url, first)
+        except Failed:
+            return 0
+
+    audit = staticmethod(ledger.audit)
+
+    @staticmethod
+    def delays(url):
+        """Milliseconds from each letter's being sent, by its producer's clock, to its handler's start."""
+        said = ledger.sql(url, "select started - convert_from(substr(payload, 1, 20), 'LATIN1')::bigint from skep.jobs")
+        return [int(word) / 1000 for word in said.split()]
+
+
+class Sqlite:
+    """Each round has a file of its own, in a folder that goes with the next one."""
+
+    name = "sqlite"
+    groups = {}
+    jobs = "(select *, coalesce(payload, (select b.payload from blobs b where b.seq = j.seq)) as body from jobs j)"
+
+    def __init__(self):
+        self.where = None
+
+    def new(self, _name):
+        self.close()
+        self.where = tempfile.mkdtemp(prefix="bench-", dir=BUILD)
+        return f"sqlite:{self.where}/skep.db"
+
+    def close(self):
+        if self.where:
+            shutil.rmtree(self.where, ignore_errors=True)
+
+    @staticmethod
+    def rest(url):
+        """It has written nothing yet."""
+
+    @staticmethod
+    def rows(url, text):
+        with contextlib.closing(sqlite3.connect(f"file:{url.removeprefix('sqlite:')}?mode=ro", uri=True)) as file:
+            return file.execute(text).fetchall()
+
+    def finished(self, url, _first):
+        try:
+            return self.rows(url, "select count(*) from jobs where state in (4, 5, 6)")[0][0]
+        except sqlite3.OperationalError:
+            return 0
+
+    def audit(self, url, _first, jobs):
+        """As that of PostgreSQL."""
+        row = self.rows(url, "select count(*), sum(state = 4 and length(body) = 256 and finished <> 0), "
+                             "count(distinct substr(body, 22, 10)), sum(claim = 1), min(created), min(started), "
+                             f"max(finished) from {self.jobs}")[0]
+        return ledger.judge([int(word or 0) for word in row], jobs)
+
+    def delays(self, url):
+        rows = self.rows(url, f"select started - cast(cast(substr(body, 1, 20) as text) as integer) from {self.jobs}")
+        return [row[0] / 1000 for row in rows]

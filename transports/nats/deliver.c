@@ -1,0 +1,214 @@
+/*
+ * From messages to batches. A message goes into the batch of its consumer, and the batch to the desk
+ * when it is full, when 4 ms are over, or at once when nothing more is there and the batch before was
+ * small.
+ *
+ * The payload is copied once, by core into the batch; the message is freed at once. An oversized
+ * letter makes a batch of its own, which waits until the stream of the refused has it; those behind
+ * it do not.
+ */
+#include "transports/nats/internal.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define BATCH_SMALL   32
+#define BATCH_BYTES   (4u << 20)
+#define REFUSED_AGAIN (2 * NS_PER_S)
+#define NOTE_AGAIN    (60 * NS_PER_S)
+#define SCRATCH_KEPT  (256u << 10)
+
+static int64_t wall_us(void)
+{
+        struct timespec ts;
+        (void)clock_gettime(CLOCK_REALTIME, &ts);
+        return ts.tv_sec * US_PER_S + ts.tv_nsec / 1000;
+}
+
+/* --- batches ---------------------------------------------------------------------------------- */
+
+static struct arrivals *new_batch(struct receiver *r, struct tap *t, uint32_t capacity)
+{
+        struct arrivals *a = arrivals_new(capacity);
+        if (!a) {
+                return NULL;
+        }
+        struct jet_receipt *receipt = receipt_make(r->jet, t->id, t->connection);
+        if (!receipt) {
+                return arrivals_free(a);
+        }
+        a->queue = t->order->queue;
+        a->connection = t->connection;
+        a->receipt = &receipt->base;
+        return a;
+}
+
+/* The message is in the batch, and its acknowledgement in the receipt; or in none of them. */
+static bool add(const struct letter *l, const struct tap *t, struct arrivals *a, const char *reply)
+{
+        struct arrival *item = &a->items[a->n];
+        struct jet_receipt *receipt = (struct jet_receipt *)a->receipt;
+        if (envelope_open(&l->envelope, &t->order->defaults, wall_us(), &a->arena, item) < 0 ||
+            !receipt_add(receipt, reply)) {
+                return false;
+        }
+        a->n++;
+        a->bytes += item->row.payload.n;
+        receipt->bytes += item->row.payload.n;
+        return true;
+}
+
+void deliver_flush(struct receiver *r, struct tap *t)
+{
+        struct arrivals *a = STEAL(t->batch);
+        if (a && a->n == 0) {
+                receipt_drop(a->receipt);
+                arrivals_free(a);
+        } else if (a) {
+                t->batch_before = a->n;
+                tap_hold(t, (struct jet_receipt *)a->receipt, clock_ns());
+                desk_arrivals(&r->jet->desk, a);
+        }
+}
+
+void deliver_drop(struct tap *t)
+{
+        if (t->batch) {
+                receipt_drop(t->batch->receipt);
+                t->batch = arrivals_free(t->batch);
+        }
+}
+
+static bool add_to_batch(struct receiver *r, struct tap *t, const char *reply, int64_t now)
+{
+        const struct letter *l = &r->letter;
+        if (t->batch && t->batch_redelivered != l->envelope.redelivered) {
+                deliver_flush(r, t);
+        }
+        if (!t->batch) {
+                t->batch_redelivered = l->envelope.redelivered;
+                t->batch = new_batch(r, t, t->batch_before < BATCH_SMALL - 8 ? BATCH_SMALL : BATCH_MAX);
+                t->batch_ns = now;
+        }
+        if (!t->batch || !add(l, t, t->batch, reply)) {
+                return false;
+        }
+        if (t->batch->n == t->batch->capacity || t->batch->bytes >= BATCH_BYTES) {
+                deliver_flush(r, t);
+        }
+        return true;
+}
+
+/* --- oversized letters ------------------------------------------------------------------------ */
+
+struct oversize *oversize_free(struct oversize *o)
+{
+        if (o) {
+                if (o->batch) {
+                        receipt_drop(o->batch->receipt);
+                        arrivals_free(o->batch);
+                }
+                natsMsg_Destroy(o->msg);
+                natsMsg_Destroy(o->bare);
+                free(o);
+        }
+        return NULL;
+}
+
+static void oversize_free_p(struct oversize **o)
+{
+        oversize_free(*o);
+}
+
+static bool refuse(struct receiver *r, struct tap *t, natsMsg *msg, int64_t now)
+{
+        CLEANUP(oversize_free_p)
+        struct oversize *o = calloc(1, sizeof *o);
+        struct letter *l = &r->letter;
+        if (!o) {
+                return false;
+        }
+        deliver_flush(r, t);
+        o->tap = t->id;
+        o->connection = t->connection;
+        o->msg = letter_refuse(l, msg, t->order->refused, false);
+        o->bare = letter_refuse(l, msg, t->order->refused, true);
+        o->batch = new_batch(r, t, 1);
+        l->envelope.too_large = true;
+        l->envelope.body = (struct str){0};
+        if (!o->msg || !o->bare || !o->batch || !add(l, t, o->batch, natsMsg_GetReply(msg))) {
+                return false;
+        }
+        tap_hold(t, (struct jet_receipt *)o->batch->receipt, now);
+        bells_add_oversize(r, STEAL(o));
+        return true;
+}
+
+/* False: its session is over, and the server will send it again. */
+static bool is_current(struct receiver *r, const struct oversize *o)
+{
+        const struct tap *t = tap_find(r, o->tap);
+        return t && t->open && t->connection == o->connection;
+}
+
+void deliver_refused(struct receiver *r, struct oversize *o, bool safe)
+{
+        int64_t now = clock_ns();
+        if (!is_current(r, o)) {
+                oversize_free(o);
+        } else if (safe) {
+                desk_arrivals(&r->jet->desk, STEAL(o->batch));
+                oversize_free(o);
+        } else {
+                if (now - r->refused_ns > NOTE_AGAIN) {
+                        r->refused_ns = now;
+                        desk_note(&r->jet->desk, LEVEL_WARNING,
+                                  "an oversized letter cannot be put into stream %s; it is tried "
+                                  "again and waits unacknowledged",
+                                  r->jet->settings.refused_stream);
+                }
+                o->again_ns = now + REFUSED_AGAIN;
+                o->next = r->retries;
+                r->retries = o;
+        }
+}
+
+void deliver_retry(struct receiver *r, int64_t now)
+{
+        for (struct oversize **at = &r->retries; *at;) {
+                struct oversize *o = *at;
+                bool current = is_current(r, o);
+                if (current && now < o->again_ns) {
+                        at = &o->next;
+                        continue;
+                }
+                *at = o->next;
+                if (current) {
+                        bells_add_oversize(r, o);
+                } else {
+                        oversize_free(o);
+                }
+        }
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+/* What cannot be taken is left: the server sends it again. */
+void deliver(struct receiver *r, struct tap *t, natsMsg *msg, int64_t now)
+{
+        struct letter *l = &r->letter;
+        size_t prefix = strlen(r->jet->settings.subject) + 1;
+        pull_delivered(t, now);
+        if (letter_read(l, msg, prefix, t->history)) {
+                bool large = l->envelope.body.n > r->jet->settings.payload_max;
+                bool ok = large ? refuse(r, t, msg, now)
+                                : add_to_batch(r, t, natsMsg_GetReply(msg), now);
+                if (!ok) {
+                        desk_note(&r->jet->desk, LEVEL_ERROR,
+                                  "queue %s: out of memory; a letter has to wait", t->order->name);
+                }
+        }
+        natsMsg_Destroy(msg);
+}

@@ -1,0 +1,308 @@
+/*
+ * Reads nats:// and tls:// URLs with one or more servers. Refuses what cannot be meant: an unknown
+ * parameter, a path, a login in two places, a password over an open wire to another host. Notes
+ * never repeat what stands before a host or behind it: a password with a sign that should have been
+ * percent-encoded is torn apart, and its pieces turn up anywhere.
+ *
+ * The library's own parser is not used: it decodes nothing, and reads a password with a colon or a
+ * slash as something else.
+ */
+#include "transports/nats/settings.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <strings.h>
+
+#define SERVERS_MAX  64
+#define PORT_DEFAULT 4222
+#define LOGIN_ADVICE                                                                               \
+        "one user:password@ or token@ before the first server, with @ / ? in it written as "       \
+        "%40 %2F %3F"
+
+struct url {
+        struct str who, hosts, query;
+        bool has_who;
+};
+
+static bool starts(struct str s, struct str prefix)
+{
+        return s.n >= prefix.n && strncasecmp(s.p, prefix.p, prefix.n) == 0;
+}
+
+static struct str cut(struct str s, uint32_t from, uint32_t to)
+{
+        return (struct str){s.p + from, to - from};
+}
+
+/* Index of the first (or last) c, or s.n. */
+static uint32_t find(struct str s, char c)
+{
+        const char *p = s.n ? memchr(s.p, c, s.n) : NULL;
+        return p ? (uint32_t)(p - s.p) : s.n;
+}
+
+static uint32_t find_last(struct str s, char c)
+{
+        const char *p = s.n ? memrchr(s.p, c, s.n) : NULL;
+        return p ? (uint32_t)(p - s.p) : s.n;
+}
+
+static int hex(char c)
+{
+        if (c >= '0' && c <= '9') {
+                return c - '0';
+        }
+        c |= 0x20;
+        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* NULL: out of memory. *ret_bad when a percent sign stands alone or a control character is meant.
+ */
+static const char *decode(struct arena *a, struct str s, bool *ret_bad)
+{
+        char *p = arena_alloc(a, (size_t)s.n + 1), *q = p;
+        if (!p) {
+                return NULL;
+        }
+        for (uint32_t i = 0; i < s.n; i++) {
+                int c = (unsigned char)s.p[i];
+                if (c == '%') {
+                        int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1;
+                        int low = i + 2 < s.n ? hex(s.p[i + 2]) : -1;
+                        c = high < 0 || low < 0 ? 0 : high << 4 | low;
+                        i += 2;
+                }
+                *ret_bad = *ret_bad || c < 0x20 || c == 0x7f;
+                *q++ = (char)c;
+        }
+        *q = '\0';
+        return p;
+}
+
+static int refuse(char *note, size_t size, const char *why)
+{
+        snprintf(note, size, "%s", why);
+        return NATS_REFUSED;
+}
+
+/* --- its parts -------------------------------------------------------------------------------- */
+
+static struct url split(struct str rest)
+{
+        struct url u = {0};
+        uint32_t at = find(rest, '?');
+        u.query = at < rest.n ? cut(rest, at + 1, rest.n) : (struct str){0};
+        rest = cut(rest, 0, at);
+        at = find_last(rest, '@');
+        u.has_who = at < rest.n;
+        u.who = u.has_who ? cut(rest, 0, at) : (struct str){0};
+        u.hosts = u.has_who ? cut(rest, at + 1, rest.n) : rest;
+        return u;
+}
+
+static int check_parts(const struct url *u, char *note, size_t size)
+{
+        if (find(u->who, '@') < u->who.n || find(u->who, '/') < u->who.n ||
+            find(u->query, '@') < u->query.n) {
+                return refuse(note, size, "the URL's login is not clear: " LOGIN_ADVICE);
+        }
+        if (u->has_who && u->who.n == 0) {
+                return refuse(note, size, "the URL has an @ without a user or token before it");
+        }
+        if (u->query.n && !str_eq(u->query, STR("plaintext=yes"))) {
+                return refuse(note, size, "the URL's only parameter is ?plaintext=yes");
+        }
+        return 0;
+}
+
+static int read_login(struct settings *s, const struct url *u, char *note, size_t size)
+{
+        uint32_t colon = find(u->who, ':');
+        bool bad = false;
+        if (!u->has_who) {
+                return 0;
+        }
+        const char *first = decode(&s->arena, cut(u->who, 0, colon), &bad);
+        const char *second =
+            colon < u->who.n ? decode(&s->arena, cut(u->who, colon + 1, u->who.n), &bad) : "";
+        if (!first || !second) {
+                return -ENOMEM;
+        }
+        if (bad) {
+                return refuse(note, size,
+                              "the URL's login has a percent sign that is not followed by two "
+                              "hexadecimal digits, or a control character");
+        }
+        if (colon < u->who.n || s->password_file) {
+                s->user = first;
+                s->password = second;
+        } else {
+                s->token = first;
+        }
+        return 0;
+}
+
+/* --- servers ---------------------------------------------------------------------------------- */
+
+struct server {
+        struct str host, port, path;
+        bool six;
+};
+
+static struct server split_server(struct str s)
+{
+        struct server v = {0};
+        uint32_t slash = find(s, '/');
+        v.path = slash < s.n ? cut(s, slash + 1, s.n) : (struct str){0};
+        s = cut(s, 0, slash);
+        uint32_t end = s.n && s.p[0] == '[' ? find(s, ']') : s.n;
+        if (end < s.n) {
+                v.six = true;
+                v.host = cut(s, 1, end);
+                s = cut(s, end + 1, s.n);
+                v.port = s.n ? cut(s, 1, s.n) : s;
+                if (s.n && s.p[0] != ':') {
+                        v.host.n = 0; /* [::1]x */
+                }
+                return v;
+        }
+        uint32_t colon = find(s, ':');
+        v.host = cut(s, 0, colon);
+        v.port = colon < s.n ? cut(s, colon + 1, s.n) : (struct str){0};
+        return v;
+}
+
+/* Letters, digits, dots, - and _, or within brackets an IPv6 address. What else comes is a piece of
+ * something that was not percent-encoded, or an attempt. */
+static bool is_host(const char *host, bool six)
+{
+        struct in6_addr address;
+        size_t n = strlen(host);
+        if (six) {
+                return inet_pton(AF_INET6, host, &address) == 1;
+        }
+        return n > 0 && n < 254 &&
+               strspn(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_") ==
+                   n;
+}
+
+/* "127.example.org" is somebody else's. */
+static bool is_loopback(const char *host)
+{
+        struct in_addr address;
+        return strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+               (inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
+}
+
+/* 0: not a port. */
+static int read_port(struct str s)
+{
+        int port = 0;
+        for (uint32_t i = 0; i < s.n; i++) {
+                if (s.p[i] < '0' || s.p[i] > '9' || port > 65535) {
+                        return 0;
+                }
+                port = port * 10 + (s.p[i] - '0');
+        }
+        return s.n == 0 ? PORT_DEFAULT : port > 65535 ? 0 : port;
+}
+
+static int check_server(const struct settings *s, const struct server *v, const char *host,
+                        int port, bool plaintext, char *note, size_t size)
+{
+        if (!is_host(host, v->six)) {
+                snprintf(note, size,
+                         "server %d of the URL has no valid host: nats://host:port, an IPv6 "
+                         "address in brackets",
+                         s->n_servers + 1);
+                return NATS_REFUSED;
+        }
+        if (v->path.n) {
+                snprintf(note, size,
+                         "server %d of the URL has a path or another scheme; NATS knows no path: "
+                         "nats://host:port,host:port",
+                         s->n_servers + 1);
+                return NATS_REFUSED;
+        }
+        if (port == 0) {
+                snprintf(note, size,
+                         "server %d of the URL: its port is not a number from 1 to 65535",
+                         s->n_servers + 1);
+                return NATS_REFUSED;
+        }
+        if (!s->tls && !plaintext && !is_loopback(host)) {
+                snprintf(note, size,
+                         "nats:// to %s would send password and jobs readable by others: use "
+                         "tls://, or say ?plaintext=yes",
+                         host);
+                return NATS_REFUSED;
+        }
+        return 0;
+}
+
+/* The scheme may stand before each of them, as other clients write it. */
+static int add_server(struct settings *s, struct str text, bool plaintext, char *note, size_t size)
+{
+        struct str scheme = s->tls ? STR("tls://") : STR("nats://");
+        text = s->n_servers && starts(text, scheme) ? cut(text, scheme.n, text.n) : text;
+        struct server v = split_server(text);
+        int port = read_port(v.port);
+        struct str host = arena_str(&s->arena, v.host);
+        int r = host.p ? check_server(s, &v, host.p, port, plaintext, note, size) : -ENOMEM;
+        if (r != 0) {
+                return r;
+        }
+        struct str place = arena_printf(&s->arena, v.six ? "[%s]:%d" : "%s:%d", host.p, port);
+        struct str url = arena_printf(&s->arena, "nats://%s", place.p ? place.p : "");
+        struct str all =
+            s->place ? arena_printf(&s->arena, "%s, %s", s->place, place.p ? place.p : "") : place;
+        if (!place.p || !url.p || !all.p) {
+                return -ENOMEM;
+        }
+        bool same = s->n_servers == 0 || (s->tls_name && strcmp(s->tls_name, host.p) == 0);
+        s->tls_name = same ? host.p : NULL;
+        s->place = all.p;
+        s->servers[s->n_servers++] = url.p;
+        return 0;
+}
+
+static int read_servers(struct settings *s, struct str rest, bool plaintext, char *note,
+                        size_t size)
+{
+        s->servers = arena_zalloc(&s->arena, SERVERS_MAX * sizeof *s->servers);
+        if (!s->servers) {
+                return -ENOMEM;
+        }
+        for (bool more = true; more;) {
+                uint32_t comma = find(rest, ',');
+                if (s->n_servers == SERVERS_MAX) {
+                        return refuse(note, size, "the URL names more than 64 servers");
+                }
+                int r = add_server(s, cut(rest, 0, comma), plaintext, note, size);
+                if (r != 0) {
+                        return r;
+                }
+                more = comma < rest.n;
+                rest = more ? cut(rest, comma + 1, rest.n) : rest;
+        }
+        return 0;
+}
+
+int settings_read_url(struct settings *s, struct str url, char *note, size_t note_size)
+{
+        struct str scheme = starts(url, STR("tls://")) ? STR("tls://") : STR("nats://");
+        if (!starts(url, scheme)) {
+                return refuse(note, note_size, "the URL does not begin with nats:// or tls://");
+        }
+        s->tls = scheme.n == 6;
+        struct url u = split(cut(url, scheme.n, url.n));
+        int r = check_parts(&u, note, note_size);
+        if (r == 0) {
+                r = read_login(s, &u, note, note_size);
+        }
+        if (r == 0) {
+                r = read_servers(s, u.hosts, u.query.n > 0, note, note_size);
+        }
+        return r;
+}
