@@ -4,6 +4,7 @@
  * people mend a file in one go.
  */
 #include "core/config.h"
+#include "core/host.h"
 #include "core/pattern.h"
 
 #include <stdio.h>
@@ -185,9 +186,7 @@ static void check_http(struct complaints *s)
                          (int)listen.n, listen.p);
                 return;
         }
-        bool loopback = str_eq(host, STR("::1")) || str_eq(host, STR("localhost")) ||
-                        (host.n > 4 && memcmp(host.p, "127.", 4) == 0);
-        if (!loopback) {
+        if (!host_is_loopback(host)) {
                 complain(s, where,
                          "http.listen: %.*s is not a loopback address; use 127.0.0.1 or [::1], and "
                          "a proxy with TLS for others",

@@ -80,7 +80,10 @@ static const char transports[] =
     "through "
     "a quorum queue of\n"
     "the queue's name, bound to the exchange by the queue's types (or its name, when it has "
-    "none).\n"
+    "none);\n"
+    "on NATS through a consumer for each of its types. There the patterns of the queues of a "
+    "transport must\nbe disjoint. A key whose meaning begins with the name of the other broker is "
+    "refused.\n"
     "\n";
 
 static const char queues[] =

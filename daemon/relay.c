@@ -11,6 +11,7 @@
 
 #include "daemon/node.h"
 #include "transports/amqp/amqp.h"
+#include "transports/nats/nats.h"
 
 static struct relay_line *line_named(struct relay *r, struct str name)
 {
@@ -23,6 +24,55 @@ static struct relay_line *line_named(struct relay *r, struct str name)
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
+
+static const char application[] = "skepd " SKEP_VERSION;
+
+typedef int open_fn(struct node *n, const struct config *c, const struct transport_config *t,
+                    struct transport **ret, char *note, size_t note_size);
+
+static int open_amqp(struct node *n, const struct config *c, const struct transport_config *t,
+                     struct transport **ret, char *note, size_t note_size)
+{
+        struct amqp_options o = {
+            .config = t,
+            .payload_max = c->payload_max,
+            .spool_dir = n->state->path,
+            .application = application,
+        };
+        return amqp_open(&o, ret, note, note_size);
+}
+
+static int open_nats(struct node *n, const struct config *c, const struct transport_config *t,
+                     struct transport **ret, char *note, size_t note_size)
+{
+        (void)n;
+        struct nats_options o = {
+            .config = t,
+            .payload_max = c->payload_max,
+            .application = application,
+        };
+        return nats_open(&o, ret, note, note_size);
+}
+
+static const struct {
+        struct str scheme;
+        open_fn *open;
+} openers[] = {
+    {{"nats:", 5}, open_nats},
+    {{"tls:", 4}, open_nats},
+};
+
+/* A scheme that is none of ours was refused with the configuration. */
+static open_fn *find_opener(struct str url)
+{
+        for (size_t i = 0; i < ARRAY_LEN(openers); i++) {
+                struct str s = openers[i].scheme;
+                if (url.n >= s.n && memcmp(url.p, s.p, s.n) == 0) {
+                        return openers[i].open;
+                }
+        }
+        return open_amqp;
+}
 
 static int open_line(struct node *n, const struct config *c, const struct transport_config *t,
                      char *note, size_t note_size)
@@ -39,16 +89,8 @@ static int open_line(struct node *n, const struct config *c, const struct transp
         }
         memcpy(name, t->name.p, t->name.n);
         name[t->name.n] = 0;
-        char application[128];
-        snprintf(application, sizeof application, "skepd %s", SKEP_VERSION);
-        struct amqp_options o = {
-            .config = t,
-            .payload_max = c->payload_max,
-            .spool_dir = n->state->path,
-            .application = application,
-        };
         struct transport *opened;
-        int e = amqp_open(&o, &opened, note, note_size);
+        int e = find_opener(t->url)(n, c, t, &opened, note, note_size);
         if (e != 0) {
                 free(name);
                 return e < 0 ? e : RELAY_REFUSED;

@@ -14,6 +14,7 @@ import json
 import os
 import socket
 import time
+from urllib.parse import unquote
 
 LINE_MAX = 1 << 20
 
@@ -54,6 +55,7 @@ def parse_url(url):
     rest = url.partition("://")[2].partition("?")[0].rstrip("/")
     login, _, places = rest.rpartition("@")
     user, colon, password = login.partition(":")
+    user, password = unquote(user), unquote(password)
     fields = {"user": user, "pass": password} if colon else {"auth_token": user} if user else {}
     pairs = [place.rpartition("://")[2].rpartition(":") for place in places.split(",")]
     return fields, [(host, int(port)) for host, _, port in pairs]
@@ -68,8 +70,8 @@ class Nats:
             self.info = json.loads(self.line().partition(b" ")[2])
             if context:
                 self.socket = context.wrap_socket(self.socket, server_hostname=place[0])
-            words = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "lang": "python",
-                     "version": "0", "name": "skep-test", **fields}
+            words = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True, "protocol": 1,
+                     "lang": "python", "version": "0", "name": "skep-test", **fields}
             self.send(b"CONNECT " + json.dumps(words).encode() + b"\r\n")
             self.flush()
         except BaseException:

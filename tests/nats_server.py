@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import signal
+from urllib.parse import quote
 
 from nats_client import Refused, connect, parse_url
 from private_cluster import Cluster, quietly
@@ -22,7 +23,7 @@ class Nats(Server):
 
     @property
     def url(self):
-        login = self.options.get("login")
+        login = ":".join(quote(word, safe="") for word in self.options.get("login", "").split(":", 1))
         return f"nats://{login + '@' if login else ''}127.0.0.1:{self.port}"
 
     @property
@@ -37,10 +38,9 @@ class Nats(Server):
         return {}
 
     def login_section(self):
-        login = self.options.get("login")
-        if not login:
-            return {}
         fields = parse_url(self.url)[0]
+        if not fields:
+            return {}
         words = {"user": "user", "pass": "password", "auth_token": "token"}
         pairs = ", ".join(f"{words[name]}: {json.dumps(value)}" for name, value in fields.items())
         return {"authorization": f"{{ {pairs} }}"}

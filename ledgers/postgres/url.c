@@ -4,9 +4,10 @@
  * it, password and all.
  */
 #include "ledgers/postgres/url.h"
+
+#include "core/host.h"
 #include "ledgers/postgres/postgres.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -39,21 +40,7 @@ static const char *either(const PQconninfoOption *url, const PQconninfoOption *e
 
 static bool is_local(struct str host)
 {
-        char text[64];
-        struct in_addr four;
-        struct in6_addr six;
-        if (host.n == 0 || host.p[0] == '/' || host.p[0] == '@' || str_eq(host, STR("localhost"))) {
-                return true;
-        }
-        if (host.n >= sizeof text) {
-                return false;
-        }
-        memcpy(text, host.p, host.n);
-        text[host.n] = 0;
-        if (inet_pton(AF_INET, text, &four) == 1) {
-                return (ntohl(four.s_addr) >> 24) == 127;
-        }
-        return inet_pton(AF_INET6, text, &six) == 1 && IN6_IS_ADDR_LOOPBACK(&six);
+        return host.n == 0 || host.p[0] == '/' || host.p[0] == '@' || host_is_loopback(host);
 }
 
 static bool all_local(const char *list)

@@ -91,7 +91,7 @@ static void print_facts(const struct evidence *e, FILE *to)
                         (unsigned long long)e->idless, (unsigned long long)e->idless_extra);
         }
         if (e->lost_with_broker) {
-                fprintf(to, "%llu letters went down with their broker's store\n",
+                fprintf(to, "%llu letters were lost by their broker, which had confirmed them\n",
                         (unsigned long long)e->lost_with_broker);
         }
 }

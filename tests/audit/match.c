@@ -23,11 +23,16 @@ struct matching {
         struct index by_key, by_payload, told;
 };
 
+static const char *name_of(const struct intent *i, char ret_ref[static 40])
+{
+        snprintf(ret_ref, 40, "%.*s", (int)(i->ref.n < 39 ? i->ref.n : 39), i->ref.p);
+        return ret_ref;
+}
+
 static void blame(struct matching *m, const char *which, const struct intent *i, const char *text)
 {
         char ref[40];
-        snprintf(ref, sizeof ref, "%.*s", (int)(i->ref.n < 39 ? i->ref.n : 39), i->ref.p);
-        report_violation(m->v.report, which, ref, text);
+        report_violation(m->v.report, which, name_of(i, ref), text);
 }
 
 /* --- indexes ------------------------------------------------------------------------------ */
@@ -277,14 +282,27 @@ static void judge_leftovers(struct matching *m)
         free(x.list);
 }
 
+/* By a loss that was noted: confirmed after what the broker had safe by then, and before it. */
 static bool was_broker_lost(const struct evidence *e, const struct intent *i)
 {
         for (const struct fault *f = e->faults; f; f = f->next) {
-                if (f->kind == FAULT_BROKER_LOST && i->confirmed_ns <= f->to_ns) {
+                if (f->kind == FAULT_BROKER_LOST && i->confirmed_ns >= f->from_ns &&
+                    i->confirmed_ns <= f->to_ns) {
                         return true;
                 }
         }
         return false;
+}
+
+static void name_lost(struct matching *m, const struct intent *i)
+{
+        char ref[40], text[200];
+        snprintf(text, sizeof text,
+                 "lost by its broker, which had confirmed it: payload %016llx, %s%.*s",
+                 (unsigned long long)i->payload, i->keyed ? "key " : "without an id",
+                 (int)(i->key.n < 100 ? i->key.n : 100), i->key.p);
+        report_excuse(m->v.report, "I1b", name_of(i, ref), text);
+        m->e->lost_with_broker++;
 }
 
 static void judge_child(struct matching *m, struct intent *i)
@@ -304,7 +322,7 @@ static void judge_lost(struct matching *m, struct intent *i)
                 return;
         }
         if (was_broker_lost(m->e, i)) {
-                m->e->lost_with_broker++;
+                name_lost(m, i);
         } else {
                 blame(m, "I1b", i,
                       i->keyed ? "confirmed by the broker, and no row has its key"

@@ -89,12 +89,37 @@ def a_confirmed_letter_with_an_id_has_no_row(w, jobs):
 
 
 @test
-def a_letter_that_its_broker_lost_is_excused():
+def letters_that_their_broker_lost_are_counted_and_named():
     world, _ = full_world()
-    world.submit(via="amqp", ack="confirmed", row=False)
+    world.submit(via="nats", ack="confirmed", row=False, ref="idless")
+    world.submit(via="nats", ack="confirmed", row=False, ref="named", key="m7")
+    world.submit(via="nats", ack="unknown", row=False, ref="never confirmed")
     world.line("fault", kind="broker_lost", to=mono(100))
     code, report = world.judge()
-    check(code == 0 and report["lost_with_broker"] == 1, f"exit {code}: {report['invariants']['I1b']}")
+    line = report["invariants"]["I1b"]
+    check(code == 0 and report["lost_with_broker"] == line["excused"] == 2, f"exit {code}: {line}")
+    named = {one["job"]: one["text"] for one in line["allowed"]}
+    check(set(named) == {"idless", "named"} and named["named"].endswith("key m7"), f"named: {named}")
+
+
+@caught("I1b", ref="later")
+def a_letter_confirmed_after_the_broker_lost_its_store(w, jobs):
+    w.line("fault", kind="broker_lost", to=mono(100))
+    w.submit(101, via="nats", ack="confirmed", row=False, ref="later")
+
+
+@caught("I1b", ref="safe")
+def a_letter_that_the_broker_had_safe(w, jobs):
+    w.line("fault", kind="broker_lost", **{"from": mono(50), "to": mono(100)})
+    w.submit(40, via="nats", ack="confirmed", row=False, ref="safe")
+    w.submit(60, via="nats", ack="confirmed", row=False, ref="not safe")
+
+
+@caught("I1")
+def a_submission_that_went_down_with_the_broker(w, jobs):
+    w.line("fault", kind="broker_lost", to=mono(100))
+    lost = w.submit(via="http", row=False)
+    check(w.judge()[1]["invariants"]["I1"]["found"][0]["job"] == lost, "a broker's loss excuses letters alone")
 
 
 @caught("I1b")

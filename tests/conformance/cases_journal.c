@@ -431,6 +431,48 @@ static void stands_or_falls_with_its_batch(void)
         }
 }
 
+/* --- those that need no journal --------------------------------------------------------------- */
+
+/* A letter without an id that can be read has the broker's own name for a key: dead as it is, it
+ * leaves one row, however often it is delivered, and after an operator took it up. */
+static void a_dead_letter_is_known_by_its_key(void)
+{
+        struct bed *bed = bed_new();
+        static const enum job_reason reasons[] = {REASON_MALFORMED, REASON_TOO_LARGE,
+                                                  REASON_EXPIRED};
+        struct arrival items[2 * ARRAY_LEN(reasons)];
+        for (size_t i = 0; i < ARRAY_LEN(items); i++) { /* in pairs */
+                struct submit_row *r = &items[i].row;
+                items[i] = bed_letter(bed);
+                items[i].start = false;
+                r->key = (struct job_key){.set = true, .b = {(uint8_t)(1 + i / 2)}};
+                r->state = STATE_DEAD;
+                r->reason = reasons[i / 2];
+                r->error_text = STR("why");
+                r->payload = r->reason == REASON_TOO_LARGE ? STR("") : r->payload;
+        }
+        struct ledger_arrive *b = bed_arrive(bed, items, ARRAY_LEN(items));
+        bed_must(bed, &b->base);
+        CU_ASSERT(b->known == ARRAY_LEN(reasons) && b->conflicts + b->unstorable == 0);
+        for (size_t i = 0; i < ARRAY_LEN(items); i += 2) {
+                const struct arrival *two = b->list->items + i;
+                CU_ASSERT(two[0].result == ARRIVAL_TAKEN && two[1].result == ARRIVAL_KNOWN);
+                CU_ASSERT(job_id_eq(&two[1].row.existing, &items[i].row.id));
+                CU_ASSERT(bed_show(bed, &items[i].row.id)->reason == reasons[i / 2]);
+                CU_ASSERT(bed_state(bed, &items[i + 1].row.id) == STATE_NONE);
+        }
+        bed_arrive_free(b);
+        struct ledger_requeue *again = NEW(requeue, REQUEUE);
+        again->id = items[0].row.id;
+        bed_must(bed, &again->base);
+        CU_ASSERT(again->result == REQUEUE_DONE);
+        ledger_batch_free(&again->base);
+        items[1].redelivered = true;
+        CU_ASSERT(bed_arrive_one(bed, &items[1]) == ARRIVAL_KNOWN);
+        CU_ASSERT(items[1].row.existing_state == STATE_PENDING);
+        bed_free(bed);
+}
+
 CASES(cases_journal, {"recognises a redelivered letter", recognises_a_redelivered_letter, 0},
       {"only what is redelivered is looked for", only_what_is_redelivered, 0},
       {"with two entries it is a new job", with_two_entries_it_is_a_new_job, 0},
@@ -450,4 +492,5 @@ CASES(cases_journal, {"recognises a redelivered letter", recognises_a_redelivere
       {"outlives its node", outlives_its_node, 0},
       {"outlives its handle", outlives_its_handle, NEED_REOPEN},
       {"is forgotten after an hour", is_forgotten_after_an_hour, 0},
-      {"stands or falls with its batch", stands_or_falls_with_its_batch, NEED_FAULT});
+      {"stands or falls with its batch", stands_or_falls_with_its_batch, NEED_FAULT},
+      {"a dead letter is known by its key", a_dead_letter_is_known_by_its_key, 0});

@@ -270,7 +270,8 @@ static void a_late_rung_takes_no_other_row(void)
         bed_free(bed);
 }
 
-/* Takes what both handles get when they ask at the same time. Returns how many rows are in seen then. */
+/* Takes what both handles get when they ask at the same time. Returns how many rows are in seen
+ * then. */
 static uint32_t relay_both(struct bed *bed, struct bed *other, int64_t *seen, uint32_t n)
 {
         struct bed *beds[] = {bed, other};

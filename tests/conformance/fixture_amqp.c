@@ -483,7 +483,7 @@ static void hide_queue(void *store, struct str queue, bool on)
 const struct transport_fixture fixture_amqp = {
     .name = "amqp",
     .has = NEED_BROKER | NEED_WIPE | NEED_CUT | NEED_LOSE | NEED_BLOCK | NEED_DEAF | NEED_HIDE |
-           NEED_PROPERTIES | NEED_DIRECT | NEED_UNROUTED | NEED_SHARE,
+           NEED_PROPERTIES | NEED_DIRECT | NEED_UNROUTED | NEED_SHARE | NEED_KEPT,
     .lacks = "a broker does not tell its clients what others hold unacknowledged",
     .able = able,
     .setup = setup,

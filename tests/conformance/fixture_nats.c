@@ -184,7 +184,7 @@ static void *setup(void)
         mend();
         snprintf(s->stream, sizeof s->stream, "CONFORM_%ld_%u", (long)getpid(), ++count);
         snprintf(s->subject, sizeof s->subject, "conform-%ld-%u", (long)getpid(), count);
-        snprintf(s->refused, sizeof s->refused, "%s_refused", s->stream);
+        snprintf(s->refused, sizeof s->refused, "%s_REFUSED", s->stream);
         for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
                 snprintf(s->queues[i], NAME_SIZE, "%s-%s", s->subject, kinds[i].name);
         }
@@ -511,7 +511,7 @@ static void release(void *store, bool acknowledge)
 const struct transport_fixture fixture_nats = {
     .name = "nats",
     .has = NEED_BROKER | NEED_WIPE | NEED_CUT | NEED_LOSE | NEED_BLOCK | NEED_DEAF | NEED_HIDE |
-           NEED_HOLD | NEED_SHARE,
+           NEED_HOLD | NEED_SHARE | NEED_KEPT,
     .lacks = "a NATS message has a subject and headers, no queue and no properties; what no "
              "consumer asks for stays in its stream",
     .able = able,

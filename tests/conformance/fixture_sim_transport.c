@@ -200,7 +200,7 @@ static void release(void *store, bool acknowledge)
 const struct transport_fixture fixture_sim_transport = {
     .name = "sim",
     .has = NEED_BROKER | NEED_WIPE | NEED_CUT | NEED_LOSE | NEED_BLOCK | NEED_DEAF | NEED_HIDE |
-           NEED_HOLD | NEED_PROPERTIES | NEED_DIRECT | NEED_UNROUTED | NEED_SHARE,
+           NEED_HOLD | NEED_PROPERTIES | NEED_DIRECT | NEED_UNROUTED | NEED_SHARE | NEED_KEPT,
     .lacks = "",
     .able = able,
     .setup = setup,

@@ -29,6 +29,8 @@ enum transport_need {
         NEED_DIRECT = 512,     /* publish() with a queue */
         NEED_UNROUTED = 1024,  /* letters that no queue takes are kept and brought */
         NEED_SHARE = 2048,     /* several transports on one broker at once */
+        NEED_KEPT = 4096, /* letters that no queue takes are not lost: they are brought as above,
+                             or as soon as a queue takes them */
 };
 
 enum broker_move {
@@ -119,7 +121,7 @@ struct transport_fixture {
         void (*release)(void *store, bool acknowledge);
 };
 
-extern const struct transport_fixture fixture_amqp, fixture_sim_transport;
+extern const struct transport_fixture fixture_amqp, fixture_nats, fixture_sim_transport;
 
 /* The one that this run is for. */
 extern const struct transport_fixture *fixture;

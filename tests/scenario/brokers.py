@@ -212,7 +212,7 @@ class Nats(Broker):
         with self.connect() as connection:
             wait_for(f"{count} refused letters",
                      lambda: connection.api(f"STREAM.INFO.{stream}")["state"]["messages"] >= count)
-            return {headers.get("nats-msg-id"): (headers, body)
+            return {headers.get("job-id"): (headers, body)
                     for headers, body in (kept(connection, stream, n + 1) for n in range(count))}
 
     def lock_out(self, user, password):

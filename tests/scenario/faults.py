@@ -28,6 +28,8 @@ from private_server import offspring  # noqa: E402
 DIARY = os.path.join(BUILD, "tests", "audit", "diary.so")
 QUICK = ("node.lease=2s", "node.beat=200ms")
 LEDGER = os.environ.get("SKEP_FAULTS_LEDGER", "postgres")
+FULL = "SKEP_FAULTS_FULL" in os.environ  # ./dev faults
+SHORT = not FULL and BROKER != "amqp"  # ./dev test has no time to tell long stories at length for each broker
 SETTLE = float(os.environ.get("SKEP_FAULTS_SETTLE", "120"))
 
 

@@ -1,185 +1,79 @@
 """No job is lost by kill -9: of skepd, of single workers, at random moments; and none runs after it ended."""
 
-import json
 import os
 import random
-import signal
-import sqlite3
-import subprocess
-import threading
 import time
 
-from harness import Failure, Node, UnixConnection, check, run, wait_for
+from faults import Background, answering, check, kill_quietly, wait_for, world
+from harness import Node, run
 
 JOBS = int(os.environ.get("SKEP_KILL_JOBS", "2000"))
+PRODUCERS = 4
+QUEUE = {"name": "default", "types": [">"], "retry": {"base": "20ms", "max_attempts": 1000}}
 
 
-class Producer(threading.Thread):
-    """Submits until every job is acknowledged; a job without an answer is repeated under its key."""
+class Story:
+    """A node without a broker, and producers that repeat each job under its key until it is acknowledged."""
 
-    def __init__(self, node, numbers):
-        super().__init__(daemon=True)
-        self.node, self.numbers = node, numbers
-        self.acknowledged = {}
-        self.error = None
+    def __init__(self, w, **more):
+        self.world, self.node = w, w.node(**more)
+        self.node.serving("diary.so")
+        self.threads = [Background(self.produce, first) for first in range(PRODUCERS)]
 
-    def run(self):
-        try:
-            for number in self.numbers:
-                self.submit(number)
-        except Exception as error:  # told by the test
-            self.error = error
+    def produce(self, first):
+        http = self.world.http(self.node)
+        for n in range(first, JOBS, PRODUCERS):
+            http.submit("diary", {"n": n, "do": "sleep:2"}, key=f"job-{n}", max_attempts=1000)
 
-    def submit(self, number):
-        body = json.dumps({"type": "witness", "key": f"job-{number}", "payload": {"n": number},
-                           "max_attempts": 1000})
-        end = time.monotonic() + 120
-        while time.monotonic() < end:
-            connection = UnixConnection(self.node.socket, timeout=10)
-            try:
-                connection.request("POST", "/v1/jobs", body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                text = answer.read()
-                if answer.status == 201:
-                    self.acknowledged[number] = json.loads(text)["id"]
-                    return
-                if answer.status != 503:
-                    raise Failure(f"job {number} was answered {answer.status}: {text[:200]}")
-            except OSError:
-                pass
-            except Exception as error:
-                if isinstance(error, Failure):
-                    raise
-            finally:
-                connection.close()
-            time.sleep(0.02)
-        raise Failure(f"job {number} was never acknowledged")
+    def goes_on(self):
+        return any(thread.is_alive() for thread in self.threads)
 
-
-CONFIG = 'handlers = { options = ( { type = "witness"; set = { log = "ROOT/witness.log"; }; } ); };'
-
-
-def witnessed(**more):
-    return Node(villains=["witness"], config=CONFIG, settings=["queues.default.retry.base=20ms", *more.pop("settings", ())],
-                **more)
-
-
-def read_witness(node):
-    runs = {}
-    with open(os.path.join(node.root, "witness.log")) as log:
-        for line in log:
-            word, id_, claim, token, *rest = line.split()
-            runs.setdefault(id_, []).append((word, int(claim), token))
-    return runs
-
-
-def audit(node, acknowledged):
-    """Every acknowledged job completed; each run of it under a claim that was recorded, no two under the same; none
-    starts after the run whose verdict was taken."""
-    ledger = sqlite3.connect(f"file:{node.root}/skep.db?mode=ro", uri=True)
-    rows = {id_.hex(): (state, claim) for id_, state, claim in ledger.execute("select id, state, claim from jobs")}
-    runs = read_witness(node)
-    check(len(rows) == len(acknowledged), f"{len(rows)} rows for {len(acknowledged)} acknowledged jobs")
-    repeated = 0
-    for number, id_ in acknowledged.items():
-        key = id_.replace("-", "")
-        check(key in rows, f"job {number} ({id_}) was acknowledged and has no row")
-        state, claim = rows[key]
-        check(state == 4, f"job {number} ({id_}) is in state {state}, not completed")
-        starts = [run for run in runs.get(id_, []) if run[0] == "start"]
-        check(starts, f"job {number} completed without a run")
-        claims = [run[1] for run in starts]
-        check(len(set(claims)) == len(claims), f"job {number} ran twice under one claim: {claims}")
-        check(max(claims) <= claim, f"job {number} ran under claim {max(claims)}, the ledger knows {claim}")
-        check(claims == sorted(claims), f"job {number}: claims went back: {claims}")
-        recorded = {row[0] for row in ledger.execute(
-            "select claim from attempts where seq = (select seq from jobs where id = ?)", (bytes.fromhex(key),))}
-        for earlier in claims[:-1]:
-            check(earlier in recorded, f"job {number}: its run under claim {earlier} is not among the recorded tries")
-        repeated += len(claims) > 1
-    for id_ in runs:
-        check(id_.replace("-", "") in rows, f"a run of {id_}, which nobody submitted")
-    left = ledger.execute("select count(*) from commits where runs is not null").fetchone()[0]
-    check(left == 0, f"{left} claims are still recorded as open")
-    print(f"  {len(acknowledged)} jobs, {repeated} ran more than once, each under claims of its own")
-
-
-def children(pid):
-    out = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False).stdout
-    return [int(word) for word in out.split()]
-
-
-def drain_and_audit(node, producers):
-    for producer in producers:
-        producer.join(180)
-        check(not producer.is_alive(), "a producer is stuck")
-        if producer.error:
-            raise producer.error
-    acknowledged = {}
-    for producer in producers:
-        acknowledged.update(producer.acknowledged)
-    check(len(acknowledged) == JOBS, f"{len(acknowledged)} of {JOBS} were acknowledged")
-
-    def all_ended():
-        jobs = node.get("/v1/stats").json["queues"][0]["jobs"]
-        return jobs["completed"] == JOBS
-    wait_for("all jobs to complete", all_ended, 120)
-    check(node.stop() == 0, "skepd ends with 0 on SIGTERM")
-    audit(node, acknowledged)
-
-
-def start_producers(node):
-    producers = [Producer(node, range(start, JOBS, 4)) for start in range(4)]
-    for producer in producers:
-        producer.start()
-    return producers
+    def end(self):
+        """Every job is there once, completed, and the auditor finds nothing."""
+        for thread in self.threads:
+            thread.join_or_raise()
+        wait_for("the node to serve", lambda: answering(self.node))
+        self.world.settle(JOBS)
+        rows = self.world.rows()
+        check(rows == {4: JOBS}, f"{JOBS} jobs were acknowledged; rows by state: {rows}")
+        report = self.world.audit("I1 I2 I3 I4 I6 I9 I10 I15 I16 I17 I22")
+        print(f"  {report['runs'] - JOBS} runs were cut off, each under a claim of its own")
 
 
 def skepd_is_killed_again_and_again():
     dice = random.Random(7)
-    with witnessed() as node:
-        node.start()
-        node.serving("witness.so")
-        producers = start_producers(node)
-        kills = 0
-        while any(producer.is_alive() for producer in producers) or kills < 5:
+    with world(kind="sqlite", broker=False, queues=(QUEUE,)) as w:
+        story, kills = Story(w), 0
+        while kills < 5 or (story.goes_on() and kills < 12):
             time.sleep(dice.uniform(0.05, 0.6))
-            node.kill()
+            w.kill(story.node)
             kills += 1
-            node.start(ready=False)
-            if kills >= 12:
-                break
-        node.wait_ready()
+            story.node.start(ready=False)
         print(f"  killed skepd {kills} times")
-        drain_and_audit(node, producers)
+        story.end()
 
 
 def single_workers_are_killed():
     dice = random.Random(11)
-    with witnessed(settings=["handlers.workers=3"]) as node:
-        node.start()
-        node.serving("witness.so")
-        pid = node.pid
-        producers = start_producers(node)
-        kills = 0
+    with world(kind="sqlite", broker=False, queues=(QUEUE,)) as w:
+        story, kills = Story(w, settings=["handlers.workers=3"]), 0
+        pid = story.node.pid
         end = time.monotonic() + 60
-        while any(producer.is_alive() for producer in producers) and time.monotonic() < end:
+        while story.goes_on() and time.monotonic() < end:
             time.sleep(dice.uniform(0.02, 0.2))
-            pids = [row["pid"] for row in node.workers() if row["pid"]]
-            if pids:
-                try:
-                    os.kill(dice.choice(pids), signal.SIGKILL)
-                    kills += 1
-                except ProcessLookupError:
-                    pass
+            pids = [row["pid"] for row in story.node.workers() if row["pid"]]
+            victim = dice.choice(pids) if pids else None
+            if victim:
+                w.log.fault("kill", pid=victim, from_=time.monotonic_ns())
+                kills += kill_quietly(victim)
         check(kills > 0, "no worker was killed")
-        check(node.process.poll() is None and node.pid == pid, "skepd lives under its old pid")
+        check(story.node.process.poll() is None and story.node.pid == pid, "skepd lives under its old pid")
         print(f"  killed {kills} workers")
-        drain_and_audit(node, producers)
+        story.end()
 
 
 def a_restarted_node_ends_its_former_workers():
-    with witnessed() as node:
+    with Node() as node:
         node.start()
         node.serving("sleep.so")
         ids = [node.enqueue("sleep", {"ms": 60000}) for _ in range(2)]

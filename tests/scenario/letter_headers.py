@@ -199,9 +199,11 @@ def every_kind_of_value_that_amqplib_sends():
              "x-decimal": ({"!": "decimal", "value": {"digits": 314, "places": 2}}, "3.14"),
              "x-null": (None, "null"), "x-object": ({"a": [1, {"b": False}]}, '{"a":[1,{"b":false}]}')}
     with mirrored() as w:
+        intent = w.log.intend(b"kinds", via="amqp", type="mail.kinds", key="kinds", queue="default")
         answers = amqplib(w.broker.url, [("mail.kinds", "kinds", {
             "messageId": "kinds", "headers": {name: value for name, (value, _) in kinds.items()}})])
         check(answers == ["confirmed"], f"amqplib was answered {answers}")
+        w.log.answer(intent, "confirmed")
         seen = seen_by_handler(ended_by_key(w.nodes[0], "kinds"))
         wrong = wrong_headers(seen, {name: text for name, (_, text) in kinds.items()})
         check(not wrong, f"seen and expected: {wrong}")
@@ -302,10 +304,10 @@ def hundreds_of_small_headers():
 # --- what cannot be routed, what is too large ---
 
 def a_type_that_no_queue_takes():
-    with mirrored(queues=({"name": "mail", "types": ["mail.>"]},)) as w, Postman(w) as pika:
+    with mirrored(queues=({"name": "mail", "types": ["mail.>"]},), unserved=["bill.send"]) as w, Postman(w) as pika:
         node = w.nodes[0]
         wait_for("the queue of the unrouted", lambda: w.broker.bindings(UNROUTED))
-        pika.drop("bill.send", "unrouted", message_id="unrouted", headers={"x-kept": "kept"})
+        pika.drop("bill.send", "unrouted", queues=[UNROUTED], message_id="unrouted", headers={"x-kept": "kept"})
         pika.drop("mail.send", "routed", message_id="routed")
         job = wait_for("the unrouted one", lambda: job_by_key(node, "unrouted", queue=UNROUTED))
         check((job["state"], job["reason"], job["type"]) == ("pending", "no_queue", "bill.send"), f"parked: {job}")
@@ -321,15 +323,15 @@ def an_unrouted_letter_is_kept_until_it_is_cancelled():
     with mirrored(queues=(mail,)) as w, Postman(w) as pika:
         node = w.nodes[0]
         wait_for("the queue of the unrouted", lambda: w.broker.bindings(UNROUTED))
-        pika.drop("bill.send", "too early", message_id="bill-1")
+        pika.drop("bill.send", "too early", queues=[UNROUTED], message_id="bill-1")
         job = wait_for("the unrouted one", lambda: job_by_key(node, "bill-1", queue=UNROUTED))
-        check(node.stop() == 0, "the node stops")
+        w.stop()
         w.queues = (mail, {"name": "bill", "types": ["bill.>"]})
         node.write_config(w.config(node.name))
         node.start()
         wait_for("the new queue to be bound", lambda: len(w.broker.bindings()) >= 2)
-        check(node.request("DELETE", f"/v1/jobs/{job['id']}").status == 200, "it is cancelled")
-        pika.drop("bill.send", "too early", message_id="bill-1")
+        check(w.http(node).cancel(job["id"]) == 200, "it is cancelled")
+        pika.drop("bill.send", "too early", queues=["bill"], message_id="bill-1")
         done = ended_by_key(node, "bill-1", queue="bill")
         check(seen_by_handler(done).payload == b"too early", "anew under the same id it is a job of its queue")
         check(node.job(job["id"])["state"] == "cancelled", "the first one is not touched")
@@ -365,11 +367,11 @@ def a_letter_whose_binding_is_missing_finds_its_queue():
 
 
 def a_delayed_letter_whose_binding_is_missing_finds_its_queue():
-    with mirrored(queues=({"name": "mail", "types": ["mail.>"]},)) as w, Postman(w) as pika:
+    with mirrored(queues=({"name": "mail", "types": ["mail.>"]},), unserved=["bill.send"]) as w, Postman(w) as pika:
         node = w.nodes[0]
         unbind_all(w, pika)
         pika.drop("mail.send", "soon", message_id="soon", headers={"job-delay": "1s"})
-        pika.drop("bill.send", "nobody's, soon", message_id="nobody", headers={"job-delay": "1s"})
+        pika.drop("bill.send", "nobody's, soon", queues=[UNROUTED], message_id="nobody", headers={"job-delay": "1s"})
         nobody = wait_for("nobody's letter to be due", lambda: unless_scheduled(job_by_key(node, "nobody", UNROUTED)))
         check((nobody["state"], nobody.get("reason")) == ("pending", "no_queue"),
               f"nobody's is {nobody['state']}({nobody.get('reason')})")
@@ -385,7 +387,7 @@ def a_letter_to_the_queue_by_its_name():
         node = w.nodes[0]
         pika.drop("mail", "no type", message_id="no-type")
         pika.drop("mail", "a type", message_id="a-type", type="mail.own")
-        pika.drop("bare", "no type", message_id="no-type")
+        pika.drop("bare", "no type", queues=["bare"], message_id="no-type")
         types = [seen_by_handler(ended_by_key(node, key, queue="mail")).fields["type"] for key in ("no-type", "a-type")]
         check(types == ["mail.any", "mail.own"], f"types: {types}")
         bare = jobs_when(node, 1, state="dead", queue="bare")[0]

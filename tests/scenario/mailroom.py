@@ -20,11 +20,11 @@ UNROUTED = "jobs.unrouted"
 
 
 @contextlib.contextmanager
-def post_office(queues=(QUEUE,), bound=1, nodes=1, mirror=False, settings=(), **more):
+def post_office(queues=(QUEUE,), bound=1, nodes=1, mirror=False, settings=(), private=False, **more):
     """A world with nodes that serve, and all bindings in place, so that each letter finds its queue. mirror: its
     handler serves the types that no other one names."""
     print(f"  ledger: {LEDGER}")
-    with world(private=False, settings=(*CALM, *settings), queues=queues, **more) as w:
+    with world(private=private, settings=(*CALM, *settings), queues=queues, **more) as w:
         for _ in range(nodes):
             node = w.node(start=False)
             if mirror:
@@ -40,7 +40,7 @@ def post_office(queues=(QUEUE,), bound=1, nodes=1, mirror=False, settings=(), **
 
 
 @contextlib.contextmanager
-def mirrored(must="I1 I2 I3 I4 I9 I10 I13 I15 I16 I22", unserved=(), **more):
+def mirrored(must="I1 I1b I2 I3 I4 I9 I10 I15 I16 I22", unserved=(), **more):
     """A post office with the mirror; the auditor judges it when the story is told. must, unserved: as audit() has it."""
     with post_office(mirror=True, **more) as w:
         yield w
@@ -125,7 +125,7 @@ class Postman:
     """A client as it is, with any properties, whose letters are written down. client: one of w.broker's own kind."""
 
     def __init__(self, w, **options):
-        self.log, self.client = w.log, w.broker.client(**options)
+        self.log, self.client, self.queue = w.log, w.broker.client(**options), w.queues[0]["name"]
 
     def __enter__(self):
         self.client.connect()
@@ -138,13 +138,18 @@ class Postman:
     def channel(self):
         return self.client.channel
 
-    def drop(self, address, body, queues=("default",), known=None, answer="confirmed", **properties):
-        """queues: where it is to become a job, for the auditor; known: its intents from the first time, when it is sent
-        again; answer: what the auditor is told once the broker has it. Returns its intents."""
+    @staticmethod
+    def key(message_id=None, headers=None, **_):
+        """The letter's id as skep reads it: the header before the property, and none where the header is no id."""
+        named = [value for name, value in (headers or {}).items() if name.lower() == "job-id"]
+        return (named or [message_id])[0] if not named or 1 <= len(named[0].encode()) <= 255 else None
+
+    def drop(self, address, body, queues=None, known=None, answer="confirmed", **properties):
+        """queues: where it is to become a job, for the auditor (the world's first); known: its intents from the first
+        time, when it is sent again; answer: what the auditor is told once the broker has it. Returns its intents."""
         body = body if isinstance(body, bytes) else body.encode()
-        key = (properties.get("headers") or {}).get("job-id", properties.get("message_id"))
-        refs = known or [self.log.intend(body, via=self.client.transport, type=address, key=key, queue=queue)
-                         for queue in queues]
+        refs = known or [self.log.intend(body, via=self.client.transport, type=address, key=self.key(**properties),
+                                         queue=queue) for queue in queues or (self.queue,)]
         try:
             self.client.put(address, body, **properties)
         except producer.Refused as refusal:

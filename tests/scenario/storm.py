@@ -11,11 +11,11 @@ import random
 import threading
 import time
 
-from faults import Background, answering, check, kill_quietly, wait_for, worker_pids, world
+from faults import SHORT, Background, answering, check, kill_quietly, wait_for, worker_pids, world
 from harness import run
 
-JOBS = int(os.environ.get("SKEP_STORM_JOBS", "20000"))
-SECONDS = float(os.environ.get("SKEP_STORM_SECONDS", "60"))
+JOBS = int(os.environ.get("SKEP_STORM_JOBS", "6000" if SHORT else "20000"))
+SECONDS = float(os.environ.get("SKEP_STORM_SECONDS", "20" if SHORT else "60"))
 SEED = int(os.environ.get("SKEP_STORM_SEED", "1"))
 PRODUCERS = 4
 # Weights of what the diary is asked to do.

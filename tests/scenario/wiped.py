@@ -8,13 +8,12 @@ thousand doorbells merely wait: each job is published once, and none is offered 
 import os
 import time
 
-from faults import answering, check, counts, metric, wait_for, world
+from faults import FULL, SHORT, answering, check, counts, metric, wait_for, world
 from harness import run
 
-FULL = "SKEP_FAULTS_FULL" in os.environ  # ./dev faults
-LONG = int(os.environ.get("SKEP_WIPED_LONG", "100000" if FULL else "20000"))
-SLOW = int(os.environ.get("SKEP_WIPED_SLOW", "4500" if FULL else "1500"))
-WATCH_SECONDS = float(os.environ.get("SKEP_WIPED_WATCH", "30" if FULL else "15"))
+LONG = int(os.environ.get("SKEP_WIPED_LONG", "100000" if FULL else "8000" if SHORT else "20000"))
+SLOW = int(os.environ.get("SKEP_WIPED_SLOW", "4500" if FULL else "600" if SHORT else "1500"))
+WATCH_SECONDS = float(os.environ.get("SKEP_WIPED_WATCH", "30" if FULL else "7" if SHORT else "15"))
 MARKS = 5
 LOST = 1000
 

@@ -38,6 +38,8 @@ static void place_init(struct place *p)
         mkdir(p->state, 0700);
         char text[1024];
         snprintf(text, sizeof text,
+                 "if [ \"$1\" = --check-transports ]; then\n"
+                 "printf 'noise\\njs\\twarn\\tNATS 1\\tread\\nx\\tbad\\ty\\tz\\n'; exit; fi\n"
                  "cat <<'END'\n"
                  "node = {\n        state_dir = \"%s\"; # default\n};\n"
                  "other = {\n        dir = \"/nowhere\"; # default\n};\n"
@@ -114,6 +116,8 @@ static void test_asks_skepd_and_looks_itself(void)
         check_row(root, "transport", "fail", "gone");
         check_row(root, "configuration", "ok", "");
         check_row(root, "handlers", "ok", p.handlers);
+        check_row(root, "broker js", "warn", "NATS 1");
+        CU_ASSERT_PTR_NULL(row_of(root, "broker x"));
         CU_ASSERT_PTR_NOT_NULL(row_of(root, "clock"));
         CU_ASSERT_PTR_NOT_NULL(row_of(root, "open files"));
         CU_ASSERT_PTR_NOT_NULL(row_of(root, "disk"));

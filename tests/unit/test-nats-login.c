@@ -205,6 +205,7 @@ static void make_certificates(void)
         make_certificate("ca", NULL, NULL);
         make_certificate("stranger", NULL, NULL);
         make_certificate("server", "ca", "subjectAltName=DNS:localhost");
+        make_certificate("address", "ca", "subjectAltName=IP:127.0.0.1");
         make_certificate("client", "ca", "extendedKeyUsage=clientAuth");
         make_certificate("intruder", "stranger", "extendedKeyUsage=clientAuth");
 }
@@ -230,6 +231,19 @@ static void test_tls(void)
         expect(&c, "nats://localhost", false, "the server wants TLS, write tls://");
         c.ca_file = str_of(bed_path(&bed, "none.pem"));
         expect(&c, "tls://localhost", false, "ca_file");
+        bed_deinit(&bed);
+}
+
+static void test_tls_by_address(void)
+{
+        struct transport_config c = {0};
+        make_certificates();
+        CU_ASSERT_TRUE_FATAL(bed_start(&bed, "127.0.0.1",
+                                       "tls { cert_file: \"%s/address.pem\"\n"
+                                       "  key_file: \"%s/address.key\" }"));
+        c.ca_file = str_of(bed_path(&bed, "ca.pem"));
+        expect(&c, "tls://127.0.0.1", IN);
+        expect(&c, "tls://localhost", false, "the server's certificate is for another host");
         bed_deinit(&bed);
 }
 
@@ -355,6 +369,7 @@ UNIT_TESTS = {
     {"credentials file", test_credentials},
     {"no JetStream", test_account_without_jetstream},
     {"TLS", test_tls},
+    {"TLS by address", test_tls_by_address},
     {"client certificates", test_client_certificates},
     {"streams of others", test_streams},
     {"what nobody consumes", test_unconsumed},

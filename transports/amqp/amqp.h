@@ -42,14 +42,17 @@ struct amqp_options {
 /* Never waits for the broker, which may be away. -ENOMEM, -errno of starting threads, or
  * AMQP_REFUSED, noted.
  *
- *   amqp[s]://[user[:password]@]host[:port][/vhost][?plaintext=yes]
+ *   amqp[s]://[user[:password]@]host[:port][,host[:port]...][/vhost][?plaintext=yes]
  *
  * Percent-decoded; without user guest:guest, without vhost "/". amqp:// to another host than the
- * loopback is refused unless plaintext=yes says that it is meant. */
+ * loopback is refused unless plaintext=yes says that it is meant. Several hosts are the nodes of
+ * one cluster: each connection begins with any of them, and one that is lost goes on with another.
+ */
 int amqp_open(const struct amqp_options *o, struct transport **ret, char *note, size_t note_size);
 
 /* For people: connects, logs in, looks and declares nothing. 0 with the broker's version in the
- * note, AMQP_REFUSED, AMQP_DOWN, AMQP_ODD or -ENOMEM. May block up to 10 s. */
+ * note, AMQP_REFUSED, AMQP_DOWN, AMQP_ODD (of several hosts one cannot be reached, too) or -ENOMEM.
+ * May block up to 10 s per host. */
 int amqp_check(const struct amqp_options *o, char *note, size_t note_size);
 
 #endif

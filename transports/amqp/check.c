@@ -59,33 +59,59 @@ static int look(struct wire *w, const struct settings *s, char *note, size_t siz
         version_text(w, version, sizeof version);
         int code = look_at_exchange(w, s, said, sizeof said);
         if (code == 0) {
-                snprintf(note, size, "%s: %s, virtual host %s", s->place, version, s->vhost);
+                snprintf(note, size, "%s: %s, virtual host %s", w->place->text, version, s->vhost);
                 return 0;
         }
         if (code == AMQP_NOT_FOUND) {
                 snprintf(
                     note, size,
                     "%s: %s, virtual host %s; the exchange %s is not there yet, skepd makes it",
-                    s->place, version, s->vhost, s->exchange);
+                    w->place->text, version, s->vhost, s->exchange);
                 return 0;
         }
         snprintf(note, size, "%s: %s, virtual host %s; the exchange %s is not as expected: %s",
-                 s->place, version, s->vhost, s->exchange, said);
+                 w->place->text, version, s->vhost, s->exchange, said);
         return AMQP_ODD;
+}
+
+/* Of several brokers each is visited; one that cannot be reached is told behind what another said.
+ */
+static int look_at_all(const struct settings *s, char *note, size_t size)
+{
+        char down[1024] = "", text[256];
+        int r = AMQP_DOWN;
+        for (uint32_t i = 0; i < s->n_places; i++) {
+                struct settings one = *s;
+                one.places = &s->places[i];
+                one.n_places = 1;
+                struct wire w = {0};
+                if (wire_open(&w, &one, "doctor", text, sizeof text)) {
+                        size_t at = strlen(down);
+                        snprintf(down + at, sizeof down - at, "%s%s", at ? "; " : "", text);
+                        continue;
+                }
+                int said = look(&w, &one, text, sizeof text);
+                wire_close(&w, true);
+                if (r == AMQP_DOWN || said == AMQP_ODD) {
+                        snprintf(note, size, "%s", text);
+                        r = said;
+                }
+        }
+        if (r == AMQP_DOWN) {
+                snprintf(note, size, "%s", down);
+        } else if (down[0]) {
+                size_t at = strlen(note);
+                snprintf(note + at, size - at, "; not reached: %s", down);
+                r = AMQP_ODD;
+        }
+        return r;
 }
 
 int amqp_check(const struct amqp_options *o, char *note, size_t note_size)
 {
         struct settings s;
-        struct wire w;
         int r = settings_init(&s, o, note, note_size);
-        if (r == 0) {
-                r = wire_open(&w, &s, "doctor", note, note_size) ? AMQP_DOWN : 0;
-                if (r == 0) {
-                        r = look(&w, &s, note, note_size);
-                        wire_close(&w, true);
-                }
-        }
+        r = r ? r : look_at_all(&s, note, note_size);
         arena_deinit(&s.arena);
         return r;
 }

@@ -58,13 +58,13 @@ static const char *system_cas(void)
         return ca_bundles[0];
 }
 
-static amqp_socket_t *tls_socket(const struct settings *s, amqp_connection_state_t state,
-                                 char *note, size_t size)
+static amqp_socket_t *tls_socket(const struct wire *w, const struct settings *s, char *note,
+                                 size_t size)
 {
         const char *ca = s->ca_file ? s->ca_file : system_cas();
-        amqp_socket_t *socket = amqp_ssl_socket_new(state);
+        amqp_socket_t *socket = amqp_ssl_socket_new(w->state);
         if (!socket) {
-                snprintf(note, size, "%s: out of memory", s->place);
+                snprintf(note, size, "%s: out of memory", w->place->text);
                 return NULL;
         }
         amqp_ssl_socket_set_verify_peer(socket, 1);
@@ -72,13 +72,13 @@ static amqp_socket_t *tls_socket(const struct settings *s, amqp_connection_state
         (void)amqp_ssl_socket_set_ssl_versions(socket, AMQP_TLSv1_2, AMQP_TLSvLATEST);
         if (amqp_ssl_socket_set_cacert(socket, ca) != AMQP_STATUS_OK) {
                 snprintf(note, size, "%s: cannot read certificates of authorities from %s",
-                         s->place, ca);
+                         w->place->text, ca);
                 return NULL;
         }
         if (s->cert_file &&
             amqp_ssl_socket_set_key(socket, s->cert_file, s->key_file) != AMQP_STATUS_OK) {
                 snprintf(note, size, "%s: cannot use the client certificate %s with the key %s",
-                         s->place, s->cert_file, s->key_file);
+                         w->place->text, s->cert_file, s->key_file);
                 return NULL;
         }
         return socket;
@@ -92,36 +92,37 @@ static bool is_address(const char *host)
 
 /* --- what went wrong -------------------------------------------------------------------------- */
 
-static void open_text(const struct settings *s, int status, int error, char *note, size_t size)
+static void open_text(const struct place *p, const struct settings *s, int status, int error,
+                      char *note, size_t size)
 {
         switch (status) {
         case AMQP_STATUS_HOSTNAME_RESOLUTION_FAILED:
-                snprintf(note, size, "%s: no such host", s->place);
+                snprintf(note, size, "%s: no such host", p->text);
                 break;
         case AMQP_STATUS_TIMEOUT:
-                snprintf(note, size, "%s: no answer within %d s", s->place, LOGIN_LIMIT_S);
+                snprintf(note, size, "%s: no answer within %d s", p->text, LOGIN_LIMIT_S);
                 break;
         case AMQP_STATUS_SSL_HOSTNAME_VERIFY_FAILED:
-                snprintf(note, size, "%s: the broker's certificate is for another host%s", s->place,
-                         is_address(s->host)
+                snprintf(note, size, "%s: the broker's certificate is for another host%s", p->text,
+                         is_address(p->host)
                              ? "; addresses within certificates are not looked at, use a name"
                              : "");
                 break;
         case AMQP_STATUS_SSL_PEER_VERIFY_FAILED:
                 snprintf(note, size, "%s: the broker's certificate is of no authority in %s",
-                         s->place, s->ca_file ? s->ca_file : system_cas());
+                         p->text, s->ca_file ? s->ca_file : system_cas());
                 break;
         case AMQP_STATUS_SSL_CONNECTION_FAILED:
-                snprintf(note, size, "%s: TLS failed; is it a port for amqps?", s->place);
+                snprintf(note, size, "%s: TLS failed; is it a port for amqps?", p->text);
                 break;
         case AMQP_STATUS_SOCKET_ERROR:
                 /* the library has closed the socket, and with it the reason, when it had to wait */
-                snprintf(note, size, "%s: %s", s->place,
+                snprintf(note, size, "%s: %s", p->text,
                          error && error != EINPROGRESS
                              ? strerror(error)
                              : "connection refused, or the host cannot be reached");
                 break;
-        default: snprintf(note, size, "%s: %s", s->place, amqp_error_string2(status)); break;
+        default: snprintf(note, size, "%s: %s", p->text, amqp_error_string2(status)); break;
         }
 }
 
@@ -168,17 +169,18 @@ void reply_text(amqp_rpc_reply_t reply, char *text, size_t size)
         snprintf(text, size, "%d %s", reply_code(reply), name ? name : said);
 }
 
-static int login_text(const struct settings *s, amqp_rpc_reply_t reply, char *note, size_t size)
+static int login_text(const struct place *p, const struct settings *s, amqp_rpc_reply_t reply,
+                      char *note, size_t size)
 {
         char said[200];
         int code = reply_code(reply);
         reply_text(reply, said, sizeof said);
         if (code == AMQP_ACCESS_REFUSED) {
-                snprintf(note, size, "%s: user %s is refused: %s", s->place, s->user, said);
+                snprintf(note, size, "%s: user %s is refused: %s", p->text, s->user, said);
                 return WIRE_DENIED;
         }
         if (code == AMQP_NOT_ALLOWED) {
-                snprintf(note, size, "%s: virtual host %s cannot be used: %s", s->place, s->vhost,
+                snprintf(note, size, "%s: virtual host %s cannot be used: %s", p->text, s->vhost,
                          said);
                 return WIRE_DENIED;
         }
@@ -187,16 +189,16 @@ static int login_text(const struct settings *s, amqp_rpc_reply_t reply, char *no
                 snprintf(note, size,
                          "%s: TLS broke off; does the broker ask for a client "
                          "certificate?",
-                         s->place);
+                         p->text);
                 return WIRE_DENIED;
         }
         if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION &&
             (reply.library_error == AMQP_STATUS_SOCKET_ERROR ||
              reply.library_error == AMQP_STATUS_CONNECTION_CLOSED)) {
-                snprintf(note, size, "%s: the broker broke the login off", s->place);
+                snprintf(note, size, "%s: the broker broke the login off", p->text);
                 return WIRE_DOWN;
         }
-        snprintf(note, size, "%s: login failed: %s", s->place, said);
+        snprintf(note, size, "%s: login failed: %s", p->text, said);
         return WIRE_DOWN;
 }
 
@@ -250,17 +252,17 @@ static int open_socket(struct wire *w, const struct settings *s, char *note, siz
         (void)amqp_set_handshake_timeout(w->state, &limit);
         (void)amqp_set_rpc_timeout(w->state, &limit);
         amqp_socket_t *socket =
-            s->tls ? tls_socket(s, w->state, note, size) : amqp_tcp_socket_new(w->state);
+            s->tls ? tls_socket(w, s, note, size) : amqp_tcp_socket_new(w->state);
         if (!socket) {
                 if (!s->tls) {
-                        snprintf(note, size, "%s: out of memory", s->place);
+                        snprintf(note, size, "%s: out of memory", w->place->text);
                 }
                 return WIRE_DOWN;
         }
         errno = 0;
-        int status = amqp_socket_open_noblock(socket, s->host, s->port, &limit);
+        int status = amqp_socket_open_noblock(socket, w->place->host, w->place->port, &limit);
         if (status != AMQP_STATUS_OK) {
-                open_text(s, status, errno, note, size);
+                open_text(w->place, s, status, errno, note, size);
                 return WIRE_DOWN;
         }
         w->fd = amqp_get_sockfd(w->state);
@@ -268,32 +270,71 @@ static int open_socket(struct wire *w, const struct settings *s, char *note, siz
         return 0;
 }
 
-int wire_open(struct wire *w, const struct settings *s, const char *role, char *note, size_t size)
+/* Reads the password each time: it may have been changed. */
+static int reach(struct wire *w, const struct settings *s, const char *role, char *note,
+                 size_t size)
 {
         char password[PASSWORD_MAX] = "";
-        *w = (struct wire){.fd = -1, .heartbeat_s = s->heartbeat_s};
         int r = s->password_file ? read_password(s->password_file, password) : 0;
         if (r < 0) {
-                snprintf(note, size, "%s: cannot read the password from %s: %s", s->place,
+                snprintf(note, size, "%s: cannot read the password from %s: %s", w->place->text,
                          s->password_file, strerror(-r));
                 return WIRE_DENIED;
         }
         w->state = amqp_new_connection();
         if (!w->state) {
-                snprintf(note, size, "%s: out of memory", s->place);
+                snprintf(note, size, "%s: out of memory", w->place->text);
                 return WIRE_DOWN;
         }
         r = open_socket(w, s, note, size);
         if (r == 0) {
                 amqp_rpc_reply_t reply =
                     login(w, s, role, s->password_file ? password : s->password);
-                r = reply.reply_type == AMQP_RESPONSE_NORMAL ? 0 : login_text(s, reply, note, size);
+                r = reply.reply_type == AMQP_RESPONSE_NORMAL
+                        ? 0
+                        : login_text(w->place, s, reply, note, size);
         }
         explicit_bzero(password, sizeof password);
+        return r;
+}
+
+/* --- one of several brokers ------------------------------------------------------------------- */
+
+/* The one that was lost, or could not be reached at last, comes last; where a round begins is left
+ * to chance, so that the nodes of a lost broker do not all go to the same one. */
+static uint32_t next_place(const struct wire *w, const struct settings *s, uint32_t tried)
+{
+        uint32_t n = s->n_places, chance = (uint32_t)(clock_ns() / 1000);
+        if (!w->place) {
+                return chance % n;
+        }
+        uint32_t skip = tried || n == 1 ? 0 : chance % (n - 1);
+        return ((uint32_t)(w->place - s->places) + 1 + skip) % n;
+}
+
+bool wire_more(const struct wire *w, const struct settings *s)
+{
+        return w->tried && w->tried < s->n_places;
+}
+
+int wire_open(struct wire *w, const struct settings *s, const char *role, char *note, size_t size)
+{
+        uint32_t tried = wire_more(w, s) ? w->tried : 0;
+        bool denied = tried && w->denied;
+        size_t at = tried ? strlen(note) : 0;
+        if (at && at + 2 < size) {
+                memcpy(note + at, "; ", 3);
+                at += 2;
+        }
+        *w = (struct wire){
+            .fd = -1, .heartbeat_s = s->heartbeat_s, .place = &s->places[next_place(w, s, tried)]};
+        int r = reach(w, s, role, note + at, size - at);
         if (r) {
                 w->dead = true;
+                w->tried = tried + 1;
+                w->denied = denied || r == WIRE_DENIED;
                 wire_close(w, false);
-                return r;
+                return w->denied ? WIRE_DENIED : r;
         }
         int beat = amqp_get_heartbeat(w->state); /* the smaller of both sides' */
         w->heartbeat_s = beat > 0 ? beat : s->heartbeat_s;

@@ -304,7 +304,7 @@ static void serve(struct consumer *c)
         int64_t at = tend(c);
         c->looked = true;
         if (!c->wire.dead && !c->stopping) {
-                desk_side(&c->rabbit->desk, SIDE_CONSUMER, true, c->rabbit->settings.place);
+                desk_side(&c->rabbit->desk, SIDE_CONSUMER, true, c->wire.place->text);
         }
         while (!c->wire.dead && !c->stopping) {
                 consumer_turn(c, at);
@@ -367,14 +367,17 @@ void *consumer_run(void *arg)
                 take_inbox(c);
         }
         take_inbox(c);
+        char note[256];
         while (!c->stopping) {
-                char note[256];
                 int denied = wire_open(&c->wire, &r->settings, "consumer", note, sizeof note);
                 if (denied == 0) {
                         delay = RETRY_FIRST_MS;
                         serve(c);
                         take_inbox(c); /* acknowledges what is settled, if it still can */
-                        snprintf(note, sizeof note, "%s: %s", r->settings.place, c->wire.why);
+                        snprintf(note, sizeof note, "%s: %s", c->wire.place->text, c->wire.why);
+                } else if (wire_more(&c->wire, &r->settings)) {
+                        take_inbox(c);
+                        continue;
                 }
                 desk_side(&r->desk, SIDE_CONSUMER, false, note); /* DOWN before LOST */
                 part(c);

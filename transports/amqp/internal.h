@@ -31,12 +31,17 @@
 /* --- settings: never changed after amqp_open ---------------------------------------------------
  */
 
+struct place {
+        const char *host, *text; /* text: "host:port", for people */
+        int port;
+};
+
 struct settings {
         struct arena arena; /* all texts, with a NUL behind */
         bool tls;
-        const char *host, *user, *password, *vhost;
-        int port;
-        const char *place;                                          /* "host:port", for people */
+        const char *user, *password, *vhost;
+        struct place *places;
+        uint32_t n_places;
         const char *password_file, *ca_file, *cert_file, *key_file; /* NULL: none */
         const char *exchange, *unrouted, *refused;
         const char *spool_dir, *application;
@@ -56,13 +61,19 @@ struct wire {
         int fd;
         int heartbeat_s;
         bool dead;
-        char why[200]; /* of dead */
+        char why[200];             /* of dead */
+        const struct place *place; /* where it is, was, or was tried; NULL: never opened */
+        uint32_t tried;            /* places in vain, of this round; 0: none, or it was opened */
+        bool denied;               /* one of those said no */
 };
 
 #define WIRE_DOWN   1 /* not now; noted */
 #define WIRE_DENIED 2 /* the broker knows us and says no; noted */
 
-/* Connects and logs in; blocks up to 2 LOGIN_LIMIT_S. */
+/* Connects to the next place and logs in; blocks up to 2 LOGIN_LIMIT_S. While wire_more() says that
+ * there are other places to try, it is to be called again at once, with the same note, which gets
+ * longer. */
+bool wire_more(const struct wire *w, const struct settings *s);
 int wire_open(struct wire *w, const struct settings *s, const char *role, char *note, size_t size);
 void wire_close(struct wire *w, bool gracefully); /* of a dead or unopened wire too */
 /* 1: a frame; 0: none for now; -1: dead. Takes care of channel 0's connection.close. */

@@ -237,7 +237,7 @@ static int open_wire(struct publisher *p, char *note, size_t size)
         if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
                 char text[160];
                 reply_text(reply, text, sizeof text);
-                snprintf(note, size, "%s: no channel for publishing: %s", p->rabbit->settings.place,
+                snprintf(note, size, "%s: no channel for publishing: %s", p->wire.place->text,
                          text);
                 wire_close(&p->wire, false);
                 return WIRE_DOWN;
@@ -278,16 +278,20 @@ void *publisher_run(void *arg)
         struct publisher *p = arg;
         struct settings *s = &p->rabbit->settings;
         unsigned delay = RETRY_FIRST_MS;
+        char note[256];
         while (!p->stopping) {
-                char note[256];
                 int r = open_wire(p, note, sizeof note);
                 if (r == 0) {
                         delay = RETRY_FIRST_MS;
-                        desk_side(&p->rabbit->desk, SIDE_PUBLISHER, true, s->place);
+                        desk_side(&p->rabbit->desk, SIDE_PUBLISHER, true, p->wire.place->text);
                         desk_wake(p->rabbit->consumer.wake_fd); /* it may wait for us */
                         serve(p);
-                        snprintf(note, sizeof note, "%s: %s", s->place, p->wire.why);
+                        snprintf(note, sizeof note, "%s: %s", p->wire.place->text, p->wire.why);
                         wire_close(&p->wire, p->stopping);
+                } else if (wire_more(&p->wire, s)) {
+                        take_inbox(p);
+                        end_flights(p, true);
+                        continue;
                 }
                 desk_side(&p->rabbit->desk, SIDE_PUBLISHER, false, note);
                 end_flights(p, true);

@@ -1,12 +1,14 @@
 /*
- * Reads amqp:// URLs and copies the options. Refuses what cannot be meant: an unknown parameter, a
- * password over an open wire to another host. Notes never repeat the user's part of the URL.
+ * Reads amqp:// URLs with one or more brokers, and copies the options. Refuses what cannot be
+ * meant: an unknown parameter, a password over an open wire to another host. Notes never repeat the
+ * user's part of the URL.
  *
  * The library's own parser is not used: it writes into its input, knows no parameters, and reads
  * "amqp://host/" as the virtual host "".
  */
 #include "transports/amqp/internal.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +17,10 @@
 #define HEARTBEAT_MS_DEFAULT   10000
 #define PREFETCH_BYTES_DEFAULT (8u << 20)
 #define NAME_BYTES             200 /* of an exchange: 255 less what is appended to it */
+#define PLACES_MAX             64
 
 struct url {
-        struct str user, password, host, port, vhost, query;
+        struct str user, password, hosts, vhost, query;
         bool has_user, has_password;
 };
 
@@ -76,20 +79,6 @@ static const char *decode(struct arena *a, struct str s, bool *ret_bad)
         return p;
 }
 
-static void split_host(struct str s, struct url *u)
-{
-        uint32_t end = s.n && s.p[0] == '[' ? find(s, ']') : 0;
-        if (end && end < s.n) {
-                u->host = cut(s, 1, end);
-                s = cut(s, end + 1, s.n);
-                u->port = s.n ? cut(s, 1, s.n) : s;
-                return;
-        }
-        uint32_t colon = find_last(s, ':');
-        u->host = cut(s, 0, colon);
-        u->port = colon < s.n ? cut(s, colon + 1, s.n) : (struct str){0};
-}
-
 static struct url split(struct str rest)
 {
         struct url u = {0};
@@ -109,17 +98,27 @@ static struct url split(struct str rest)
                 u.password = u.has_password ? cut(who, colon + 1, who.n) : (struct str){0};
                 rest = cut(rest, at + 1, rest.n);
         }
-        split_host(rest, &u);
+        u.hosts = rest;
         return u;
 }
 
-static bool is_loopback(const char *host)
+static int refuse(char *note, size_t size, const char *why)
 {
-        return strcasecmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-               strcmp(host, "::1") == 0;
+        snprintf(note, size, "%s", why);
+        return AMQP_REFUSED;
 }
 
-/* 0: not a port. */
+/* --- its brokers ------------------------------------------------------------------------------ */
+
+static bool is_loopback(const char *host)
+{
+        struct in_addr four;
+        bool numbers = inet_pton(AF_INET, host, &four) == 1;
+        return strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
+               (numbers && ntohl(four.s_addr) >> 24 == 127);
+}
+
+/* 0: not a port. {NULL, 0}: the usual one. */
 static int read_port(struct str s, int fallback)
 {
         int port = 0;
@@ -129,33 +128,94 @@ static int read_port(struct str s, int fallback)
                 }
                 port = port * 10 + (s.p[i] - '0');
         }
-        return s.n == 0 ? fallback : port > 65535 ? 0 : port;
+        return !s.p ? fallback : port > 65535 ? 0 : port;
 }
+
+/* The port, or {NULL, 0}; what is left of s is the host. */
+static struct str split_port(struct str *s)
+{
+        uint32_t end = s->n && s->p[0] == '[' ? find(*s, ']') : 0;
+        struct str rest = end && end < s->n ? cut(*s, end + 1, s->n) : *s;
+        uint32_t colon = find_last(rest, ':');
+        struct str port = colon < rest.n ? cut(rest, colon + 1, rest.n) : (struct str){0};
+        *s = end && end < s->n ? cut(*s, 1, end) : cut(rest, 0, colon);
+        return port;
+}
+
+static int read_place(struct settings *s, struct str text, struct place *ret, char *note,
+                      size_t size)
+{
+        bool bad = false;
+        struct str port = split_port(&text);
+        ret->host = decode(&s->arena, text, &bad);
+        ret->port = read_port(port, s->tls ? 5671 : 5672);
+        if (!ret->host) {
+                return -ENOMEM;
+        }
+        if (bad || !ret->host[0] || strpbrk(ret->host, "@/ ")) {
+                return refuse(note, size,
+                              "the URL names no host, or one that cannot be: "
+                              "amqp://host:port,host:port/vhost");
+        }
+        if (ret->port == 0) {
+                return refuse(note, size, "the URL's port is not a number from 1 to 65535");
+        }
+        bool six = strchr(ret->host, ':') != NULL;
+        ret->text = arena_printf(&s->arena, six ? "[%s]:%d" : "%s:%d", ret->host, ret->port).p;
+        return ret->text ? 0 : -ENOMEM;
+}
+
+static int read_places(struct settings *s, struct str hosts, char *note, size_t size)
+{
+        uint32_t n = 1;
+        for (uint32_t i = 0; i < hosts.n; i++) {
+                n += hosts.p[i] == ',';
+        }
+        if (n > PLACES_MAX) {
+                snprintf(note, size, "the URL names more than %d hosts", PLACES_MAX);
+                return AMQP_REFUSED;
+        }
+        s->places = arena_alloc(&s->arena, n * sizeof *s->places);
+        if (!s->places) {
+                return -ENOMEM;
+        }
+        for (s->n_places = 0; s->n_places < n; s->n_places++) {
+                uint32_t comma = find(hosts, ',');
+                int r = read_place(s, cut(hosts, 0, comma), &s->places[s->n_places], note, size);
+                if (r) {
+                        return r;
+                }
+                hosts = comma < hosts.n ? cut(hosts, comma + 1, hosts.n) : (struct str){0};
+        }
+        return 0;
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
 
 static int check_url(const struct settings *s, const struct url *u, bool bad, char *note,
                      size_t size)
 {
         bool plaintext = str_eq(u->query, STR("plaintext=yes"));
         if (bad) {
-                snprintf(note, size,
-                         "the URL has a percent sign that is not followed by two "
-                         "hexadecimal digits other than 00");
-        } else if (!s->host[0]) {
-                snprintf(note, size, "the URL names no host: amqp://host:port/vhost");
-        } else if (s->port == 0) {
-                snprintf(note, size, "the URL's port is not a number from 1 to 65535");
-        } else if (u->query.n && !plaintext) {
+                return refuse(note, size,
+                              "the URL has a percent sign that is not followed by two "
+                              "hexadecimal digits other than 00");
+        }
+        if (u->query.n && !plaintext) {
                 snprintf(note, size, "the URL's only parameter is plaintext=yes; %.*s is not known",
                          (int)(u->query.n > 60 ? 60 : u->query.n), u->query.p);
-        } else if (!s->tls && !plaintext && !is_loopback(s->host)) {
-                snprintf(note, size,
-                         "amqp:// to %s would send password and jobs readable by others: use "
-                         "amqps://, or say ?plaintext=yes",
-                         s->host);
-        } else {
-                return 0;
+                return AMQP_REFUSED;
         }
-        return AMQP_REFUSED;
+        for (uint32_t i = 0; i < s->n_places && !s->tls && !plaintext; i++) {
+                if (!is_loopback(s->places[i].host)) {
+                        snprintf(note, size,
+                                 "amqp:// to %s would send password and jobs readable by others: "
+                                 "use amqps://, or say ?plaintext=yes",
+                                 s->places[i].host);
+                        return AMQP_REFUSED;
+                }
+        }
+        return 0;
 }
 
 int settings_read_url(struct settings *s, struct str url, char *note, size_t note_size)
@@ -167,18 +227,15 @@ int settings_read_url(struct settings *s, struct str url, char *note, size_t not
                 return AMQP_REFUSED;
         }
         struct url u = split(cut(url, s->tls ? 8 : 7, url.n));
-        s->host = decode(&s->arena, u.host, &bad);
         s->user = decode(&s->arena, u.has_user ? u.user : STR("guest"), &bad);
         s->password =
             decode(&s->arena, u.has_password || u.has_user ? u.password : STR("guest"), &bad);
         s->vhost = decode(&s->arena, u.vhost.n ? u.vhost : STR("/"), &bad);
-        s->port = read_port(u.port, s->tls ? 5671 : 5672);
-        if (!s->host || !s->user || !s->password || !s->vhost) {
+        if (!s->user || !s->password || !s->vhost) {
                 return -ENOMEM;
         }
-        bool six = strchr(s->host, ':') != NULL;
-        s->place = arena_printf(&s->arena, six ? "[%s]:%d" : "%s:%d", s->host, s->port).p;
-        return s->place ? check_url(s, &u, bad, note, note_size) : -ENOMEM;
+        int r = read_places(s, u.hosts, note, note_size);
+        return r ? r : check_url(s, &u, bad, note, note_size);
 }
 
 /* --- options ---------------------------------------------------------------------------------- */

@@ -115,5 +115,5 @@ void wire_close(struct wire *w, bool gracefully)
                 (void)amqp_connection_close(w->state, AMQP_REPLY_SUCCESS);
         }
         (void)amqp_destroy_connection(w->state);
-        *w = (struct wire){.fd = -1};
+        *w = (struct wire){.fd = -1, .place = w->place, .tried = w->tried, .denied = w->denied};
 }

@@ -1,11 +1,11 @@
 /*
- * Publishing: doorbells and marks, and letters for the stream of the refused. A batch is a flight; it
- * is answered when the stream said of each message that it has it, when it refused one, when its time
- * is over, or when the connection is gone. Nothing is ever sent twice here: what is to be rung again
- * is the engine's to decide.
+ * Publishing: doorbells and marks, and letters for the stream of the refused. A batch is a flight;
+ * it is answered when the stream said of each message that it has it, when it refused one, when its
+ * time is over, or when the connection is gone. Nothing is ever sent twice here: what is to be rung
+ * again is the engine's to decide.
  *
- * Every message has a number in its reply subject, which finds its slot in a ring. The bound keeps a
- * send from waiting: the ring's messages fit into the socket's buffers.
+ * Every message has a number in its reply subject, which finds its slot in a ring. The bound keeps
+ * a send from waiting: the ring's messages fit into the socket's buffers.
  */
 #include "transports/nats/internal.h"
 
@@ -75,7 +75,7 @@ static void add_flight(struct receiver *r, struct doorbells *bells, struct overs
         if (!f && bells) {
                 desk_bells(&r->jet->desk, bells, false);
         } else if (!f) {
-                deliver_refused(r, o, false);
+                refused_answered(r, o, false);
         } else {
                 f->bells = bells;
                 f->oversize = o;
@@ -101,7 +101,7 @@ static void end_flight(struct receiver *r, struct flight *f, bool confirmed)
         if (f->bells) {
                 desk_bells(&r->jet->desk, f->bells, confirmed);
         } else {
-                deliver_refused(r, f->oversize, confirmed);
+                refused_answered(r, f->oversize, confirmed);
         }
         free(f);
 }
@@ -132,7 +132,6 @@ static bool is_mark(const struct doorbell *b)
         return job_id_eq(&b->id, &none);
 }
 
-/* The headers' names need no copy of the library's maps: but PublishMsg is the only way to send any. */
 static natsStatus publish_bell(struct receiver *r, const struct doorbell *b, const char *subject,
                                const char *reply)
 {
@@ -179,26 +178,39 @@ static void send_bells(struct receiver *r, struct flight *f)
         }
 }
 
-/* PublishMsg cannot be told a reply subject but by the message, so it is made of the one kept. */
-static natsStatus publish_oversize(struct receiver *r, natsMsg *kept, const char *reply)
+static natsStatus copy_header(natsMsg *from, natsMsg *to, const char *name)
 {
-        natsMsg *msg = NULL;
+        const char **values = NULL;
+        int n = 0;
+        natsStatus e = natsMsgHeader_Values(from, name, &values, &n);
+        for (int i = 0; i < n && !e; i++) {
+                e = natsMsgHeader_Add(to, name, values[i]);
+        }
+        free(values);
+        return e;
+}
+
+static natsStatus copy_headers(natsMsg *from, natsMsg *to)
+{
         const char **names = NULL;
         int n = 0;
-        natsStatus e = natsMsg_Create(&msg, natsMsg_GetSubject(kept), reply, natsMsg_GetData(kept),
-                                      natsMsg_GetDataLength(kept));
-        if (!e && natsMsgHeader_Keys(kept, &names, &n) == NATS_OK) {
-                for (int i = 0; i < n && !e; i++) {
-                        const char **values = NULL;
-                        int k = 0;
-                        e = natsMsgHeader_Values(kept, names[i], &values, &k);
-                        for (int v = 0; v < k && !e; v++) {
-                                e = natsMsgHeader_Add(msg, names[i], values[v]);
-                        }
-                        free(values);
-                }
+        natsStatus e = natsMsgHeader_Keys(from, &names, &n);
+        e = e == NATS_NOT_FOUND ? NATS_OK : e;
+        for (int i = 0; i < n && !e; i++) {
+                e = copy_header(from, to, names[i]);
         }
         free(names);
+        return e;
+}
+
+/* A message bears its reply subject from its making, so each try is made of the one that is kept.
+ */
+static natsStatus publish_oversize(struct receiver *r, natsMsg *kept, const char *reply, bool bare)
+{
+        natsMsg *msg = NULL;
+        natsStatus e = natsMsg_Create(&msg, natsMsg_GetSubject(kept), reply, natsMsg_GetData(kept),
+                                      natsMsg_GetDataLength(kept));
+        e = e || bare ? e : copy_headers(kept, msg);
         e = e ? e : natsConnection_PublishMsg(r->link->nc, msg);
         natsMsg_Destroy(msg);
         return e;
@@ -211,9 +223,9 @@ static void send_oversize(struct receiver *r, struct flight *f)
                 return;
         }
         reply_subject(r, reply);
-        natsStatus e = publish_oversize(r, f->oversize->msg, reply);
+        natsStatus e = publish_oversize(r, f->oversize->msg, reply, false);
         if (e == NATS_MAX_PAYLOAD) { /* what was added is too much */
-                e = publish_oversize(r, f->oversize->bare, reply);
+                e = publish_oversize(r, f->oversize->msg, reply, true);
         }
         f->failed = e != NATS_OK;
         sent(&r->window, f);
@@ -238,12 +250,12 @@ void bells_send(struct receiver *r)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-/* True: the stream that it was meant for has it. Another stream may have come to own the subject. */
+/* True: the stream that it was meant for has it. Another stream may have come to own the subject.
+ */
 static bool read_answer(const struct receiver *r, const struct flight *f, natsMsg *msg,
                         char ret_why[static 120])
 {
-        const char *stream =
-            f->bells ? r->jet->settings.stream : r->jet->settings.refused_stream;
+        const char *stream = f->bells ? r->jet->settings.stream : r->jet->settings.refused_stream;
         if (natsMsg_IsNoResponders(msg)) {
                 snprintf(ret_why, 120, "no stream takes them");
                 return false;
@@ -274,8 +286,8 @@ void bells_answered(struct receiver *r, uint64_t number, natsMsg *msg)
         if (!f->failed && f->bells && now - r->refused_ns > NOTE_AGAIN) {
                 r->refused_ns = now;
                 desk_note(&r->jet->desk, LEVEL_WARNING,
-                          "doorbells are not confirmed by stream %s: %s",
-                          r->jet->settings.stream, why);
+                          "doorbells are not confirmed by stream %s: %s", r->jet->settings.stream,
+                          why);
         }
         f->failed = true;
 }

@@ -1,7 +1,7 @@
 /*
- * From messages to batches. A message goes into the batch of its consumer, and the batch to the desk
- * when it is full, when 4 ms are over, or at once when nothing more is there and the batch before was
- * small.
+ * From messages to batches. A message goes into the batch of its consumer, and the batch to the
+ * desk when it is full, when 4 ms are over, or at once when nothing more is there and the batch
+ * before was small.
  *
  * The payload is copied once, by core into the batch; the message is freed at once. An oversized
  * letter makes a batch of its own, which waits until the stream of the refused has it; those behind
@@ -9,8 +9,6 @@
  */
 #include "transports/nats/internal.h"
 
-#include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -18,7 +16,6 @@
 #define BATCH_BYTES   (4u << 20)
 #define REFUSED_AGAIN (2 * NS_PER_S)
 #define NOTE_AGAIN    (60 * NS_PER_S)
-#define SCRATCH_KEPT  (256u << 10)
 
 static int64_t wall_us(void)
 {
@@ -35,7 +32,7 @@ static struct arrivals *new_batch(struct receiver *r, struct tap *t, uint32_t ca
         if (!a) {
                 return NULL;
         }
-        struct jet_receipt *receipt = receipt_make(r->jet, t->id, t->connection);
+        struct jet_receipt *receipt = jet_receipt_new(r->jet, t->id, t->connection);
         if (!receipt) {
                 return arrivals_free(a);
         }
@@ -51,7 +48,7 @@ static bool add(const struct letter *l, const struct tap *t, struct arrivals *a,
         struct arrival *item = &a->items[a->n];
         struct jet_receipt *receipt = (struct jet_receipt *)a->receipt;
         if (envelope_open(&l->envelope, &t->order->defaults, wall_us(), &a->arena, item) < 0 ||
-            !receipt_add(receipt, reply)) {
+            !jet_receipt_add(receipt, reply)) {
                 return false;
         }
         a->n++;
@@ -60,11 +57,11 @@ static bool add(const struct letter *l, const struct tap *t, struct arrivals *a,
         return true;
 }
 
-void deliver_flush(struct receiver *r, struct tap *t)
+void batch_flush(struct receiver *r, struct tap *t)
 {
         struct arrivals *a = STEAL(t->batch);
         if (a && a->n == 0) {
-                receipt_drop(a->receipt);
+                jet_receipt_drop(a->receipt);
                 arrivals_free(a);
         } else if (a) {
                 t->batch_before = a->n;
@@ -73,10 +70,10 @@ void deliver_flush(struct receiver *r, struct tap *t)
         }
 }
 
-void deliver_drop(struct tap *t)
+void batch_drop(struct tap *t)
 {
         if (t->batch) {
-                receipt_drop(t->batch->receipt);
+                jet_receipt_drop(t->batch->receipt);
                 t->batch = arrivals_free(t->batch);
         }
 }
@@ -85,60 +82,59 @@ static bool add_to_batch(struct receiver *r, struct tap *t, const char *reply, i
 {
         const struct letter *l = &r->letter;
         if (t->batch && t->batch_redelivered != l->envelope.redelivered) {
-                deliver_flush(r, t);
+                batch_flush(r, t);
         }
         if (!t->batch) {
                 t->batch_redelivered = l->envelope.redelivered;
-                t->batch = new_batch(r, t, t->batch_before < BATCH_SMALL - 8 ? BATCH_SMALL : BATCH_MAX);
+                t->batch =
+                    new_batch(r, t, t->batch_before < BATCH_SMALL - 8 ? BATCH_SMALL : BATCH_MAX);
                 t->batch_ns = now;
         }
         if (!t->batch || !add(l, t, t->batch, reply)) {
                 return false;
         }
         if (t->batch->n == t->batch->capacity || t->batch->bytes >= BATCH_BYTES) {
-                deliver_flush(r, t);
+                batch_flush(r, t);
         }
         return true;
 }
 
 /* --- oversized letters ------------------------------------------------------------------------ */
 
-struct oversize *oversize_free(struct oversize *o)
+struct oversize *refused_free(struct oversize *o)
 {
         if (o) {
                 if (o->batch) {
-                        receipt_drop(o->batch->receipt);
+                        jet_receipt_drop(o->batch->receipt);
                         arrivals_free(o->batch);
                 }
                 natsMsg_Destroy(o->msg);
-                natsMsg_Destroy(o->bare);
                 free(o);
         }
         return NULL;
 }
 
-static void oversize_free_p(struct oversize **o)
+static void refused_free_p(struct oversize **o)
 {
-        oversize_free(*o);
+        refused_free(*o);
 }
 
 static bool refuse(struct receiver *r, struct tap *t, natsMsg *msg, int64_t now)
 {
-        CLEANUP(oversize_free_p)
+        CLEANUP(refused_free_p)
         struct oversize *o = calloc(1, sizeof *o);
         struct letter *l = &r->letter;
         if (!o) {
                 return false;
         }
-        deliver_flush(r, t);
+        batch_flush(r, t);
         o->tap = t->id;
         o->connection = t->connection;
-        o->msg = letter_refuse(l, msg, t->order->refused, false);
-        o->bare = letter_refuse(l, msg, t->order->refused, true);
+        o->msg = letter_refuse(l, msg, t->order->refused);
         o->batch = new_batch(r, t, 1);
         l->envelope.too_large = true;
         l->envelope.body = (struct str){0};
-        if (!o->msg || !o->bare || !o->batch || !add(l, t, o->batch, natsMsg_GetReply(msg))) {
+        if (!o->msg || !o->batch || !add(l, t, o->batch, natsMsg_GetReply(msg))) {
                 return false;
         }
         tap_hold(t, (struct jet_receipt *)o->batch->receipt, now);
@@ -153,14 +149,14 @@ static bool is_current(struct receiver *r, const struct oversize *o)
         return t && t->open && t->connection == o->connection;
 }
 
-void deliver_refused(struct receiver *r, struct oversize *o, bool safe)
+void refused_answered(struct receiver *r, struct oversize *o, bool safe)
 {
         int64_t now = clock_ns();
         if (!is_current(r, o)) {
-                oversize_free(o);
+                refused_free(o);
         } else if (safe) {
                 desk_arrivals(&r->jet->desk, STEAL(o->batch));
-                oversize_free(o);
+                refused_free(o);
         } else {
                 if (now - r->refused_ns > NOTE_AGAIN) {
                         r->refused_ns = now;
@@ -175,7 +171,7 @@ void deliver_refused(struct receiver *r, struct oversize *o, bool safe)
         }
 }
 
-void deliver_retry(struct receiver *r, int64_t now)
+void refused_retry(struct receiver *r, int64_t now)
 {
         for (struct oversize **at = &r->retries; *at;) {
                 struct oversize *o = *at;
@@ -188,7 +184,7 @@ void deliver_retry(struct receiver *r, int64_t now)
                 if (current) {
                         bells_add_oversize(r, o);
                 } else {
-                        oversize_free(o);
+                        refused_free(o);
                 }
         }
 }
@@ -201,10 +197,10 @@ void deliver(struct receiver *r, struct tap *t, natsMsg *msg, int64_t now)
         struct letter *l = &r->letter;
         size_t prefix = strlen(r->jet->settings.subject) + 1;
         pull_delivered(t, now);
-        if (letter_read(l, msg, prefix, t->history)) {
+        if (letter_take(l, msg, prefix, t->history)) {
                 bool large = l->envelope.body.n > r->jet->settings.payload_max;
-                bool ok = large ? refuse(r, t, msg, now)
-                                : add_to_batch(r, t, natsMsg_GetReply(msg), now);
+                bool ok =
+                    large ? refuse(r, t, msg, now) : add_to_batch(r, t, natsMsg_GetReply(msg), now);
                 if (!ok) {
                         desk_note(&r->jet->desk, LEVEL_ERROR,
                                   "queue %s: out of memory; a letter has to wait", t->order->name);

@@ -1,8 +1,8 @@
 /*
- * What the files of the NATS transport share. Which thread owns what stands at each struct. Four kinds
- * of threads meet here: the engine's, our receiver, our keeper, and those of nats.c, which only put
- * messages into the mailbox and say that a connection is gone. They meet at `struct desk`, the mailbox
- * and the two inboxes, each under its own mutex; no two of these are ever held at once.
+ * What the files of the NATS transport share. Which thread owns what stands at each struct. Four
+ * kinds of threads meet here: the engine's, our receiver, our keeper, and those of nats.c, which
+ * only put messages into the mailbox and say that a connection is gone. They meet at `struct desk`,
+ * the mailbox and the two inboxes, each under its own mutex; no two of these are ever held at once.
  */
 #ifndef SKEP_TRANSPORTS_NATS_INTERNAL_H
 #define SKEP_TRANSPORTS_NATS_INTERNAL_H
@@ -16,15 +16,15 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define QUEUES_MAX     1024 /* indexes of the engine */
-#define BATCH_MAX      1000
-#define LINGER_NS      (4 * NS_PER_MS)
-#define BELL_LIMIT_NS  (28 * NS_PER_S)
-#define SUBJECT_BYTES  512 /* of subjects that we make, with the NUL */
-#define INBOX_BYTES    128
-#define ACK_WAIT_NS    (10 * NS_PER_S) /* of consumers that we make */
-#define ACK_PENDING    50000
-#define FOUND_ODD_NS   (5 * NS_PER_S) /* what could not be used is looked at again */
+#define QUEUES_MAX    1024 /* indexes of the engine */
+#define BATCH_MAX     1000
+#define LINGER_NS     (4 * NS_PER_MS)
+#define BELL_LIMIT_NS (28 * NS_PER_S)
+#define SUBJECT_BYTES 512 /* of subjects that we make, with the NUL */
+#define INBOX_BYTES   128
+#define ACK_WAIT_NS   (10 * NS_PER_S) /* of consumers that we make */
+#define ACK_PENDING   50000
+#define FOUND_ODD_NS  (5 * NS_PER_S) /* what could not be used is looked at again */
 
 struct jet;
 
@@ -42,9 +42,9 @@ struct link {
         uint64_t number;
         char inbox[INBOX_BYTES]; /* all subjects that we listen to begin with it */
         natsSubscription *answers, *echo;
-        atomic_bool closed;  /* by nats.c */
-        atomic_uint echoed;  /* messages to ourselves that came back */
-        atomic_bool lame;    /* the server is about to end */
+        atomic_bool closed; /* by nats.c */
+        atomic_uint echoed; /* messages to ourselves that came back */
+        atomic_bool lame;   /* the server is about to end */
 };
 
 /* 0, or NATS_DOWN and the like as settings_login() says, noted. Blocks for seconds. */
@@ -109,11 +109,11 @@ struct letter {
 
 /* From a delivered message; texts are borrowed from it and from the letter's scratch. False: it is
  * none (its reply subject cannot be read). */
-bool letter_read(struct letter *l, natsMsg *msg, size_t prefix, uint32_t history);
+bool letter_take(struct letter *l, natsMsg *msg, size_t prefix, uint32_t history);
 bool letter_is_one(natsMsg *msg);
 uint32_t history_hash(const char *stream, const char *created);
 /* The same message for the stream of the refused. NULL: out of memory. */
-natsMsg *letter_refuse(const struct letter *l, natsMsg *msg, const char *subject, bool bare);
+natsMsg *letter_refuse(const struct letter *l, natsMsg *msg, const char *subject);
 
 /* --- receipts -----------------------------------------------------------------------------------
  *
@@ -125,8 +125,8 @@ struct jet_receipt {
         struct jet *jet; /* a reference */
         uint32_t tap;
         uint64_t connection;
-        bool settled, spent;          /* written by the engine's thread before it hands it over */
-        bool held;                    /* in its tap's list */
+        bool settled, spent; /* written by the engine's thread before it hands it over */
+        bool held;           /* in its tap's list */
         struct jet_receipt *older, *newer;
         int64_t alive_ns; /* when the server last heard of it */
         uint32_t n, answered;
@@ -135,9 +135,9 @@ struct jet_receipt {
         uint32_t acks_n, acks_capacity;
 };
 
-struct jet_receipt *receipt_make(struct jet *jet, uint32_t tap, uint64_t connection);
-struct receipt *receipt_drop(struct receipt *base); /* frees, without more */
-bool receipt_add(struct jet_receipt *r, const char *reply);
+struct jet_receipt *jet_receipt_new(struct jet *jet, uint32_t tap, uint64_t connection);
+struct receipt *jet_receipt_drop(struct receipt *base); /* frees, without more */
+bool jet_receipt_add(struct jet_receipt *r, const char *reply);
 
 /* --- what the keeper knows of a consumer --------------------------------------------------------
  */
@@ -149,25 +149,26 @@ struct gauge {
         _Atomic int64_t delivered_ns; /* last delivery, or since when something was asked for */
 };
 
-/* One durable consumer: a pattern of a queue. The keeper's, but for the gauge and what is const; kept
- * until the whole ends. */
+/* One durable consumer: a pattern of a queue. The keeper's, but for the gauge and what is const;
+ * kept until the whole ends. */
 struct post {
         struct post *next;
         uint32_t id;
         const struct order *order;
         const struct pattern_of *pattern;
         struct gauge gauge;
-        bool looked; /* on this link */
-        bool ready;  /* its consumer can be used */
-        bool told;   /* the receiver has it */
-        bool gone;   /* the queue has this pattern no more */
-        int64_t look_ns; /* not before */
-        unsigned failures;
+        bool looked;      /* on this link */
+        bool ready;       /* its consumer can be used */
+        bool open;        /* the receiver has a session of it */
+        bool told;        /* and knows the newest of it */
+        bool anew;        /* the next one is another */
+        bool silent;      /* asked for, and nothing came: not even a heartbeat */
+        int64_t look_ns;  /* not before */
         char created[40]; /* the consumer's */
         int64_t ack_wait_ns;
         uint64_t max_ack_pending;
-        bool empty; /* at the last probe */
-        unsigned ahead;
+        uint64_t delivered, acknowledged, pending, unacknowledged; /* as it was last seen */
+        unsigned ahead;     /* how often it was found ahead of its stream */
         int64_t waiting_ns; /* since a probe saw messages and nothing came; 0: it did not */
         bool floor_known;
         int64_t floor, floor_told, floor_ns; /* floor_ns: last told or asked */
@@ -259,11 +260,11 @@ struct oversize {
         struct arrivals *batch; /* of one; handed over once the message is safe */
         uint32_t tap;
         uint64_t connection;
-        natsMsg *msg, *bare; /* as it is published; without headers, should those be too much */
+        natsMsg *msg; /* as it is published, less the reply subject */
         int64_t again_ns;
 };
 
-struct oversize *oversize_free(struct oversize *o); /* NULL-safe; the batch and its receipt too */
+struct oversize *refused_free(struct oversize *o); /* NULL-safe; the batch and its receipt too */
 
 struct flight {
         struct flight *next;
@@ -342,10 +343,10 @@ void pull_sweep(struct receiver *r, bool all);
 
 /* deliver.c */
 void deliver(struct receiver *r, struct tap *t, natsMsg *msg /* takes msg */, int64_t now);
-void deliver_flush(struct receiver *r, struct tap *t);
-void deliver_drop(struct tap *t);
-void deliver_refused(struct receiver *r, struct oversize *o /* takes o */, bool safe);
-void deliver_retry(struct receiver *r, int64_t now);
+void batch_flush(struct receiver *r, struct tap *t);
+void batch_drop(struct tap *t);
+void refused_answered(struct receiver *r, struct oversize *o /* takes o */, bool safe);
+void refused_retry(struct receiver *r, int64_t now);
 
 /* bells.c */
 void bells_add(struct receiver *r, struct doorbells *bells /* takes bells */);
@@ -388,17 +389,20 @@ struct keeper {
         uint64_t links;
         struct order *orders; /* all ever given */
         struct line *lines;
-        struct post *posts_gone;
-        uint32_t posts; /* how many there ever were */
-        bool told_up, usable, doubt; /* doubt: an answer did not come */
+        struct post *gone; /* patterns that no queue has any more */
+        uint32_t posts;    /* how many there ever were */
+        bool told_up, usable;
+        bool doubt;   /* an answer did not come */
+        bool dropped; /* the link is to be given up */
         char why[200];
-        int64_t stream_ns, refused_ns, names_ns, lame_ns;
+        int64_t stream_ns, refused_ns, names_ns;
+        bool lame;
         bool refused_ready;
         /* the stream as it was last seen */
         char created[40];
         int64_t created_ns;
         uint64_t last_seq;
-        bool work_queue;
+        bool work_queue, replicated;
         uint32_t history;
         uint64_t names_hash;
         int64_t names_told_ns;
@@ -410,7 +414,7 @@ struct keeper {
 
 void *keeper_run(void *arg);
 void keeper_look(struct jet *jet, uint32_t post, enum look_why why); /* from the receiver */
-void keeper_open(struct keeper *k, struct post *p, bool anew);
+void keeper_open(struct keeper *k, struct post *p);
 void keeper_close(struct keeper *k, struct post *p);
 void keeper_down(struct keeper *k, const char *text);
 void keeper_say(struct keeper *k, struct post *p, int level, const char *fmt, ...)
@@ -433,24 +437,35 @@ struct answer {
 int api_call(struct keeper *k, struct answer *ret, struct json_t *body, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 void answer_free(struct answer *a);
-bool api_hears(struct keeper *k); /* does a message to ourselves come back? */
+/* Does a message to ourselves come back? If not, the link is to be dropped, *ret_deaf: the server
+ * answers otherwise. */
+bool api_hears(struct keeper *k, bool *ret_deaf);
+const char *answer_text(const struct json_t *object, const char *name); /* "" when there is none */
+int64_t answer_number(const struct json_t *object, const char *name);
 
 /* stream.c: false: not usable now; looked at again later */
 bool stream_look(struct keeper *k);
 bool stream_refused(struct keeper *k);
+bool stream_refresh(struct keeper *k); /* last_seq alone */
 bool subject_covers(const char *wide, const char *narrow);
 bool subject_overlaps(const char *a, const char *b);
 
 /* durable.c */
-bool durable_look(struct keeper *k, struct post *p);
-void durable_remake(struct keeper *k, struct post *p, const char *why);
+void durable_look(struct keeper *k, struct post *p);                    /* looked, ready, look_ns */
+int durable_info(struct keeper *k, struct post *p, struct answer *ret); /* as api_call() */
+bool durable_is_ahead(struct keeper *k, struct post *p);
+void durable_remake(struct keeper *k, struct post *p);
 void history_name(const struct keeper *k, const struct post *p, char ret_name[static 256]);
 
 /* probe.c */
 void probe_line(struct keeper *k, struct line *line);
+void probe_silent(struct keeper *k, struct post *p);
+void line_free_all(struct keeper *k);
 
 /* names.c */
 void names_look(struct keeper *k);
+/* Another consumer of the stream whose filter overlaps; empty: none found. */
+void names_overlapping(struct keeper *k, const struct post *p, char *ret_text, size_t size);
 
 /* --- the whole ----------------------------------------------------------------------------------
  */

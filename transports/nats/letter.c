@@ -1,10 +1,10 @@
 /*
- * From a delivered message to the envelope that core opens. Texts are borrowed from the message: core
- * copies what it keeps.
+ * From a delivered message to the envelope that core opens. Texts are borrowed from the message:
+ * core copies what it keeps.
  *
  * Headers are parsed by the library, and only when there are any; it keeps them in a hash, so their
- * order is lost and they are sorted: what does not fit must be left out the same way at each delivery.
- * JetStream's own names (Nats-*) are no business of a job, but for the id.
+ * order is lost and they are sorted: what does not fit must be left out the same way at each
+ * delivery. JetStream's own names (Nats-*) are no business of a job, but for the id.
  */
 #include "transports/nats/internal.h"
 
@@ -13,13 +13,12 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#define ACK_PREFIX  "$JS.ACK."
-#define MSG_ID      "Nats-Msg-Id"
-#define OWN_PREFIX  "Nats-"
-#define TOKENS_MAX  16
-#define TOKENS_OLD  9 /* $JS.ACK.stream.consumer.delivered.sequence.consumer's.time.pending */
-#define TOKENS_NEW  11 /* with domain and account before the stream */
-#define LETTER_SIZE (256u << 10)
+#define ACK_PREFIX "$JS.ACK."
+#define MSG_ID     "Nats-Msg-Id"
+#define OWN_PREFIX "Nats-"
+#define TOKENS_MAX 16
+#define TOKENS_OLD 9  /* $JS.ACK.stream.consumer.delivered.sequence.consumer's.time.pending */
+#define TOKENS_NEW 11 /* with domain and account before the stream */
 
 bool letter_is_one(natsMsg *msg)
 {
@@ -151,7 +150,7 @@ static void read_headers(struct letter *l, natsMsg *msg)
         free(names);
 }
 
-bool letter_read(struct letter *l, natsMsg *msg, size_t prefix, uint32_t history)
+bool letter_take(struct letter *l, natsMsg *msg, size_t prefix, uint32_t history)
 {
         const char *subject = natsMsg_GetSubject(msg);
         struct envelope *e = &l->envelope;
@@ -201,15 +200,13 @@ static void copy_headers(const struct letter *l, natsMsg *to)
         (void)natsMsgHeader_Set(to, MSG_ID, id); /* delivered twice, it is kept once */
 }
 
-natsMsg *letter_refuse(const struct letter *l, natsMsg *msg, const char *subject, bool bare)
+natsMsg *letter_refuse(const struct letter *l, natsMsg *msg, const char *subject)
 {
         natsMsg *to = NULL;
-        if (natsMsg_Create(&to, subject, NULL, natsMsg_GetData(msg),
-                           natsMsg_GetDataLength(msg)) != NATS_OK) {
+        if (natsMsg_Create(&to, subject, NULL, natsMsg_GetData(msg), natsMsg_GetDataLength(msg)) !=
+            NATS_OK) {
                 return NULL;
         }
-        if (!bare) {
-                copy_headers(l, to);
-        }
+        copy_headers(l, to);
         return to;
 }

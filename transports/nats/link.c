@@ -1,10 +1,10 @@
 /*
- * One connection of nats.c and its ears. The library's own reconnecting is not used: it keeps what was
- * published while the connection was away and sends it later, unasked, and keeps a password that has
- * changed. A link that broke is closed, and the keeper opens the next one.
+ * One connection of nats.c and its ears. The library's own reconnecting is not used: it keeps what
+ * was published while the connection was away and sends it later, unasked, and keeps a password
+ * that has changed. A link that broke is closed, and the keeper opens the next one.
  *
- * The callbacks run on threads of nats.c. They put a message into the mailbox or set a flag, and never
- * wait: one thread delivers for all connections of the process.
+ * The callbacks run on threads of nats.c. They put a message into the mailbox or set a flag, and
+ * never wait: one thread delivers for all connections of the process.
  */
 #include "transports/nats/internal.h"
 
@@ -15,6 +15,7 @@
 #define LOGIN_LIMIT_MS 4000
 #define WRITE_LIMIT_MS 5000 /* so long may a send wait for a server that does not read */
 #define MAILBOX_FIRST  1024
+#define PENDING_MAX    (1 << 20) /* until the limits are lifted; 1,024 times as many bytes are an int */
 
 struct ear {
         struct link *link; /* a reference */
@@ -55,8 +56,7 @@ static void heard(natsConnection *nc, natsSubscription *sub, natsMsg *msg, void 
                 atomic_fetch_add(&e->link->echoed, 1);
                 desk_wake(e->link->jet->keeper.wake_fd);
         } else if (msg) {
-                put_mail(&e->link->jet->receiver,
-                         (struct mail){msg, e->number, e->link->number});
+                put_mail(&e->link->jet->receiver, (struct mail){msg, e->number, e->link->number});
         }
 }
 
@@ -85,8 +85,8 @@ static void link_lame(natsConnection *nc, void *closure)
         desk_wake(l->jet->keeper.wake_fd);
 }
 
-/* nats.c prints errors of its own accord unless somebody takes them; what matters of them closes the
- * connection or is answered. */
+/* nats.c prints errors of its own accord unless somebody takes them; what matters of them closes
+ * the connection or is answered. */
 static void ignored(natsConnection *nc, natsSubscription *sub, natsStatus err, void *closure)
 {
         (void)nc;
@@ -149,7 +149,7 @@ static natsStatus set_options(natsOptions *o, struct link *l, const struct setti
         e = e ? e : natsOptions_SetWriteDeadline(o, WRITE_LIMIT_MS);
         e = e ? e : natsOptions_SetPingInterval(o, s->ping_ms);
         e = e ? e : natsOptions_SetMaxPingsOut(o, 2);
-        e = e ? e : natsOptions_SetMaxPendingMsgs(o, INT32_MAX);
+        e = e ? e : natsOptions_SetMaxPendingMsgs(o, PENDING_MAX);
         e = e ? e : natsOptions_SetErrorHandler(o, ignored, NULL);
         e = e ? e : natsOptions_SetClosedCB(o, link_closed, l);
         return e ? e : natsOptions_SetLameDuckModeCB(o, link_lame, l);

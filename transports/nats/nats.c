@@ -2,10 +2,10 @@
  * The seam: copies what the engine says into the threads' inboxes and hands back what lies on the
  * desk. Never blocks but for a mutex that is held for a few assignments.
  *
- * The whole is counted: the engine, each thread, each receipt and each link hold a reference, so that
- * a receipt may be freed after close(), and a thread that hangs in a connect longer than close() may
- * take is left behind and frees the rest when it comes back. nats.c itself is never closed: other
- * transports of this process may live on it.
+ * The whole is counted: the engine, each thread, each receipt and each link hold a reference, so
+ * that a receipt may be freed after close(), and a thread that hangs in a connect longer than
+ * close() may take is left behind and frees the rest when it comes back. nats.c itself is never
+ * closed: other transports of this process may live on it.
  */
 #include "transports/nats/internal.h"
 
@@ -22,7 +22,7 @@
 
 /* --- receipts --------------------------------------------------------------------------------- */
 
-struct jet_receipt *receipt_make(struct jet *jet, uint32_t tap, uint64_t connection)
+struct jet_receipt *jet_receipt_new(struct jet *jet, uint32_t tap, uint64_t connection)
 {
         struct jet_receipt *r = calloc(1, sizeof *r);
         if (!r) {
@@ -35,7 +35,7 @@ struct jet_receipt *receipt_make(struct jet *jet, uint32_t tap, uint64_t connect
         return r;
 }
 
-struct receipt *receipt_drop(struct receipt *base)
+struct receipt *jet_receipt_drop(struct receipt *base)
 {
         struct jet_receipt *r = (struct jet_receipt *)base;
         if (r) {
@@ -46,7 +46,7 @@ struct receipt *receipt_drop(struct receipt *base)
         return NULL;
 }
 
-bool receipt_add(struct jet_receipt *r, const char *reply)
+bool jet_receipt_add(struct jet_receipt *r, const char *reply)
 {
         uint32_t size = (uint32_t)strlen(reply) + 1;
         if (r->acks_n + size > r->acks_capacity) {
@@ -93,7 +93,7 @@ static struct receipt *free_receipt(struct receipt *base)
         struct jet *jet = r->jet;
         jet_ref(jet); /* the receipt's own may be the last, and it is freed elsewhere */
         if (r->spent || !give_receipt(r)) {
-                receipt_drop(base);
+                jet_receipt_drop(base);
         }
         jet_unref(jet);
         return NULL;
@@ -238,6 +238,7 @@ struct jet *jet_unref(struct jet *jet)
                 return NULL;
         }
         desk_deinit(&jet->desk);
+        line_free_all(&jet->keeper);
         order_free(jet->keeper.inbox.orders);
         order_free(jet->keeper.orders);
         pthread_mutex_destroy(&jet->keeper.inbox.mutex);

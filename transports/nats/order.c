@@ -2,8 +2,8 @@
  * What the engine said of a queue, in JetStream's words: the subjects of its patterns, the names of
  * their consumers, where its doorbells and its refused letters go.
  *
- * The name of a consumer is made of its subject alone: every node, also an older or younger one, that
- * serves the pattern has to share the same consumer, or a WorkQueue stream refuses it.
+ * The name of a consumer is made of its subject alone: every node, also an older or younger one,
+ * that serves the pattern has to share the same consumer, or a WorkQueue stream refuses it.
  */
 #include "transports/nats/internal.h"
 
@@ -50,8 +50,7 @@ static bool make_pattern(struct order *o, const struct settings *s, struct str p
         if (!p->durable) {
                 return false;
         }
-        p->next =
-            arena_printf(a, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", s->stream, p->durable).p;
+        p->next = arena_printf(a, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", s->stream, p->durable).p;
         o->n_patterns++;
         return p->next != NULL;
 }

@@ -1,10 +1,11 @@
 /*
- * Pull requests: at most two are out for a consumer, one of a third of the room and one of the rest, so
- * that one is always far from its end when the other is used up. The server serves the requests of a
- * consumer in turns, and so are they counted here; it tells when one ends early.
+ * Pull requests: at most two are out for a consumer, one of a third of the room and one of the
+ * rest, so that one is always far from its end when the other is used up. The server serves the
+ * requests of a consumer in turns, and so are they counted here; it tells when one ends early.
  *
- * A request cannot be taken back but by unsubscribing its inbox. That is done gently, so that messages
- * under way are still delivered: they would hang until the server gives up waiting for them.
+ * A request cannot be taken back but by unsubscribing its inbox. That is done gently, so that
+ * messages under way are still delivered: they would hang until the server gives up waiting for
+ * them.
  */
 #include "transports/nats/internal.h"
 
@@ -82,7 +83,8 @@ static uint32_t pull_of(const struct tap *t, const char *subject)
         return i;
 }
 
-/* The consumer, or what leads to it, is not as it was: the keeper has to look before more is asked. */
+/* The consumer, or what leads to it, is not as it was: the keeper has to look before more is asked.
+ */
 static void doubt(struct receiver *r, struct tap *t, enum look_why why)
 {
         if (!t->doubted) {
@@ -133,13 +135,13 @@ static bool ask(struct receiver *r, struct tap *t, uint32_t n, int64_t now)
                            .left = t->bare ? 1 : n,
                            .bare = t->bare,
                            .until_ns = now + EXPIRES_NS + BEAT_NS};
-        int size = snprintf(body, sizeof body,
-                            "{\"batch\":%" PRIu32 ",\"expires\":%" PRId64
-                            ",\"idle_heartbeat\":%" PRId64,
-                            p->left, EXPIRES_NS, BEAT_NS);
+        int size =
+            snprintf(body, sizeof body,
+                     "{\"batch\":%" PRIu32 ",\"expires\":%" PRId64 ",\"idle_heartbeat\":%" PRId64,
+                     p->left, EXPIRES_NS, BEAT_NS);
         if (!p->bare) {
-                size += snprintf(body + size, sizeof body - (size_t)size,
-                                 ",\"max_bytes\":%" PRIu32, bytes);
+                size += snprintf(body + size, sizeof body - (size_t)size, ",\"max_bytes\":%" PRIu32,
+                                 bytes);
         }
         size += snprintf(body + size, sizeof body - (size_t)size, "}");
         snprintf(reply, sizeof reply, "%s.%" PRIu64, t->inbox, p->number);

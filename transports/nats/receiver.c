@@ -1,8 +1,9 @@
 /*
- * The receiving thread: one loop over its inbox and the mailbox. A turn sleeps, takes what the engine
- * and the keeper asked for, takes the messages that nats.c delivered, hands batches over, and tends
- * what is due: pull requests, signs of life, doorbells. It never waits for an answer of the server;
- * the only thing that can hold it up is a socket that takes nothing, bounded by the link's deadline.
+ * The receiving thread: one loop over its inbox and the mailbox. A turn sleeps, takes what the
+ * engine and the keeper asked for, takes the messages that nats.c delivered, hands batches over,
+ * and tends what is due: pull requests, signs of life, doorbells. It never waits for an answer of
+ * the server; the only thing that can hold it up is a socket that takes nothing, bounded by the
+ * link's deadline.
  */
 #include "transports/nats/internal.h"
 
@@ -32,7 +33,7 @@ static void go_down(struct receiver *r, const char *text)
         desk_side(&r->jet->desk, 0, false, text);
         bells_end(r, true);
         end_sessions(r);
-        deliver_retry(r, clock_ns());
+        refused_retry(r, clock_ns());
 }
 
 static void leave_link(struct receiver *r)
@@ -265,7 +266,7 @@ static void flush(struct receiver *r, int64_t now)
         for (struct tap *t = r->taps; t; t = t->next) {
                 bool small = t->batch_before < BATCH_LARGE;
                 if (t->batch && (small || now - t->batch_ns >= LINGER_NS)) {
-                        deliver_flush(r, t);
+                        batch_flush(r, t);
                 }
         }
 }
@@ -277,7 +278,7 @@ static void turn(struct receiver *r)
         (void)take_all_mail(r);
         int64_t now = clock_ns();
         flush(r, now);
-        deliver_retry(r, now);
+        refused_retry(r, now);
         for (struct tap *t = r->taps; t; t = t->next) {
                 tap_keep_alive(r, t, now);
                 pull_tend(r, t, now);
@@ -315,7 +316,7 @@ static void wind_up(struct receiver *r)
         }
         while (r->retries) {
                 struct oversize *next = r->retries->next;
-                oversize_free(r->retries);
+                refused_free(r->retries);
                 r->retries = next;
         }
         bells_end(r, true);

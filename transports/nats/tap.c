@@ -1,10 +1,11 @@
 /*
- * A session of a consumer: what of it the server waits for, acknowledged, kept alive or handed back.
+ * A session of a consumer: what of it the server waits for, acknowledged, kept alive or handed
+ * back.
  *
  * Acknowledgements are single plain publishes: nothing is acknowledged by another's. A session ends
- * with its connection, and with its stream or consumer: one that was made anew counts from the start,
- * and a late acknowledgement would hit another message of the same number. So what is settled after
- * its session ended is dropped.
+ * with its connection, and with its stream or consumer: one that was made anew counts from the
+ * start, and a late acknowledgement would hit another message of the same number. So what is
+ * settled after its session ended is dropped.
  */
 #include "transports/nats/internal.h"
 
@@ -77,7 +78,7 @@ static void acknowledge(struct receiver *r, struct jet_receipt *receipt)
         char reply[INBOX_BYTES + 32];
         if (!receipt->base.journalled) {
                 (void)say(r, receipt, "+ACK", NULL);
-                receipt_drop(&receipt->base);
+                jet_receipt_drop(&receipt->base);
                 return;
         }
         receipt->number = ++r->numbers;
@@ -102,7 +103,7 @@ void tap_settle(struct receiver *r, struct jet_receipt *receipt)
         if (ours) {
                 (void)say(r, receipt, "-NAK", NULL);
         }
-        receipt_drop(&receipt->base);
+        jet_receipt_drop(&receipt->base);
 }
 
 void tap_prove(struct receiver *r, uint64_t number, bool taken)
@@ -167,7 +168,7 @@ struct tap *tap_open(struct receiver *r, const struct deed *d)
                 return NULL;
         }
         if (t->batch) {
-                deliver_flush(r, t); /* by the settings that it began with */
+                batch_flush(r, t); /* by the settings that it began with */
         }
         t->order = d->order;
         t->pattern = d->pattern;
@@ -191,7 +192,7 @@ static void forget_proving(struct receiver *r, uint64_t connection)
                 struct jet_receipt *receipt = (struct jet_receipt *)*at;
                 if (receipt->connection == connection) {
                         *at = receipt->base.next;
-                        receipt_drop(&receipt->base);
+                        jet_receipt_drop(&receipt->base);
                 } else {
                         at = &(*at)->next;
                 }
@@ -202,7 +203,7 @@ void tap_close(struct receiver *r, struct tap *t)
 {
         t->open = false;
         pull_forget(r, t, false);
-        deliver_drop(t);
+        batch_drop(t);
         while (t->oldest) {
                 let_go(t, t->oldest); /* the engine has them */
         }

@@ -7,12 +7,12 @@
  * The library's own parser is not used: it decodes nothing, and reads a password with a colon or a
  * slash as something else.
  */
+#include "core/host.h"
 #include "transports/nats/settings.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
-#include <strings.h>
 
 #define SERVERS_MAX  64
 #define PORT_DEFAULT 4222
@@ -187,14 +187,6 @@ static bool is_host(const char *host, bool six)
                    n;
 }
 
-/* "127.example.org" is somebody else's. */
-static bool is_loopback(const char *host)
-{
-        struct in_addr address;
-        return strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-               (inet_pton(AF_INET, host, &address) == 1 && ntohl(address.s_addr) >> 24 == 127);
-}
-
 /* 0: not a port. */
 static int read_port(struct str s)
 {
@@ -231,13 +223,29 @@ static int check_server(const struct settings *s, const struct server *v, const 
                          s->n_servers + 1);
                 return NATS_REFUSED;
         }
-        if (!s->tls && !plaintext && !is_loopback(host)) {
+        if (!s->tls && !plaintext && !host_is_loopback(str_of(host))) {
                 snprintf(note, size,
                          "nats:// to %s would send password and jobs readable by others: use "
                          "tls://, or say ?plaintext=yes",
                          host);
                 return NATS_REFUSED;
         }
+        return 0;
+}
+
+static int keep_server(struct settings *s, const char *host, int port, bool six)
+{
+        struct str place = arena_printf(&s->arena, six ? "[%s]:%d" : "%s:%d", host, port);
+        struct str url = place.p ? arena_printf(&s->arena, "nats://%s", place.p) : place;
+        struct str all =
+            url.p && s->place ? arena_printf(&s->arena, "%s, %s", s->place, place.p) : place;
+        if (!url.p || !all.p) {
+                return -ENOMEM;
+        }
+        bool same = s->n_servers == 0 || (s->tls_name && strcmp(s->tls_name, host) == 0);
+        s->tls_name = same ? host : NULL;
+        s->place = all.p;
+        s->servers[s->n_servers++] = url.p;
         return 0;
 }
 
@@ -250,21 +258,7 @@ static int add_server(struct settings *s, struct str text, bool plaintext, char 
         int port = read_port(v.port);
         struct str host = arena_str(&s->arena, v.host);
         int r = host.p ? check_server(s, &v, host.p, port, plaintext, note, size) : -ENOMEM;
-        if (r != 0) {
-                return r;
-        }
-        struct str place = arena_printf(&s->arena, v.six ? "[%s]:%d" : "%s:%d", host.p, port);
-        struct str url = arena_printf(&s->arena, "nats://%s", place.p ? place.p : "");
-        struct str all =
-            s->place ? arena_printf(&s->arena, "%s, %s", s->place, place.p ? place.p : "") : place;
-        if (!place.p || !url.p || !all.p) {
-                return -ENOMEM;
-        }
-        bool same = s->n_servers == 0 || (s->tls_name && strcmp(s->tls_name, host.p) == 0);
-        s->tls_name = same ? host.p : NULL;
-        s->place = all.p;
-        s->servers[s->n_servers++] = url.p;
-        return 0;
+        return r == 0 ? keep_server(s, host.p, port, v.six) : r;
 }
 
 static int read_servers(struct settings *s, struct str rest, bool plaintext, char *note,
