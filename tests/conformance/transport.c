@@ -12,9 +12,7 @@ const struct transport_fixture *fixture;
 
 static const struct transport_fixture *const fixtures[] = {
     &fixture_amqp,
-#ifdef CONFORMANCE_NATS
     &fixture_nats,
-#endif
 #ifdef CONFORMANCE_SIM_TRANSPORT
     &fixture_sim_transport,
 #endif

@@ -126,6 +126,14 @@ class PikaOfAll(producer.Pika):
             for name in ("heartbeat", "socket_timeout", "blocked_connection_timeout"):
                 setattr(self.turns[-1], name, getattr(self.parameters, name))
 
+    def put(self, *words, **more):
+        """RabbitMQ may refuse for ever what comes through a channel that met the death of a queue's leader."""
+        try:
+            super().put(*words, **more)
+        except producer.Refused:
+            self.drop()
+            raise
+
     def connect(self):
         for number, parameters in enumerate(self.turns):
             self.parameters = parameters
@@ -226,6 +234,10 @@ def flowing(total):
             check(node.process.returncode == 0, f"node {node.name} ended with {node.process.returncode}")
 
 
+def reconnects(w):
+    return sum(metric(node, "skep_transport_reconnects_total") for node in w.nodes)
+
+
 def while_away(w, flow, part, victim, go, come):
     """A third before it goes, a third without it, a third while it comes back."""
     begin = time.monotonic()
@@ -237,8 +249,7 @@ def while_away(w, flow, part, victim, go, come):
     moving = Background(flow.more, part / 3)
     come()
     moving.join_or_raise()
-    reconnects = ", ".join(f"{metric(node, 'skep_transport_reconnects_total'):.0f}" for node in w.nodes)
-    print(f"  {victim}: {time.monotonic() - begin:.1f} s, away for {away - begin:.1f}; reconnects {reconnects}")
+    print(f"  {victim}: {time.monotonic() - begin:.1f} s, away for {away - begin:.1f}; {reconnects(w):.0f} reconnects in all")
 
 
 def kill_in_turn(picks):
@@ -252,6 +263,7 @@ def kill_in_turn(picks):
                 one.await_whole()
             while_away(w, flow, 1 / len(picks), f"{server.name} killed" + (", the leader" if pick is leader else ""),
                        server.kill, come)
+        check(reconnects(w) or len(picks) < 3, "each node of skep was connected to one of those that were killed")
 
 
 def leader(one):
@@ -265,7 +277,7 @@ def nth(number):
 # --- the stories ---
 
 def any_node_is_killed():
-    kill_in_turn([nth(0), nth(1), nth(2), leader] if FULL else [nth(0), leader])
+    kill_in_turn([nth(0), nth(1), nth(2), leader] if FULL else [leader])
 
 
 def leaders_step_down():

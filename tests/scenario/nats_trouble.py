@@ -7,13 +7,13 @@ import os
 import time
 
 from brokers import broker
-from faults import (LEDGER, Background, check, counts, ended, logged, metric, named_and_healed, send, until_ready, wait_for,
-                    wait_logged, world)
+from faults import (FULL, LEDGER, Background, check, counts, ended, logged, metric, named_and_healed, send, until_ready,
+                    wait_for, wait_logged, world)
 from harness import Skip, run
 from producer import Refused
 
 SECOND = 10 ** 9
-LOST = int(os.environ.get("SKEP_NATS_LOST", "2000" if "SKEP_FAULTS_FULL" in os.environ else "300"))
+LOST = int(os.environ.get("SKEP_NATS_LOST", "2000" if FULL else "300"))
 STREAM = {"name": "JOBS", "subjects": ["jobs.>"], "retention": "workqueue", "storage": "file"}
 
 
@@ -22,7 +22,7 @@ def said(line):
 
 
 def config_of(one, words):
-    return {name: value for name, value in one.api(words)["config"].items()}
+    return one.api(words)["config"]
 
 
 # --- of others ---
@@ -60,7 +60,8 @@ MIXED = ({"name": "mail", "types": ["diary"]}, {"name": "side", "types": ["sleep
 
 def another_consumer(one, durable, **more):
     """In the place of ours, with this difference."""
-    ours = config_of(one, f"CONSUMER.INFO.JOBS.{durable}")
+    ours = {name: value for name, value in config_of(one, f"CONSUMER.INFO.JOBS.{durable}").items()
+            if name != "max_waiting"}  # of pull consumers alone, where it has a default
     one.api(f"CONSUMER.DELETE.JOBS.{durable}")
     one.api(f"CONSUMER.DURABLE.CREATE.JOBS.{durable}", {"stream_name": "JOBS", "config": {**ours, **more}})
     return config_of(one, f"CONSUMER.INFO.JOBS.{durable}")
@@ -116,6 +117,51 @@ def a_consumer_with_less_patience():
         check(metric(node, "skep_letters_known_total") == 0, "none came twice")
         print(f"  {held} letters were held for 6 s: {row['delivered']['consumer_seq']} deliveries of 200")
         w.audit()
+
+
+def a_history_that_is_kept_is_not_run_again():
+    """A stream with limits keeps what ran. A consumer that somebody removed begins where the ledger knows that all is
+    taken in, not with the first message."""
+    with broker() as one:
+        one.api("STREAM.CREATE.JOBS", {**STREAM, "retention": "limits"})
+        with world(broker=one, private=False) as w:
+            node = w.node()
+            one.await_queues()
+            send(w, 300)
+            wait_for("300 letters' jobs", lambda: ended(node, 300))
+            wait_for("the ledger to know it", lambda: int(
+                (w.select("select coalesce(max(floor), 0) from floors") or [[0]])[0][0]) >= 300)
+            w.stop()
+            durable = next(iter(one.consumers()))
+            one.api(f"CONSUMER.DELETE.JOBS.{durable}")
+            send(w, 10, start=300)
+            node.start()
+            wait_for("10 letters' jobs", lambda: ended(node, 310))
+            w.settle(310)
+            row = one.consumers()[durable]
+            check(row["delivered"]["consumer_seq"] == 10, f"no more than 10 were delivered: {row['delivered']}")
+            check(one.messages() >= 310, "all are kept")
+            print(f"  {one.messages()} messages are kept; the new consumer brought {row['delivered']}")
+            w.audit()
+
+
+def what_is_not_to_be_made():
+    """create = no: the stream, then the consumer, are named and waited for."""
+    with broker() as one:
+        one.settings = {"create": "no"}
+        with world(broker=one, private=False, queues=({"name": "mail", "types": ["diary"]},)) as w:
+            node = w.node(ready=False)
+            print(f"  it says: {said(wait_logged(node, 'stream JOBS'))}")
+            one.api("STREAM.CREATE.JOBS", STREAM)
+            print(f"  it says: {said(wait_logged(node, 'consumer', 'skep-diary'))}")
+            check(one.consumers() == {}, "nothing was made")
+            one.api("CONSUMER.DURABLE.CREATE.JOBS.skep-diary", {"stream_name": "JOBS", "config": {
+                "durable_name": "skep-diary", "filter_subject": "jobs.diary", "ack_policy": "explicit", "max_deliver": -1,
+                "ack_wait": 10 * SECOND, "max_ack_pending": 50000}})
+            send(w, 10, queue="mail")
+            wait_for("the letters", lambda: ended(node, 10, "mail"))
+            w.settle(10)
+            w.audit()
 
 
 # --- who may come in ---
@@ -185,33 +231,44 @@ def fill(w, client):
     return None
 
 
-def what_is_deleted_while_it_runs():
-    """Stream, messages, consumer: what was submitted to skep runs, and letters go on."""
-    deeds = {"the stream": ("STREAM.DELETE.JOBS", LOST), "its messages": ("STREAM.PURGE.JOBS", LOST),
-             "the consumer": ("CONSUMER.DELETE.JOBS.{durable}", 0)}
+def what_is_deleted_while_it_runs(deed, lost):
+    """What was submitted to skep runs, and letters go on; lost: whether the broker's messages went with it."""
     with broker() as one, world(broker=one, private=False) as w:
-        node, number = w.node(), 0
+        node = w.node()
         pid = node.pid
         one.await_queues()
-        for what, (deed, lost) in deeds.items():
-            end = busy(w, node)
-            w.pages(node, [("diary", {"behind": n, "deed": what}) for n in range(LOST)])
-            wait_for("doorbells at the broker", lambda: sum(one.queues().get("default", (0, 0))) >= LOST // 4)
-            begin, before = time.monotonic(), metric(node, "skep_tide_recovered_total")
-            one.api(deed.format(durable=next(iter(one.consumers()))))
-            end()
-            number += LOST
-            wait_for(f"all jobs to complete without {what}",
-                     lambda: counts(node).get("completed") == number + 20 * list(deeds).index(what), 120)
-            found = metric(node, "skep_tide_recovered_total") - before
-            print(f"  {LOST} jobs completed {time.monotonic() - begin:.1f} s after {what} went; the tide found {found:.0f}")
-            check(not lost or found >= lost / 4, "the tide found them")
-            one.await_queues()
-            send(w, 20, start=number)
-        wait_for("the letters", lambda: ended(node, number + 20 * len(deeds) + 2 * len(deeds)))
+        end = busy(w, node)
+        w.pages(node, [("diary", {"behind": n}) for n in range(LOST)])
+        ready = wait_for("doorbells at the broker", lambda: (lambda n: n if n >= LOST // 4 else None)(
+            one.queues().get("default", (0, 0))[0]))
+        begin, mark = time.monotonic(), os.path.getsize(node.log_path)
+        one.api(deed.format(durable=next(iter(one.consumers()))))
+        end()
+        wait_for("all jobs to complete", lambda: counts(node).get("completed") == LOST, 120)
+        found = metric(node, "skep_tide_recovered_total")
+        print(f"  {LOST} jobs, {ready} doorbells ready, completed {time.monotonic() - begin:.1f} s after {deed}; the tide "
+              f"found {found:.0f}")
+        check(found >= LOST / 4 if lost else found == 0, "the tide finds what was lost, and nothing else")
+        one.await_queues()
+        send(w, 20)
+        wait_for("the letters", lambda: ended(node, LOST + 22))
         check(node.pid == pid and node.process.poll() is None, "it is the same process")
-        w.settle(number + 22 * len(deeds))
+        if "DELETE" in deed:
+            print(f"  it says: {said(wait_logged(node, 'made', after=mark))}")
+        w.settle(LOST + 22)
         w.audit()
+
+
+def a_stream_that_is_deleted():
+    what_is_deleted_while_it_runs("STREAM.DELETE.JOBS", lost=True)
+
+
+def a_stream_that_is_purged():
+    what_is_deleted_while_it_runs("STREAM.PURGE.JOBS", lost=True)
+
+
+def a_consumer_that_is_deleted():
+    what_is_deleted_while_it_runs("CONSUMER.DELETE.JOBS.{durable}", lost=False)
 
 
 def a_server_that_stands_still():
@@ -252,5 +309,7 @@ def keep_sending(w, stop):
 
 
 run(a_stream_with_another_configuration, a_stream_that_takes_other_subjects, a_consumer_that_cannot_be_used,
-    a_consumer_with_less_patience, an_account_without_jetstream, a_wrong_token, a_stream_that_is_full,
-    what_is_deleted_while_it_runs, a_server_that_stands_still)
+    a_consumer_with_less_patience, a_history_that_is_kept_is_not_run_again, what_is_not_to_be_made,
+    an_account_without_jetstream, a_wrong_token, a_stream_that_is_full, a_stream_that_is_deleted,
+    a_consumer_that_is_deleted, a_server_that_stands_still,
+    *((a_stream_that_is_purged,) if FULL else ()))  # in short wiped.py tells of that

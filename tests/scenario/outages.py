@@ -123,6 +123,10 @@ def postgres_is_down_under_load():
         print(f"  {letters.confirmed} letters confirmed meanwhile, {letters.unconfirmed} not")
         known = sum(metric(node, "skep_letters_known_total") for node in nodes)
         check(known <= letters.confirmed / 20, f"{known:.0f} of {letters.confirmed} letters came twice")
+        for durable, row in (w.broker.consumers() if BROKER == "nats" else {}).items():
+            again = row["delivered"]["consumer_seq"] - row["delivered"]["stream_seq"]
+            check(again <= letters.confirmed / 20, f"{durable}: {again} deliveries more than messages")
+            print(f"  {durable}: {row['delivered']['stream_seq']} messages, {again} of them delivered again")
         w.settle(letters.confirmed + 4)
         w.audit("I1 I1b I2 I3 I4 I9 I10 I15 I16 I19 I22", lease_ms=15000)
 

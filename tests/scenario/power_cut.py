@@ -115,11 +115,16 @@ class Machine:
         self.world = stack.enter_context(world(broker=self.broker))
         self.node = self.world.node(start=False)
         self.safe_ns, self.submitted, self.over = None, 0, threading.Event()
-        self.before = self.found = self.mark = None
+        self.before = self.found = self.mark = self.log_mark = None
         self.letters = producer.Letters(self.world.log, Noting(self.broker.url, self.broker.subject))
         self.numbers = self.letters.client.numbers
 
-    def start(self):
+    def start(self, retention=None):
+        """retention: of a stream that is there, and safe, before skep comes."""
+        if retention:
+            self.broker.api(f"STREAM.CREATE.{self.broker.stream}", {
+                "name": self.broker.stream, "subjects": [f"{self.broker.subject}.>"], "retention": retention})
+            self.safe()
         self.node.start()
         self.node.serving("diary.so")
         self.broker.await_queues()
@@ -155,15 +160,22 @@ class Machine:
         self.disk.sync()
         return self
 
+    def files(self, pattern):
+        return glob.glob(f"{self.disk.place}/data/jetstream/*/streams/{self.broker.stream}/{pattern}")
+
+    def safe_messages(self):
+        """Of the stream, and nothing of its consumers."""
+        self.safe_ns = time.monotonic_ns()
+        tool("sync", *self.files("msgs/*.blk"))
+        return self
+
     def info(self):
         return self.broker.api(f"STREAM.INFO.{self.broker.stream}")
 
     def safe_consumer(self):
         """The place of the consumer is safe, and nothing of the stream since."""
-        pattern = f"{self.disk.place}/data/jetstream/*/streams/{self.broker.stream}/obs/skep-*/o.dat"
-
         def written():
-            files = glob.glob(pattern)
+            files = self.files("obs/skep-*/o.dat")
             return files and os.path.getsize(files[0]) and files[0]
         file = wait_for("the server to write the consumer's place", written)
         tool("sync", file)
@@ -171,14 +183,17 @@ class Machine:
 
     def cut(self):
         """The power goes and comes back; notes how many messages the server found, None: no stream."""
-        self.before = self.info()
+        def gathered():
+            self.before = self.info()
+            return self.before["state"]["messages"] >= AFTER
+        wait_for("letters to gather at the broker", gathered)
         halt([self.server.main_pid()])
         self.disk.cut()
         self.server.kill()
         self.disk.go_on()
         at = os.path.getsize(self.server.log)
         self.world.log.fault("broker_lost", from_=self.safe_ns or 0, to=time.monotonic_ns())
-        self.mark = len(self.numbers)
+        self.mark, self.log_mark = len(self.numbers), os.path.getsize(self.node.log_path)
         self.server.start()
         with open(self.server.log, encoding="utf-8", errors="replace") as log:
             log.seek(at)
@@ -189,6 +204,10 @@ class Machine:
               f"{state['messages']} messages, the last {state['last_seq']}; afterwards "
               + ("no stream" if self.found is None else f"{self.found} messages"))
         return self
+
+    def says(self, *words):
+        """The node, since the cut."""
+        print("  it says: " + wait_logged(self.node, *words, after=self.log_mark).split("msg=")[1])
 
     # --- afterwards ---
 
@@ -215,25 +234,23 @@ WHY_NOT = alone()
 
 
 @contextlib.contextmanager
-def machine():
+def machine(**more):
     if WHY_NOT:
         raise Skip(WHY_NOT)
     with contextlib.ExitStack() as stack:
         folder = tempfile.mkdtemp(prefix="skep-power-")
         stack.callback(shutil.rmtree, folder)
-        yield Machine(stack, folder).start()
+        yield Machine(stack, folder).start(**more)
 
 
 # --- the stories ---
 
 def a_young_stream_is_gone():
     with machine() as m:
-        created = m.info()["created"]
         m.confirmed(LETTERS).cut()
         check(m.found is None, f"the stream is gone, not: {m.found} messages")
-        wait_logged(m.node, "stream", m.broker.stream, "made")
+        m.says("stream", m.broker.stream, "was made")
         m.finish()
-        print(f"  the stream of {created} was made anew")
 
 
 def a_stream_comes_back_emptied():
@@ -250,13 +267,59 @@ def a_stream_comes_back_short():
         m.finish()
 
 
+def a_stream_that_keeps_its_messages_comes_back_short():
+    with machine(retention="limits") as m:
+        m.confirmed(LETTERS // 2).safe().confirmed(LETTERS).cut()
+        check(m.found, f"{m.found} messages are left")
+        m.finish()
+
+
+def floor(m):
+    return wait_for("the ledger to know how far the stream was taken",
+                    lambda: max((int(row[0]) for row in m.world.select("select floor from floors")), default=0))
+
+
+def begins_at(m):
+    """Where the consumer that was made after the cut begins."""
+    m.says("up")
+    return wait_for("the consumer", m.broker.consumers).popitem()[1]["config"].get("opt_start_seq", 0)
+
+
+def a_stream_that_keeps_its_messages_loses_its_consumer():
+    """It goes on where the ledger is."""
+    with machine(retention="limits") as m:
+        m.confirmed(LETTERS)
+        known = floor(m)
+        m.safe_messages().confirmed(m.letters.confirmed + AFTER).cut()
+        check(m.found and m.found > known, f"{m.found} messages are left, {known} were taken")
+        at = begins_at(m)
+        check(known < at <= m.found + 1, f"it begins at {at}, {known} were taken")
+        print(f"  the ledger had {known} or more of it; the new consumer begins at {at}")
+        m.finish()
+
+
+def a_stream_that_keeps_its_messages_loses_its_consumer_and_its_end():
+    """What the ledger knows is more than there is: numbers come again, and all of them are wanted."""
+    with machine(retention="limits") as m:
+        m.confirmed(LETTERS)
+        known = floor(m)
+        m.cut()
+        check(m.found is not None and m.found < known, f"{m.found} messages are left, {known} were taken")
+        at = begins_at(m)
+        check(not at, f"it begins at {at}")
+        m.finish()
+
+
 def a_consumer_remembers_more_than_its_stream():
     with machine() as m:
         m.safe().confirmed(LETTERS).safe_consumer().confirmed(LETTERS + LETTERS // 10).cut()
         check(m.found is not None, "the stream is there")
-        print("  it says: " + wait_logged(m.node, "consumer", "ends at", "lost messages").split("msg=")[1])
+        m.says("consumer", "ends at", "lost messages")
         m.finish()
 
 
-run(nats=(a_young_stream_is_gone, a_stream_comes_back_emptied, a_stream_comes_back_short,
-          a_consumer_remembers_more_than_its_stream))
+SMALL = (a_young_stream_is_gone, a_stream_comes_back_short, a_consumer_remembers_more_than_its_stream)
+LARGE = (a_stream_comes_back_emptied, a_stream_that_keeps_its_messages_comes_back_short,
+         a_stream_that_keeps_its_messages_loses_its_consumer,
+         a_stream_that_keeps_its_messages_loses_its_consumer_and_its_end)
+run(nats=SMALL + LARGE * FULL)

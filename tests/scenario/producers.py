@@ -52,8 +52,9 @@ def hundreds_of_them_run_once_each():
         report = w.audit(must="I2 I3 I4 I6 I9 I10 I15 I16 I17 I22")  # nothing is confirmed: no promise to keep
         rows, content_types = w.select("select count(*), count(distinct content_type) from jobs")[0]
         check(int(rows) == LETTERS, f"{rows} rows for {LETTERS} letters")
-        kept = w.select("select count(*) from jobs where key_text is null and state = 4")[0][0]
-        check((int(kept), int(content_types)) == (LETTERS, 1), f"{kept} completed without a key; {content_types} kinds")
+        completed, named = w.select("select count(*), count(nullif(length(key_text), 0)) from jobs where state = 4")[0]
+        check((int(completed), int(named), int(content_types)) == (LETTERS, 0, 1),
+              f"{completed} completed, {named} with a key; {content_types} kinds")
         check(report["runs"] == LETTERS, f"{report['runs']} runs")
         print(f"  {LETTERS} letters, {rows} jobs, {report['runs']} runs, no key, one content type")
 

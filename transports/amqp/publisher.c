@@ -14,6 +14,7 @@
 #define RETRY_FIRST_MS  100
 #define RETRY_LAST_MS   5000
 #define RETRY_DENIED_MS 5000
+#define HEAL_AGAIN_NS   (5 * NS_PER_S)
 
 /* --- flights ---------------------------------------------------------------------------------- */
 
@@ -187,6 +188,7 @@ static void handle_method(struct publisher *p, const amqp_method_t *m)
         case AMQP_BASIC_NACK_METHOD: {
                 const amqp_basic_nack_t *nack = m->decoded;
                 window_answered(&p->window, nack->delivery_tag, nack->multiple, false);
+                p->refused = true;
                 break;
         }
         case AMQP_BASIC_RETURN_METHOD: returned(p, m->decoded); break;
@@ -222,18 +224,26 @@ void publisher_wait(struct publisher *p, int64_t until_ns)
 
 /* --- the thread ------------------------------------------------------------------------------- */
 
-static int open_wire(struct publisher *p, char *note, size_t size)
+static amqp_rpc_reply_t open_channel(struct publisher *p)
 {
-        int r = wire_open(&p->wire, &p->rabbit->settings, "publisher", note, size);
-        if (r) {
-                return r;
-        }
         amqp_channel_open(p->wire.state, 1);
         amqp_rpc_reply_t reply = amqp_get_rpc_reply(p->wire.state);
         if (reply.reply_type == AMQP_RESPONSE_NORMAL) {
                 amqp_confirm_select(p->wire.state, 1);
                 reply = amqp_get_rpc_reply(p->wire.state);
         }
+        window_reset(&p->window);
+        p->refused = false;
+        return reply;
+}
+
+static int open_wire(struct publisher *p, char *note, size_t size)
+{
+        int r = wire_open(&p->wire, &p->rabbit->settings, "publisher", note, size);
+        if (r) {
+                return r;
+        }
+        amqp_rpc_reply_t reply = open_channel(p);
         if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
                 char text[160];
                 reply_text(reply, text, sizeof text);
@@ -242,9 +252,30 @@ static int open_wire(struct publisher *p, char *note, size_t size)
                 wire_close(&p->wire, false);
                 return WIRE_DOWN;
         }
-        window_reset(&p->window);
         p->blocked = false;
         return 0;
+}
+
+/* After the death of a quorum queue's leader RabbitMQ may refuse for ever what comes through a
+ * channel that met it, and takes the same through a new one. A queue that is full refuses too: so
+ * not more often than this. */
+static void heal_channel(struct publisher *p)
+{
+        int64_t now = clock_ns();
+        if (!p->refused || p->wire.dead || now - p->healed_ns < HEAL_AGAIN_NS) {
+                return;
+        }
+        p->healed_ns = now;
+        end_flights(p, true);
+        desk_note(&p->rabbit->desk, LEVEL_WARNING,
+                  "%s refused what was published to it; the channel is opened anew",
+                  p->wire.place->text);
+        amqp_rpc_reply_t reply = amqp_channel_close(p->wire.state, 1, AMQP_REPLY_SUCCESS);
+        reply = reply.reply_type == AMQP_RESPONSE_NORMAL ? open_channel(p) : reply;
+        if (reply.reply_type != AMQP_RESPONSE_NORMAL) {
+                p->wire.dead = true;
+                reply_text(reply, p->wire.why, sizeof p->wire.why);
+        }
 }
 
 /* What waits while nothing can be published comes back at once. */
@@ -267,6 +298,7 @@ static void serve(struct publisher *p)
                 int64_t again = send_flights(p);
                 publisher_frames(p);
                 end_flights(p, false);
+                heal_channel(p);
                 if (!p->wire.dead && !p->stopping) {
                         publisher_wait(p, again);
                 }

@@ -101,11 +101,13 @@ static bool add_to_batch(struct receiver *r, struct tap *t, const char *reply, i
 
 /* --- oversized letters ------------------------------------------------------------------------ */
 
+/* Its receipt may be held by its tap, and is let go of like any other that nobody settles. */
 struct oversize *refused_free(struct oversize *o)
 {
         if (o) {
                 if (o->batch) {
-                        jet_receipt_drop(o->batch->receipt);
+                        struct jet_receipt *receipt = (struct jet_receipt *)o->batch->receipt;
+                        receipt->jet->desk.drop(&receipt->base);
                         arrivals_free(o->batch);
                 }
                 natsMsg_Destroy(o->msg);

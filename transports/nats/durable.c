@@ -265,6 +265,7 @@ static void make_consumer(struct keeper *k, struct post *p)
                          "$JS.API.CONSUMER.DURABLE.CREATE.%s.%s", k->jet->settings.stream,
                          p->pattern->durable);
         if (r == 0) {
+                p->floor_known = false; /* for the next one the ledger is asked again */
                 read_state(p, a.root);
                 take_consumer(k, p, a.root);
         } else if (r == API_ERROR) {

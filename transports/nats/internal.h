@@ -113,7 +113,10 @@ bool letter_take(struct letter *l, natsMsg *msg, size_t prefix, uint32_t history
 bool letter_is_one(natsMsg *msg);
 uint32_t history_hash(const char *stream, const char *created);
 /* The same message for the stream of the refused. NULL: out of memory. */
-natsMsg *letter_refuse(const struct letter *l, natsMsg *msg, const char *subject);
+natsMsg *letter_refuse(struct letter *l, natsMsg *msg, const char *subject);
+
+/* headers.c: into an envelope that has none yet, borrowed from the message. */
+void headers_read(struct letter *l, natsMsg *msg);
 
 /* --- receipts -----------------------------------------------------------------------------------
  *
@@ -160,6 +163,7 @@ struct post {
         bool looked;      /* on this link */
         bool ready;       /* its consumer can be used */
         bool open;        /* the receiver has a session of it */
+        int64_t open_ns;  /* since when */
         bool told;        /* and knows the newest of it */
         bool anew;        /* the next one is another */
         bool silent;      /* asked for, and nothing came: not even a heartbeat */
@@ -392,10 +396,12 @@ struct keeper {
         struct post *gone; /* patterns that no queue has any more */
         uint32_t posts;    /* how many there ever were */
         bool told_up, usable;
+        unsigned stream_fails;
         bool doubt;   /* an answer did not come */
         bool dropped; /* the link is to be given up */
         char why[200];
         int64_t stream_ns, refused_ns, names_ns;
+        int64_t missing_ns; /* since when the stream is not there; 0: it is */
         bool lame;
         bool refused_ready;
         /* the stream as it was last seen */

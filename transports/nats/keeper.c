@@ -17,9 +17,11 @@
 #define RETRY_FIRST_MS 100
 #define RETRY_LAST_MS  5000
 #define STREAM_EVERY   (5 * NS_PER_S)
+#define STREAM_SOON    (200 * NS_PER_MS)
 #define REFUSED_EVERY  (5 * NS_PER_S)
 #define NAMES_EVERY    (30 * NS_PER_S)
 #define PROBE_FIRST    NS_PER_S
+#define LOOK_AGAIN     NS_PER_S
 #define FOUND_MAX      64
 
 void keeper_say(struct keeper *k, struct post *p, int level, const char *fmt, ...)
@@ -54,6 +56,7 @@ static bool tell(struct keeper *k, enum deed_kind kind, struct post *p, const ch
         struct deed *d = deed_new(kind);
         if (!d) {
                 k->dropped = true;
+                snprintf(k->why, sizeof k->why, "out of memory");
                 return false;
         }
         snprintf(d->text, sizeof d->text, "%s", text ? text : "");
@@ -78,6 +81,7 @@ void keeper_open(struct keeper *k, struct post *p)
 {
         if (tell(k, DEED_OPEN, p, NULL)) {
                 p->open = p->told = true;
+                p->open_ns = clock_ns();
                 p->anew = p->silent = false;
                 p->waiting_ns = 0;
         }
@@ -213,7 +217,7 @@ static void take_floor(struct keeper *k, const struct floor_answer *a)
                         history_name(k, p, name);
                         if (!p->floor_known && strcmp(name, a->history) == 0) {
                                 p->floor_known = true;
-                                p->floor = a->floor;
+                                p->floor = a->floor > p->floor_told ? a->floor : p->floor_told;
                                 p->look_ns = 0;
                         }
                 }
@@ -225,7 +229,7 @@ static void take_look(struct keeper *k, const struct look *l)
         struct post *p = post_of(k, l->post);
         if (p && p->open) {
                 p->told = p->ready = false;
-                p->look_ns = 0;
+                p->look_ns = p->open_ns + LOOK_AGAIN; /* what is refused at once, again and again */
                 p->silent = l->why == LOOK_SILENT;
                 k->stream_ns = l->why == LOOK_GONE ? 0 : k->stream_ns;
         }
@@ -366,8 +370,12 @@ static void look_at_stream(struct keeper *k, int64_t now)
         if (now < k->stream_ns) {
                 return;
         }
-        k->stream_ns = now + STREAM_EVERY;
         k->usable = stream_look(k);
+        /* a server that has just deleted a stream needs a moment before it makes one of its name */
+        k->stream_fails = k->usable ? 0 : k->stream_fails + 1;
+        int64_t wait =
+            k->usable || k->stream_fails > 5 ? STREAM_EVERY : STREAM_SOON << (k->stream_fails - 1);
+        k->stream_ns = now + wait;
         if (alive(k)) {
                 note_found(k);
         }
@@ -423,6 +431,7 @@ static void serve(struct keeper *k)
 {
         k->dropped = k->doubt = k->lame = k->usable = k->refused_ready = false;
         k->stream_ns = k->refused_ns = 0;
+        k->stream_fails = 0;
         k->names_ns = clock_ns() + PROBE_FIRST;
         forget_posts(k);
         (void)tell(k, DEED_LINK, NULL, NULL);

@@ -1,10 +1,6 @@
 /*
  * From a delivered message to the envelope that core opens. Texts are borrowed from the message:
  * core copies what it keeps.
- *
- * Headers are parsed by the library, and only when there are any; it keeps them in a hash, so their
- * order is lost and they are sorted: what does not fit must be left out the same way at each
- * delivery. JetStream's own names (Nats-*) are no business of a job, but for the id.
  */
 #include "transports/nats/internal.h"
 
@@ -15,7 +11,6 @@
 
 #define ACK_PREFIX "$JS.ACK."
 #define MSG_ID     "Nats-Msg-Id"
-#define OWN_PREFIX "Nats-"
 #define TOKENS_MAX 16
 #define TOKENS_OLD 9  /* $JS.ACK.stream.consumer.delivered.sequence.consumer's.time.pending */
 #define TOKENS_NEW 11 /* with domain and account before the stream */
@@ -88,68 +83,6 @@ static struct job_key origin_key(const struct letter *l, uint32_t history)
         return key;
 }
 
-/* --- headers ---------------------------------------------------------------------------------- */
-
-static bool is_ours(const char *name)
-{
-        return strncasecmp(name, "job-", 4) == 0 || strncasecmp(name, "skep-", 5) == 0 ||
-               strncasecmp(name, "trace", 5) == 0;
-}
-
-/* Those that core knows first, when there are too many. */
-static int by_name(const void *a, const void *b)
-{
-        const char *x = *(const char *const *)a, *y = *(const char *const *)b;
-        int ours = is_ours(y) - is_ours(x);
-        int same_letters = ours ? ours : strcasecmp(x, y);
-        return same_letters ? same_letters : strcmp(x, y);
-}
-
-static void add_header(struct letter *l, const char *name, const char *value)
-{
-        struct envelope *e = &l->envelope;
-        if (e->n_headers == ENVELOPE_HEADERS_MAX) {
-                e->n_dropped++;
-                return;
-        }
-        l->headers[e->n_headers++] = (struct envelope_header){str_of(name), str_of(value)};
-}
-
-static void read_header(struct letter *l, natsMsg *msg, const char *name)
-{
-        const char **values = NULL;
-        int n = 0;
-        if (natsMsgHeader_Values(msg, name, &values, &n) != NATS_OK) {
-                return;
-        }
-        if (strcasecmp(name, MSG_ID) == 0) {
-                l->envelope.message_id = n ? str_of(values[0]) : l->envelope.message_id;
-        } else if (strncasecmp(name, OWN_PREFIX, sizeof OWN_PREFIX - 1) != 0) {
-                for (int i = 0; i < n; i++) {
-                        add_header(l, name, values[i]);
-                }
-        }
-        free(values);
-}
-
-static void read_headers(struct letter *l, natsMsg *msg)
-{
-        const char **names = NULL;
-        int n = 0;
-        natsStatus s = natsMsgHeader_Keys(msg, &names, &n);
-        if (s != NATS_OK) {
-                l->envelope.n_dropped = s != NATS_NOT_FOUND; /* they cannot be read: named so */
-                return;
-        }
-        if (n > 1) {
-                qsort(names, (size_t)n, sizeof *names, by_name);
-        }
-        for (int i = 0; i < n; i++) {
-                read_header(l, msg, names[i]);
-        }
-        free(names);
-}
-
 bool letter_take(struct letter *l, natsMsg *msg, size_t prefix, uint32_t history)
 {
         const char *subject = natsMsg_GetSubject(msg);
@@ -163,7 +96,7 @@ bool letter_take(struct letter *l, natsMsg *msg, size_t prefix, uint32_t history
         e->body_size = e->body.n;
         e->redelivered = l->delivered > 1;
         e->origin = origin_key(l, history);
-        read_headers(l, msg);
+        headers_read(l, msg);
         return true;
 }
 
@@ -180,27 +113,40 @@ static bool has_header(const struct letter *l, const char *name)
         return false;
 }
 
-static void copy_headers(const struct letter *l, natsMsg *to)
+static void set_header(struct letter *l, natsMsg *to, const char *name, struct str value)
+{
+        struct str z = arena_str(&l->scratch, value);
+        if (z.p) {
+                (void)natsMsgHeader_Set(to, name, z.p);
+        }
+}
+
+static void copy_headers(struct letter *l, natsMsg *to)
 {
         char id[64];
         const struct envelope *e = &l->envelope;
         for (uint32_t i = 0; i < e->n_headers; i++) {
-                (void)natsMsgHeader_Add(to, l->headers[i].name.p, l->headers[i].value.p);
+                struct str name = arena_str(&l->scratch, l->headers[i].name);
+                struct str value = arena_str(&l->scratch, l->headers[i].value);
+                if (name.p && value.p) {
+                        (void)natsMsgHeader_Add(to, name.p, value.p);
+                }
         }
         if (!has_header(l, "job-type")) {
-                (void)natsMsgHeader_Set(to, "job-type", e->address.p);
+                set_header(l, to, "job-type", e->address);
         }
         if (e->message_id.p && !has_header(l, "job-id")) {
-                (void)natsMsgHeader_Set(to, "job-id", e->message_id.p);
+                set_header(l, to, "job-id", e->message_id);
         }
         int n = 0;
         for (size_t i = 0; i < sizeof e->origin.b; i++) {
                 n += snprintf(id + n, sizeof id - (size_t)n, "%02x", e->origin.b[i]);
         }
         (void)natsMsgHeader_Set(to, MSG_ID, id); /* delivered twice, it is kept once */
+        arena_reset(&l->scratch);
 }
 
-natsMsg *letter_refuse(const struct letter *l, natsMsg *msg, const char *subject)
+natsMsg *letter_refuse(struct letter *l, natsMsg *msg, const char *subject)
 {
         natsMsg *to = NULL;
         if (natsMsg_Create(&to, subject, NULL, natsMsg_GetData(msg), natsMsg_GetDataLength(msg)) !=

@@ -12,10 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LOGIN_LIMIT_MS 4000
+#define LOGIN_LIMIT_S  4
+#define TEXT_OF(n)     #n
+#define SECONDS(n)     TEXT_OF(n)
 #define WRITE_LIMIT_MS 5000 /* so long may a send wait for a server that does not read */
 #define MAILBOX_FIRST  1024
-#define PENDING_MAX    (1 << 20) /* until the limits are lifted; 1,024 times as many bytes are an int */
+#define PENDING_MAX                                                                                \
+        (1 << 20) /* until the limits are lifted; 1,024 times as many bytes are an int */
 
 struct ear {
         struct link *link; /* a reference */
@@ -145,7 +148,7 @@ static natsStatus set_options(natsOptions *o, struct link *l, const struct setti
 {
         natsStatus e = natsOptions_SetAllowReconnect(o, false);
         e = e ? e : natsOptions_UseGlobalMessageDelivery(o, true);
-        e = e ? e : natsOptions_SetTimeout(o, LOGIN_LIMIT_MS);
+        e = e ? e : natsOptions_SetTimeout(o, LOGIN_LIMIT_S * 1000);
         e = e ? e : natsOptions_SetWriteDeadline(o, WRITE_LIMIT_MS);
         e = e ? e : natsOptions_SetPingInterval(o, s->ping_ms);
         e = e ? e : natsOptions_SetMaxPingsOut(o, 2);
@@ -195,6 +198,21 @@ static struct link *make_link(struct jet *jet, uint64_t number)
         return l;
 }
 
+/* The library begins its texts with a place in its source: "(conn.c:12): ". */
+static const char *why_not(natsStatus e)
+{
+        const char *why = nats_GetLastError(NULL), *end;
+        if (e == NATS_TIMEOUT) {
+                return "no answer within " SECONDS(LOGIN_LIMIT_S) " s";
+        }
+        if (e == NATS_NO_SERVER) {
+                return "connection refused, or the host cannot be reached";
+        }
+        why = why && *why ? why : natsStatus_GetText(e);
+        end = *why == '(' ? strstr(why, "): ") : NULL;
+        return end ? end + 3 : why;
+}
+
 static int connect_link(struct link *l, char *note, size_t size)
 {
         const struct settings *s = &l->jet->settings;
@@ -212,8 +230,7 @@ static int connect_link(struct link *l, char *note, size_t size)
                 return 0;
         }
         link_unref(l);
-        const char *why = nats_GetLastError(NULL);
-        snprintf(note, size, "%s: %s", s->place, why && *why ? why : natsStatus_GetText(e));
+        snprintf(note, size, "%s: %s", s->place, why_not(e));
         return NATS_DOWN;
 }
 

@@ -79,7 +79,7 @@ static bool probe_post(struct keeper *k, struct post *p)
 
 void probe_line(struct keeper *k, struct line *line)
 {
-        bool empty = true;
+        bool empty = line->posts != NULL;
         for (struct post *p = line->posts; p && !atomic_load(&k->link->closed); p = p->next) {
                 bool known = p->told && probe_post(k, p);
                 empty = empty && known && p->pending == 0 && p->unacknowledged == 0;

@@ -314,19 +314,17 @@ static void wind_up(struct receiver *r)
                         t->batch = arrivals_free(t->batch);
                 }
         }
+        bells_end(r, true);
         while (r->retries) {
                 struct oversize *next = r->retries->next;
                 refused_free(r->retries);
                 r->retries = next;
         }
-        bells_end(r, true);
         take_inbox(r); /* what was given back just now too */
         hand_back_mail(r);
         if (r->link) {
                 natsConnection_Close(r->link->nc); /* the keeper may be waiting for an answer */
         }
-        leave_link(r);
-        tap_free_all(r);
 }
 
 /* From here on receipts are freed by whoever has them. */
@@ -336,8 +334,9 @@ static void vanish(struct receiver *r)
         r->inbox.gone = true;
         pthread_mutex_unlock(&r->inbox.mutex);
         take_inbox(r);
+        leave_link(r);
         bells_end(r, true);
-        r->link = link_leave(r->link);
+        tap_free_all(r);
         free(r->mail);
         arena_deinit(&r->letter.scratch);
 }

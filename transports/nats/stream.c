@@ -16,6 +16,9 @@
 #define NOT_FOUND     10059
 #define NAME_TAKEN    10058
 #define DUPLICATES_NS (120 * NS_PER_S)
+/* nats-server 2.9 says that a stream is gone before it has removed its folder: one of the same name
+ * that is made at once loses its files to that, and takes nothing more. */
+#define REMAKE_AFTER_NS (3 * NS_PER_S)
 
 /* --- subjects --------------------------------------------------------------------------------- */
 
@@ -254,15 +257,19 @@ bool stream_look(struct keeper *k)
         char text[256];
         int r = api_call(k, &a, NULL, "$JS.API.STREAM.INFO.%s", s->stream);
         bool missing = r == API_ERROR && a.err_code == NOT_FOUND;
-        if (missing && s->create) {
+        k->missing_ns = !missing ? 0 : k->missing_ns ? k->missing_ns : clock_ns();
+        if (missing && k->created[0] && clock_ns() - k->missing_ns < REMAKE_AFTER_NS) {
+                snprintf(a.text, sizeof a.text, "it was deleted");
+        } else if (missing && s->create) {
                 answer_free(&a);
                 r = make_stream(k, s->stream, s->subject, true, &a);
         }
-        bool ok = r == 0 ? take_stream(k, &a) : k->told_up && r == API_LATE;
-        if (r == API_ERROR || (r == API_LATE && !ok)) {
+        bool passing = r == API_LATE || a.code == 503; /* a cluster without a leader, for one */
+        bool ok = r == 0 ? take_stream(k, &a) : k->told_up && passing;
+        if (!ok && (r == API_ERROR || r == API_LATE)) {
                 snprintf(text, sizeof text, "stream %s %s: %s", s->stream,
                          !missing    ? "cannot be looked at"
-                         : s->create ? "is not there and cannot be made"
+                         : s->create ? "is not there and not made yet"
                                      : "is not there, and is not made (create)",
                          a.text);
                 keeper_down(k, text);
