@@ -76,7 +76,8 @@ class RabbitMQ(Server):
         self.spawn([os.path.join(self.scripts, "rabbitmq-server")], env={**environment, "detached": "1"}, cwd="/")
 
     def run_epmd(self, environment):
-        self.spawn(["epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"], main=False, env=environment, cwd="/")
+        self.spawn(["epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"], main=False, env=environment,
+                   cwd="/")
 
     def cookie(self):
         kept = self.read("cookie.json") or f"skep{random.getrandbits(64):x}"
@@ -221,8 +222,7 @@ class RabbitCluster(Cluster):
 
     @property
     def url(self):
-        """Of its nodes, with spaces between."""
-        return " ".join(node.url for node in self.nodes)
+        return ",".join([self.nodes[0].url] + [f"127.0.0.1:{node.port}" for node in self.nodes[1:]])
 
     def cookie(self):
         kept = self.epmd.read("cookie.json") or f"skep{random.getrandbits(64):x}"

@@ -221,8 +221,8 @@ class Nats(Broker):
         return lambda: self.server.configure(login=f"{user}:{password}").restart()
 
     @staticmethod
-    def locked_out(user):
-        return (user,)
+    def locked_out(_user):
+        return ("authorization",)
 
     @staticmethod
     def named(key):

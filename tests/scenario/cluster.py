@@ -1,5 +1,5 @@
-"""A cluster of three brokers loses any one node while jobs flow, and nothing is lost: RabbitMQ with quorum queues, NATS with a
-stream of three replicas.
+"""A cluster of three brokers loses any one node while jobs flow, and nothing is lost: RabbitMQ with quorum queues, NATS
+with a stream of three replicas.
 
 Two nodes of skep name all three brokers in their URL. Half of the jobs are letters of raw producers, each with an id and
 repeated until it is confirmed; half are submitted to skep. Each broker is killed in turn, and the one that leads, while
@@ -9,12 +9,11 @@ SKEP_CLUSTER_JOBS chooses another number of jobs.
 """
 
 import contextlib
-import json
 import os
 import time
 
 import brokers
-from faults import Background, Service, check, metric, producer, wait_for, world
+from faults import Background, check, metric, producer, wait_for, wait_logged, world
 from harness import BROKER, run, servers
 from private_server import Trouble, wait_until
 
@@ -63,8 +62,7 @@ class Impatient(producer.JetStream):
 
 class RabbitCluster(brokers.Rabbit):
     def __init__(self, cluster):
-        places = ",".join(f"127.0.0.1:{node.port}" for node in cluster.nodes)
-        super().__init__(f"amqp://guest:guest@{places}", cluster)
+        super().__init__(cluster.url, cluster)
 
     def client(self):
         return PikaOfAll([node.url for node in self.server.nodes])
@@ -249,7 +247,8 @@ def while_away(w, flow, part, victim, go, come):
     moving = Background(flow.more, part / 3)
     come()
     moving.join_or_raise()
-    print(f"  {victim}: {time.monotonic() - begin:.1f} s, away for {away - begin:.1f}; {reconnects(w):.0f} reconnects in all")
+    print(f"  {victim}: {time.monotonic() - begin:.1f} s, away for {away - begin:.1f}; {reconnects(w):.0f} reconnects "
+          "in all")
 
 
 def kill_in_turn(picks):
@@ -293,21 +292,20 @@ def leaders_step_down():
             while_away(w, flow, 1 / len(whats) / (3 if FULL else 1), what.lower(), go, one.await_whole)
 
 
-def a_server_ends_as_a_lame_duck():
+def servers_end_as_lame_ducks():
+    """One after another, so that each node of skep is sent away."""
     with flowing(JOBS) as (one, w, flow):
-        server = one.leader()
+        for server in one.server.nodes:
+            def go(server=server):
+                server.lameduck()
+                wait_until(f"{server.name} to end", lambda: not server.alive())
 
-        def gone():
-            wait_until(f"{server.name} to end", lambda: not server.alive())
-
-        def come():
-            server.start()
-            one.await_whole()
-
-        def go():
-            server.lameduck()
-            gone()
-        while_away(w, flow, 1, f"{server.name} sent away", go, come)
+            def come(server=server):
+                server.start()
+                one.await_whole()
+            while_away(w, flow, 1 / one.server.size, f"{server.name} sent away", go, come)
+        for node in w.nodes:
+            print(f"  {node.name} says: {wait_logged(node, 'lame duck').split('msg=')[1]}")
 
 
-run(any_node_is_killed, nats=(leaders_step_down, a_server_ends_as_a_lame_duck))
+run(any_node_is_killed, nats=(leaders_step_down, servers_end_as_lame_ducks))

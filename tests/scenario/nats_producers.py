@@ -98,6 +98,37 @@ def lines_written_by_hand():
         print(f"  {len(letters)} letters by hand; odd case: {odd['headers']}, priority {odd['priority']}")
 
 
+# What nats.c's own functions would lose, in silence: (lines, what the job must show).
+ODD_BLOCKS = [
+    (b"x-empty:\r\nJob-Priority: 8", {"priority": 8, "headers": {"x-empty": ""}}),
+    (b"x-empty: \r\nNats-Msg-Id: behind-an-empty-one", {"key": "behind-an-empty-one"}),
+    (b"Job-Priority: 8\r\nx-last: ", {"priority": 8, "headers": {"x-last": ""}}),
+    (b"Job-Priority: 8\r\nno colon", {"priority": 8, "headers": {"skep-dropped-headers": "1 more"}}),
+    (b"no colon\r\nJob-Priority: 8", {"priority": 8, "headers": {"skep-dropped-headers": "1 more"}}),
+    (b"x-nul: a\0b\r\nJob-Priority: 8", {"priority": 8, "headers": {"skep-dropped-headers": "x-nul"}}),
+    (b"Job-Priority: 8\r\njob-priority: 2", {"priority": 8}),
+    (b"X-Twice: one\r\nx-twice: two", {"headers": {"x-twice": "one"}}),
+    (b"x-long: " + b"l" * 9000 + b"\r\nJob-Priority: 8", {"priority": 8, "headers": {"skep-dropped-headers": "x-long"}}),
+    (b"Job-Tags: caf\xc3\xa9,x\r\nx-raw: \xff", {"tags": ["caf\u00e9", "x"]}),
+    (b"Nats-Expected-Stream: JOBS\r\nNats-Whatever: x", {"headers": {}}),
+]
+
+
+def blocks_that_other_readers_stumble_over():
+    with mirrored() as w:
+        letters = {b"%d: " % n + lines[:20]: (lines, shown) for n, (lines, shown) in enumerate(ODD_BLOCKS)}
+        with written_down(w, [(body, shown.get("key"), "confirmed") for body, (_, shown) in letters.items()]):
+            said = by_hand(w.broker.url, *(hpub("jobs.mail.a", b"NATS/1.0\r\n" + lines + b"\r\n\r\n", body)
+                                           for body, (lines, _) in letters.items()))
+            check(said == "", f"the server said {said}")
+        jobs, wrong = by_payload(jobs_when(w.nodes[0], len(letters))), []
+        for body, (lines, shown) in letters.items():
+            seen = {name: jobs[body].get(name) for name in shown}
+            wrong += [] if seen == shown else [f"{lines[:60]}: {seen}, not {shown}"]
+        check(not wrong, "\n    ".join(["wrong:", *wrong]))
+        print(f"  {len(letters)} header blocks as they were meant")
+
+
 def a_doorbell_that_is_forged_creates_nothing():
     bell = b"NATS/1.0\r\nskep-bell: %s\r\nskep-seq: 7\r\n\r\n"
     with post_office(mirror=True) as w:
@@ -231,6 +262,7 @@ def subjects_that_nobody_consumes_are_named():
         check(len(jobs_when(node, 2, state="completed", queue="letters")) == 2, "with a queue for it they run")
 
 
-run(letters_of_a_nodejs_service, lines_written_by_hand, a_doorbell_that_is_forged_creates_nothing,
-    a_body_over_the_servers_own_limit, an_id_inside_and_outside_of_the_window,
-    letters_without_ids_that_are_delivered_again, subjects_of_every_depth, subjects_that_nobody_consumes_are_named)
+run(letters_of_a_nodejs_service, lines_written_by_hand, blocks_that_other_readers_stumble_over,
+    a_doorbell_that_is_forged_creates_nothing, a_body_over_the_servers_own_limit,
+    an_id_inside_and_outside_of_the_window, letters_without_ids_that_are_delivered_again, subjects_of_every_depth,
+    subjects_that_nobody_consumes_are_named)

@@ -51,6 +51,7 @@ def a_killed_broker_keeps_what_it_confirmed_and_a_wiped_one_nothing():
                 check(False, "a letter without a queue was taken")
             except Refused as refusal:
                 print(f"  a letter without a queue: {refusal}")
+        one.durable()
         one.server.kill()
         check(not one.server.alive(), "it is dead")
         one.server.start()

@@ -22,7 +22,7 @@ import threading
 import time
 
 import brokers
-from faults import Background, check, metric, producer, wait_for, wait_logged, world
+from faults import Background, check, producer, wait_for, wait_logged, world
 from harness import Skip, run, servers
 from private_server import halt
 
@@ -114,7 +114,7 @@ class Machine:
         self.broker = brokers.Nats(self.server.url, self.server)
         self.world = stack.enter_context(world(broker=self.broker))
         self.node = self.world.node(start=False)
-        self.safe_ns, self.submitted, self.over = None, 0, threading.Event()
+        self.safe_ns, self.submitted, self.over, self.closed = None, 0, threading.Event(), threading.Event()
         self.before = self.found = self.mark = self.log_mark = None
         self.letters = producer.Letters(self.world.log, Noting(self.broker.url, self.broker.subject))
         self.numbers = self.letters.client.numbers
@@ -139,9 +139,9 @@ class Machine:
             n += 1
 
     def submit(self):
-        """Jobs over the API until it is over."""
+        """Jobs over the API until it is over, or the node is about to go."""
         http = self.world.http(self.node)
-        while not self.over.is_set():
+        while not self.over.is_set() and not self.closed.is_set():
             begin = self.submitted
             self.world.pages(self.node, [("diary", {"job": n}) for n in range(begin, begin + PAGE - 1)])
             http.submit("diary", {"job": begin + PAGE - 1}, key=f"job-{begin}")
@@ -224,8 +224,8 @@ class Machine:
         report = self.world.audit("I1 I1b I2 I3 I4 I6 I9 I10 I15 I16 I17 I22")
         lost, named = report["lost_with_broker"], report["invariants"]["I1b"]["allowed"]
         check(lost, "it lost letters: else nothing was tried")
-        print(f"  {self.submitted} jobs submitted, all completed; {len(self.numbers) - self.mark} letters confirmed afterwards, "
-              f"{len(again)} under numbers that had been given before: all are jobs")
+        print(f"  {self.submitted} jobs submitted, all completed; {len(self.numbers) - self.mark} letters confirmed "
+              f"afterwards, {len(again)} under numbers that had been given before: all are jobs")
         print(f"  lost by the server: {lost} of {self.mark} letters that it had confirmed, {named[0]['job']} "
               f"first: {named[0]['text']}")
 
@@ -274,6 +274,23 @@ def a_stream_that_keeps_its_messages_comes_back_short():
         m.finish()
 
 
+def a_stream_overtakes_its_consumer():
+    """As the one before, but nobody looks until the numbers are past the place that the consumer remembers."""
+    with machine() as m:
+        m.safe().confirmed(LETTERS).safe_consumer()
+        m.closed.set()
+        m.senders[1].join_or_raise()
+        m.world.kill(m.node)
+        m.cut()
+        place = max(one["delivered"]["stream_seq"] for one in m.broker.consumers().values())
+        check(place > AFTER // 4, f"the consumer is at {place}")
+        wait_for("the stream to overtake it", lambda: m.info()["state"]["last_seq"] > place + AFTER)
+        state = m.info()["state"]
+        print(f"  the consumer is at {place}, the stream has {state['messages']} messages from {state['first_seq']} on")
+        m.node.start()
+        m.finish()
+
+
 def floor(m):
     return wait_for("the ledger to know how far the stream was taken",
                     lambda: max((int(row[0]) for row in m.world.select("select floor from floors")), default=0))
@@ -319,7 +336,7 @@ def a_consumer_remembers_more_than_its_stream():
 
 
 SMALL = (a_young_stream_is_gone, a_stream_comes_back_short, a_consumer_remembers_more_than_its_stream)
-LARGE = (a_stream_comes_back_emptied, a_stream_that_keeps_its_messages_comes_back_short,
+LARGE = (a_stream_comes_back_emptied, a_stream_overtakes_its_consumer, a_stream_that_keeps_its_messages_comes_back_short,
          a_stream_that_keeps_its_messages_loses_its_consumer,
          a_stream_that_keeps_its_messages_loses_its_consumer_and_its_end)
 run(nats=SMALL + LARGE * FULL)

@@ -370,8 +370,8 @@ struct publisher {
         } inbox;
         struct wire wire;
         bool stopping, blocked;
-        bool refused;      /* something, on this channel */
-        int64_t healed_ns; /* when the channel was last opened anew for that */
+        bool refused;                  /* something, on this channel */
+        int64_t healed_ns, refused_ns; /* when the channel was last opened anew for that; noted */
         struct flight *flights, **flights_tail;
         struct window window;
         int64_t returned_ns; /* when a return was last noted */

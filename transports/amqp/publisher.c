@@ -14,7 +14,8 @@
 #define RETRY_FIRST_MS  100
 #define RETRY_LAST_MS   5000
 #define RETRY_DENIED_MS 5000
-#define HEAL_AGAIN_NS   (5 * NS_PER_S)
+#define HEAL_AGAIN_NS   NS_PER_S
+#define SAY_AGAIN_NS    (5 * NS_PER_S)
 
 /* --- flights ---------------------------------------------------------------------------------- */
 
@@ -151,7 +152,7 @@ static void returned(struct publisher *p, const amqp_basic_return_t *m)
                 f->failed = f->failed || (name && strncmp(name, queue, sizeof queue - 1) == 0);
         }
         int64_t now = clock_ns();
-        if (now - p->returned_ns > 5 * NS_PER_S) {
+        if (now - p->returned_ns > SAY_AGAIN_NS) {
                 p->returned_ns = now;
                 desk_note(&p->rabbit->desk, LEVEL_WARNING,
                           "queue %s: the broker returned what was published to it: %u %s", queue,
@@ -256,9 +257,9 @@ static int open_wire(struct publisher *p, char *note, size_t size)
         return 0;
 }
 
-/* After the death of a quorum queue's leader RabbitMQ may refuse for ever what comes through a
- * channel that met it, and takes the same through a new one. A queue that is full refuses too: so
- * not more often than this. */
+/* When the leader of a quorum queue died RabbitMQ may refuse for ever what comes through a channel
+ * that met it, and takes the same through one that was opened once there is a new leader. A queue
+ * that is full refuses too. */
 static void heal_channel(struct publisher *p)
 {
         int64_t now = clock_ns();
@@ -267,9 +268,12 @@ static void heal_channel(struct publisher *p)
         }
         p->healed_ns = now;
         end_flights(p, true);
-        desk_note(&p->rabbit->desk, LEVEL_WARNING,
-                  "%s refused what was published to it; the channel is opened anew",
-                  p->wire.place->text);
+        if (now - p->refused_ns > SAY_AGAIN_NS) {
+                p->refused_ns = now;
+                desk_note(&p->rabbit->desk, LEVEL_WARNING,
+                          "%s refused what was published to it; the channel is opened anew",
+                          p->wire.place->text);
+        }
         amqp_rpc_reply_t reply = amqp_channel_close(p->wire.state, 1, AMQP_REPLY_SUCCESS);
         reply = reply.reply_type == AMQP_RESPONSE_NORMAL ? open_channel(p) : reply;
         if (reply.reply_type != AMQP_RESPONSE_NORMAL) {

@@ -1,6 +1,6 @@
 /*
  * Requests to JetStream's API and their answers, for the keeper alone: each blocks until the answer
- * is there, the connection is closed or five seconds are over. What a server writes is parsed by
+ * is there, the connection is closed or three seconds are over. What a server writes is parsed by
  * jansson and never trusted further than its types.
  */
 #include "transports/nats/internal.h"
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define API_LIMIT_MS  5000
+#define API_LIMIT_MS  3000
 #define ECHO_LIMIT_NS (3 * NS_PER_S)
 #define PING_LIMIT_MS 1000
 

@@ -242,7 +242,7 @@ void bells_send(struct receiver *r)
                 }
                 if (f->bells) {
                         send_bells(r, f);
-                } else if (large++ < OVERSIZES_MAX) {
+                } else if (f->oversize && large++ < OVERSIZES_MAX) {
                         send_oversize(r, f);
                 }
         }

@@ -116,31 +116,31 @@ struct oversize *refused_free(struct oversize *o)
         return NULL;
 }
 
-static void refused_free_p(struct oversize **o)
+static struct oversize *make_oversize(struct receiver *r, struct tap *t, natsMsg *msg)
 {
-        refused_free(*o);
+        struct oversize *o = calloc(1, sizeof *o);
+        if (o) {
+                o->tap = t->id;
+                o->connection = t->connection;
+                o->msg = letter_refuse(&r->letter, msg, t->order->refused);
+                o->batch = new_batch(r, t, 1);
+        }
+        return o && o->msg && o->batch ? o : refused_free(o);
 }
 
 static bool refuse(struct receiver *r, struct tap *t, natsMsg *msg, int64_t now)
 {
-        CLEANUP(refused_free_p)
-        struct oversize *o = calloc(1, sizeof *o);
         struct letter *l = &r->letter;
-        if (!o) {
-                return false;
-        }
         batch_flush(r, t);
-        o->tap = t->id;
-        o->connection = t->connection;
-        o->msg = letter_refuse(l, msg, t->order->refused);
-        o->batch = new_batch(r, t, 1);
+        struct oversize *o = make_oversize(r, t, msg);
         l->envelope.too_large = true;
         l->envelope.body = (struct str){0};
-        if (!o->msg || !o->batch || !add(l, t, o->batch, natsMsg_GetReply(msg))) {
+        if (!o || !add(l, t, o->batch, natsMsg_GetReply(msg))) {
+                refused_free(o);
                 return false;
         }
         tap_hold(t, (struct jet_receipt *)o->batch->receipt, now);
-        bells_add_oversize(r, STEAL(o));
+        bells_add_oversize(r, o);
         return true;
 }
 

@@ -57,7 +57,7 @@ struct link *link_leave(struct link *l);
 #define EAR_ECHO    (UINT32_MAX - 1)
 
 /* Messages to `subject` go to the mailbox under this tap's id. NULL: not now. */
-natsSubscription *link_listen(struct link *l, const char *subject, uint32_t ear);
+natsSubscription *link_listen(struct link *l, const char *subject, uint32_t number);
 
 struct mail {
         natsMsg *msg;

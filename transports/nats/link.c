@@ -229,7 +229,7 @@ static int connect_link(struct link *l, char *note, size_t size)
         if (e == NATS_OK) {
                 return 0;
         }
-        link_unref(l);
+        atomic_fetch_sub(&l->refs, 1);
         snprintf(note, size, "%s: %s", s->place, why_not(e));
         return NATS_DOWN;
 }

@@ -91,56 +91,55 @@ static int read_secret(const struct login *l, const char *key, const char *path,
 
 /* --- credentials ------------------------------------------------------------------------------ */
 
-/* As it stands between the quotes of a JSON text; NULL: out of memory. */
-static char *json_escape(const char *text)
+/* A text as it stands between the quotes of JSON; forgotten with wipe(). */
+struct escaped {
+        char text[6 * SECRET_MAX];
+};
+
+/* False: it is too long. */
+static bool json_escape(const char *text, struct escaped *ret)
 {
-        char *escaped = malloc(strlen(text) * 6 + 1), *p = escaped;
-        for (; escaped && *text; text++) {
+        char *p = ret->text;
+        if (strlen(text) >= SECRET_MAX) {
+                return false;
+        }
+        for (; *text; text++) {
                 unsigned char c = (unsigned char)*text;
                 if (c < 0x20) {
                         p += sprintf(p, "\\u%04x", c);
-                } else {
-                        if (c == '"' || c == '\\') {
-                                *p++ = '\\';
-                        }
-                        *p++ = (char)c;
+                        continue;
                 }
+                if (c == '"' || c == '\\') {
+                        *p++ = '\\';
+                }
+                *p++ = (char)c;
         }
-        if (escaped) {
-                *p = '\0';
-        }
-        return escaped;
+        *p = '\0';
+        return true;
 }
 
-static void free_secret(char **secret)
+static void wipe(struct escaped *e)
 {
-        if (*secret) {
-                explicit_bzero(*secret, strlen(*secret));
-                free(*secret);
-        }
+        explicit_bzero(e, sizeof *e);
 }
 
 static int login_as_user(const struct login *l, const char *password)
 {
-        char *user CLEANUP(free_secret)
-        = json_escape(l->settings->user);
-        char *escaped CLEANUP(free_secret)
-        = json_escape(password);
-        if (!user || !escaped) {
-                return -ENOMEM;
+        struct escaped user CLEANUP(wipe), secret CLEANUP(wipe);
+        natsStatus status = NATS_INVALID_ARG;
+        if (json_escape(l->settings->user, &user) && json_escape(password, &secret)) {
+                status = natsOptions_SetUserInfo(l->options, user.text, secret.text);
         }
-        natsStatus status = natsOptions_SetUserInfo(l->options, user, escaped);
         return status == NATS_OK ? 0 : refuse_status(l, status, "user and password");
 }
 
 static int login_by_token(const struct login *l, const char *token)
 {
-        char *escaped CLEANUP(free_secret)
-        = json_escape(token);
-        if (!escaped) {
-                return -ENOMEM;
+        struct escaped secret CLEANUP(wipe);
+        natsStatus status = NATS_INVALID_ARG;
+        if (json_escape(token, &secret)) {
+                status = natsOptions_SetToken(l->options, secret.text);
         }
-        natsStatus status = natsOptions_SetToken(l->options, escaped);
         return status == NATS_OK ? 0 : refuse_status(l, status, "token");
 }
 
@@ -198,13 +197,14 @@ static int login_by_nkey(const struct login *l)
 static int login_by_creds(const struct login *l)
 {
         const char *path = l->settings->creds_file;
-        char *text CLEANUP(free_secret)
-        = calloc(1, CREDS_MAX);
-        int r = text ? slurp(path, text, CREDS_MAX) : -ENOMEM;
+        char text[CREDS_MAX];
+        int r = slurp(path, text, sizeof text);
         if (r < 0) {
-                return r == -ENOMEM ? r : refuse_file(l, "creds_file", path, strerror(-r));
+                return refuse_file(l, "creds_file", path, strerror(-r));
         }
-        if (!strstr(text, "BEGIN NATS USER JWT") || !strstr(text, "BEGIN USER NKEY SEED")) {
+        bool whole = strstr(text, "BEGIN NATS USER JWT") && strstr(text, "BEGIN USER NKEY SEED");
+        explicit_bzero(text, sizeof text);
+        if (!whole) {
                 return refuse_file(l, "creds_file", path,
                                    "it has not both a NATS USER JWT and a USER NKEY SEED");
         }
@@ -264,13 +264,9 @@ static int set_servers(const struct login *l)
 {
         const struct settings *s = l->settings;
         natsStatus status = natsOptions_SetServers(l->options, s->servers, s->n_servers);
-        char *name CLEANUP(free_secret)
-        = json_escape(s->application);
-        if (!name) {
-                return -ENOMEM;
-        }
-        if (status == NATS_OK) {
-                status = natsOptions_SetName(l->options, name);
+        struct escaped name;
+        if (status == NATS_OK && json_escape(s->application, &name)) {
+                status = natsOptions_SetName(l->options, name.text);
         }
         return status == NATS_OK ? 0 : refuse_status(l, status, "servers");
 }

@@ -37,7 +37,7 @@ static bool base32_read(struct str text, uint8_t *ret_bytes, size_t n)
         uint32_t held = 0, bits = 0;
         size_t done = 0;
         for (uint32_t i = 0; i < text.n; i++) {
-                const char *at = memchr(alphabet, text.p[i], 32);
+                const char *at = text.p[i] ? strchr(alphabet, text.p[i]) : NULL;
                 if (!at) {
                         return false;
                 }

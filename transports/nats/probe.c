@@ -13,6 +13,7 @@
 #define PROBE_EVERY_NS (5 * NS_PER_S)
 #define DEAF_AFTER_NS  (20 * NS_PER_S) /* and up to 5 s until the first probe: within 30 s */
 #define FLOOR_EVERY_NS (5 * NS_PER_S)
+#define QUIET_NS       NS_PER_S
 
 static void tell_floor(struct keeper *k, struct post *p)
 {
@@ -60,6 +61,37 @@ static void judge(struct keeper *k, struct post *p)
         }
 }
 
+/* What the stream holds for this consumer; UINT64_MAX: it did not say. */
+static uint64_t stored_for(struct keeper *k, const struct post *p)
+{
+        struct answer a;
+        const char *subject;
+        json_t *count;
+        uint64_t n = 0;
+        int r = api_call(k, &a, json_pack("{s:s}", "subjects_filter", p->pattern->filter),
+                         "$JS.API.STREAM.INFO.%s", k->jet->settings.stream);
+        json_t *subjects = json_object_get(json_object_get(a.root, "state"), "subjects");
+        json_object_foreach(subjects, subject, count)
+        {
+                n += (uint64_t)json_integer_value(count);
+        }
+        answer_free(&a);
+        return r == 0 ? n : UINT64_MAX;
+}
+
+/* A consumer of nats-server 2.9 whose client left while a message was under way may count one that
+ * is not there, and go on counting it. What waits can be no more than the stream holds. */
+static void correct_pending(struct keeper *k, struct post *p)
+{
+        int64_t quiet = clock_ns() - atomic_load(&p->gauge.delivered_ns);
+        if (!k->work_queue || p->pending == 0 || quiet < QUIET_NS) {
+                return;
+        }
+        uint64_t stored = stored_for(k, p);
+        uint64_t most = stored > p->unacknowledged ? stored - p->unacknowledged : 0;
+        p->pending = most < p->pending ? most : p->pending;
+}
+
 /* False: nothing can be said of it now. */
 static bool probe_post(struct keeper *k, struct post *p)
 {
@@ -73,6 +105,7 @@ static bool probe_post(struct keeper *k, struct post *p)
                 return false;
         }
         tell_floor(k, p);
+        correct_pending(k, p);
         judge(k, p);
         return true;
 }
@@ -102,10 +135,14 @@ void probe_silent(struct keeper *k, struct post *p)
                 }
                 return;
         }
-        if (durable_info(k, p, &a) == 0 && p->pending > 0 && !is_full(p)) {
+        int r = durable_info(k, p, &a);
+        answer_free(&a);
+        if (r == 0) {
+                correct_pending(k, p);
+        }
+        if (r == 0 && p->pending > 0 && !is_full(p)) {
                 reopen(k, p);
         }
-        answer_free(&a);
 }
 
 void line_free_all(struct keeper *k)

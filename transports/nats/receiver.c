@@ -185,19 +185,19 @@ static void take_answer(struct receiver *r, natsMsg *msg)
         natsMsg_Destroy(msg);
 }
 
+/* Of a connection or a session that is gone: the server sends it again. */
 static void take_mail(struct receiver *r, struct mail *m, int64_t now)
 {
-        struct tap *t = m->ear == EAR_ANSWERS ? NULL : tap_find(r, m->ear);
-        if (!r->link || r->link->number != m->link) {
-                natsMsg_Destroy(m->msg); /* its connection is gone: it comes again */
-        } else if (m->ear == EAR_ANSWERS) {
+        bool current = r->link && r->link->number == m->link;
+        struct tap *t = current && m->ear != EAR_ANSWERS ? tap_find(r, m->ear) : NULL;
+        if (current && m->ear == EAR_ANSWERS) {
                 take_answer(r, m->msg);
-        } else if (!t || !t->open) {
-                natsMsg_Destroy(m->msg);
-        } else if (letter_is_one(m->msg)) {
+        } else if (t && t->open && letter_is_one(m->msg)) {
                 deliver(r, t, m->msg, now);
         } else {
-                pull_status(r, t, m->msg, now);
+                if (t && t->open) {
+                        pull_status(r, t, m->msg, now);
+                }
                 natsMsg_Destroy(m->msg);
         }
 }

@@ -250,15 +250,31 @@ static bool take_stream(struct keeper *k, const struct answer *a)
         return true;
 }
 
+static bool is_too_early(struct keeper *k, bool missing)
+{
+        k->missing_ns = !missing ? 0 : k->missing_ns ? k->missing_ns : clock_ns();
+        return missing && k->created[0] && clock_ns() - k->missing_ns < REMAKE_AFTER_NS;
+}
+
+static void say_unusable(struct keeper *k, const struct answer *a, bool missing)
+{
+        char text[256];
+        const char *what = "cannot be looked at";
+        if (missing) {
+                what = k->jet->settings.create ? "is not there and not made yet"
+                                               : "is not there, and is not made (create)";
+        }
+        snprintf(text, sizeof text, "stream %s %s: %s", k->jet->settings.stream, what, a->text);
+        keeper_down(k, text);
+}
+
 bool stream_look(struct keeper *k)
 {
         const struct settings *s = &k->jet->settings;
         struct answer a;
-        char text[256];
         int r = api_call(k, &a, NULL, "$JS.API.STREAM.INFO.%s", s->stream);
         bool missing = r == API_ERROR && a.err_code == NOT_FOUND;
-        k->missing_ns = !missing ? 0 : k->missing_ns ? k->missing_ns : clock_ns();
-        if (missing && k->created[0] && clock_ns() - k->missing_ns < REMAKE_AFTER_NS) {
+        if (is_too_early(k, missing)) {
                 snprintf(a.text, sizeof a.text, "it was deleted");
         } else if (missing && s->create) {
                 answer_free(&a);
@@ -267,12 +283,7 @@ bool stream_look(struct keeper *k)
         bool passing = r == API_LATE || a.code == 503; /* a cluster without a leader, for one */
         bool ok = r == 0 ? take_stream(k, &a) : k->told_up && passing;
         if (!ok && (r == API_ERROR || r == API_LATE)) {
-                snprintf(text, sizeof text, "stream %s %s: %s", s->stream,
-                         !missing    ? "cannot be looked at"
-                         : s->create ? "is not there and not made yet"
-                                     : "is not there, and is not made (create)",
-                         a.text);
-                keeper_down(k, text);
+                say_unusable(k, &a, missing);
         }
         answer_free(&a);
         return ok;
