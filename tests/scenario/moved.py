@@ -3,7 +3,7 @@ found by the tide, letters of both become jobs, and nothing runs twice.
 """
 
 from brokers import Nats, Rabbit
-from faults import answering, check, counts, ended, metric, send, wait_for, world
+from faults import answering, check, ended, metric, send, wait_for, world
 from harness import run
 
 WAITING = 300
@@ -24,26 +24,24 @@ def a_deployment_moves_and_moves_back():
     with Rabbit.corner() as rabbit, Nats.corner() as nats, world(broker=rabbit, private=False) as w:
         rabbit.transport = nats.transport = "broker"
         node = w.node()
-        rabbit.await_queues()
-        send(w, 40)
+        rabbit.await_queues()  # no letters yet: a node that has seen how quick they are claims hundreds at once
         http = w.http(node)
         long_ids = [http.submit("diary", {"long": n, "do": f"sleep:{SLOW}"}, key=f"long-{n}") for n in range(2)]
         for id_ in long_ids:
             node.until(id_, "running")
         w.pages(node, [("diary", {"behind": n}) for n in range(WAITING)])
         wait_for("all doorbells to be at RabbitMQ", lambda: int(w.select("select count(*) from outbox")[0][0]) == 0)
-        before = counts(node).get("completed", 0)
         move(w, node, nats)
         send(w, 40, start=100)
-        wait_for("all jobs to complete", lambda: ended(node, 82 + WAITING), 120)
+        wait_for("all jobs to complete", lambda: ended(node, 42 + WAITING), 120)
         found = metric(node, "skep_tide_recovered_total")
-        print(f"  {before} had ended at RabbitMQ; at NATS the tide found {found:.0f} of {WAITING}, 40 letters came")
-        check(found > 0, "the tide found what waited at the old broker")
+        print(f"  at NATS the tide found {found:.0f} of {WAITING}, 40 letters came")
+        check(found > WAITING / 2, "the tide found what waited at the old broker")
         move(w, node, rabbit)
         send(w, 40, start=200)
-        wait_for("letters of RabbitMQ again", lambda: ended(node, 122 + WAITING))
+        wait_for("letters of RabbitMQ again", lambda: ended(node, 82 + WAITING))
         print(f"  back at RabbitMQ {metric(node, 'skep_doorbells_known_total'):.0f} doorbells came for nothing")
-        w.settle(122 + WAITING)
+        w.settle(82 + WAITING)
         w.audit()
 
 

@@ -252,7 +252,7 @@ void bells_send(struct receiver *r)
 
 /* True: the stream that it was meant for has it. Another stream may have come to own the subject.
  */
-static bool read_answer(const struct receiver *r, const struct flight *f, natsMsg *msg,
+static bool read_answer(struct receiver *r, const struct flight *f, natsMsg *msg,
                         char ret_why[static 120])
 {
         const char *stream = f->bells ? r->jet->settings.stream : r->jet->settings.refused_stream;
@@ -266,6 +266,10 @@ static bool read_answer(const struct receiver *r, const struct flight *f, natsMs
         const json_t *error = json_object_get(root, "error");
         const char *text = json_string_value(json_object_get(error, "description"));
         bool ok = !error && by && strcmp(by, stream) == 0;
+        if (ok && f->bells) {
+                json_int_t sequence = json_integer_value(json_object_get(root, "seq"));
+                reach_note(&r->jet->reach, atomic_load(&r->jet->reach.history), (uint64_t)sequence);
+        }
         snprintf(ret_why, 120, "%s", error ? text ? text : "refused" : "another stream took them");
         json_decref(root);
         return ok;

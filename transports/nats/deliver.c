@@ -200,6 +200,7 @@ void deliver(struct receiver *r, struct tap *t, natsMsg *msg, int64_t now)
         size_t prefix = strlen(r->jet->settings.subject) + 1;
         pull_delivered(t, now);
         if (letter_take(l, msg, prefix, t->history)) {
+                reach_note(&r->jet->reach, t->history, l->sequence);
                 bool large = l->envelope.body.n > r->jet->settings.payload_max;
                 bool ok =
                     large ? refuse(r, t, msg, now) : add_to_batch(r, t, natsMsg_GetReply(msg), now);

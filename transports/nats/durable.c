@@ -241,9 +241,10 @@ static void say_unmade(struct keeper *k, struct post *p, const struct answer *a)
         if (a->err_code == NOT_UNIQUE || a->err_code == NOT_FILTERED) {
                 names_overlapping(k, p, by, sizeof by);
         }
-        keeper_say(k, p, LEVEL_ERROR, "queue %s is not consumed: no consumer %s on %s: %s%s%s",
+        keeper_say(k, p, LEVEL_ERROR, "queue %s is not consumed: no consumer %s on %s: %s%s%s%s",
                    p->order->name, p->pattern->durable, p->pattern->filter, a->text,
-                   by[0] ? "; in its way: " : "", by);
+                   by[0] ? "; in its way: " : "", by,
+                   by[0] ? "; when nobody serves that any more, remove it: nats consumer rm" : "");
 }
 
 static void make_consumer(struct keeper *k, struct post *p)
@@ -265,6 +266,11 @@ static void make_consumer(struct keeper *k, struct post *p)
                          "$JS.API.CONSUMER.DURABLE.CREATE.%s.%s", k->jet->settings.stream,
                          p->pattern->durable);
         if (r == 0) {
+                if (p->created[0]) {
+                        desk_note(&k->jet->desk, LEVEL_WARNING,
+                                  "consumer %s of queue %s was gone, and is made anew",
+                                  p->pattern->durable, p->order->name);
+                }
                 p->floor_known = false; /* for the next one the ledger is asked again */
                 read_state(p, a.root);
                 take_consumer(k, p, a.root);
@@ -291,6 +297,7 @@ void durable_remake(struct keeper *k, struct post *p)
         answer_free(&a);
         if (r == 0) {
                 p->look_ns = 0;
+                p->created[0] = '\0';
         }
 }
 

@@ -476,12 +476,21 @@ void names_overlapping(struct keeper *k, const struct post *p, char *ret_text, s
 /* --- the whole ----------------------------------------------------------------------------------
  */
 
+/* How far the stream surely reached: written by the receiver and the keeper. */
+struct reach {
+        _Atomic uint32_t history; /* of this stream */
+        _Atomic uint64_t last;    /* highest sequence that was seen of it */
+};
+
+void reach_note(struct reach *r, uint32_t history, uint64_t sequence);
+
 struct jet {
         struct transport base;
         atomic_int refs;    /* the engine, each thread, each receipt, each link */
         atomic_bool polled; /* the engine's loop runs: what it begins with is attached */
         struct settings settings;
         struct desk desk;
+        struct reach reach;
         struct receiver receiver;
         struct keeper keeper;
 };

@@ -118,6 +118,28 @@ static bool is_covered(const json_t *config, const char *filter)
         return false;
 }
 
+static void list_subjects(const json_t *config, char *ret_text, size_t size)
+{
+        const json_t *subjects = json_object_get(config, "subjects");
+        size_t n = 0;
+        ret_text[0] = '\0';
+        for (size_t i = 0; i < json_array_size(subjects) && n < size; i++) {
+                const char *text = json_string_value(json_array_get(subjects, i));
+                n += (size_t)snprintf(ret_text + n, size - n, "%s%s", i ? ", " : "",
+                                      text ? text : "?");
+        }
+}
+
+static void say_uncovered(const struct keeper *k, const json_t *config, const struct post *p,
+                          char *ret_text, size_t size)
+{
+        char theirs[80];
+        list_subjects(config, theirs, sizeof theirs);
+        snprintf(ret_text, size, "stream %s is on %s, which does not take %s of queue %s",
+                 k->jet->settings.stream, theirs[0] ? theirs : "no subjects", p->pattern->filter,
+                 p->order->name);
+}
+
 /* NULL: it can be used. */
 static const char *what_breaks(const struct keeper *k, const json_t *config, char *text,
                                size_t size)
@@ -138,8 +160,7 @@ static const char *what_breaks(const struct keeper *k, const json_t *config, cha
         for (const struct line *line = k->lines; line; line = line->next) {
                 for (const struct post *p = line->posts; p; p = p->next) {
                         if (!is_covered(config, p->pattern->filter)) {
-                                snprintf(text, size, "stream %s has no subject for %s (queue %s)",
-                                         name, p->pattern->filter, line->order->name);
+                                say_uncovered(k, config, p, text, size);
                                 return text;
                         }
                 }
@@ -149,17 +170,22 @@ static const char *what_breaks(const struct keeper *k, const json_t *config, cha
 
 static void name_limits(struct keeper *k, const json_t *config)
 {
-        static const char *const limits[] = {"max_msgs", "max_bytes", "max_age",
-                                             "max_msgs_per_subject"};
+        static const char *const limits[] = {"max_msgs", "max_bytes", "max_msgs_per_subject"};
         const char *name = k->jet->settings.stream;
         bool old = strcmp(answer_text(config, "discard"), "old") == 0;
-        for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+        for (size_t i = 0; old && i < ARRAY_LEN(limits); i++) {
                 int64_t n = answer_number(config, limits[i]);
-                if (n > 0 && (old || strcmp(limits[i], "max_age") == 0)) {
+                if (n > 0) {
                         keeper_say(k, NULL, LEVEL_WARNING,
                                    "stream %s drops jobs that were not taken: %s is %" PRId64, name,
                                    limits[i], n);
                 }
+        }
+        int64_t age = answer_number(config, "max_age");
+        if (age > 0) {
+                keeper_say(k, NULL, LEVEL_WARNING,
+                           "stream %s drops jobs that were not taken: max_age is %" PRId64 " s",
+                           name, age / NS_PER_S);
         }
 }
 
@@ -210,16 +236,49 @@ static int64_t read_time(const char *text)
         return (int64_t)timegm(&tm) * NS_PER_S + ns;
 }
 
+/* --- what a server forgot ----------------------------------------------------------------------
+ *
+ * A server that loses power comes back without the end of a stream, or without the stream, and says
+ * nothing of it. The numbers do.
+ */
+
+void reach_note(struct reach *r, uint32_t history, uint64_t sequence)
+{
+        if (history == atomic_load(&r->history) && sequence > atomic_load(&r->last)) {
+                atomic_store(&r->last, sequence);
+        }
+}
+
+/* `reached`: as it was known before the server was asked. */
+static void take_end(struct keeper *k, const struct answer *a, uint64_t reached)
+{
+        struct reach *reach = &k->jet->reach;
+        k->last_seq = (uint64_t)answer_number(json_object_get(a->root, "state"), "last_seq");
+        if (k->last_seq < reached) {
+                desk_note(&k->jet->desk, LEVEL_WARNING,
+                          "stream %s lost its end: it reached %" PRIu64 " and ends at %" PRIu64
+                          "; letters among these are gone unless their producers send them again",
+                          k->jet->settings.stream, reached, k->last_seq);
+                atomic_store(&reach->last, k->last_seq);
+        }
+        reach_note(reach, k->history, k->last_seq);
+}
+
 /* Another stream of this name than before: everything begins anew. */
 static void new_history(struct keeper *k, const char *created)
 {
         if (k->created[0]) {
-                desk_note(&k->jet->desk, LEVEL_WARNING,
-                          "stream %s was made anew: what it held is gone", k->jet->settings.stream);
+                desk_note(
+                    &k->jet->desk, LEVEL_WARNING,
+                    "stream %s is another than before: what it held is lost; letters among it "
+                    "are gone unless their producers send them again",
+                    k->jet->settings.stream);
         }
         snprintf(k->created, sizeof k->created, "%s", created);
         k->created_ns = read_time(created);
         k->history = history_hash(k->jet->settings.stream, created);
+        atomic_store(&k->jet->reach.history, k->history);
+        atomic_store(&k->jet->reach.last, 0);
         for (struct line *line = k->lines; line; line = line->next) {
                 for (struct post *p = line->posts; p; p = p->next) {
                         keeper_close(k, p);
@@ -231,15 +290,16 @@ static void new_history(struct keeper *k, const char *created)
         }
 }
 
-static bool take_stream(struct keeper *k, const struct answer *a)
+static bool take_stream(struct keeper *k, const struct answer *a, uint64_t reached)
 {
         char text[200];
         const json_t *config = json_object_get(a->root, "config");
         const char *created = answer_text(a->root, "created");
         if (strcmp(created, k->created) != 0) {
                 new_history(k, created);
+                reached = 0;
         }
-        k->last_seq = (uint64_t)answer_number(json_object_get(a->root, "state"), "last_seq");
+        take_end(k, a, reached);
         k->work_queue = strcmp(answer_text(config, "retention"), "workqueue") == 0;
         k->replicated = answer_number(config, "num_replicas") > 1;
         if (what_breaks(k, config, text, sizeof text)) {
@@ -272,6 +332,7 @@ bool stream_look(struct keeper *k)
 {
         const struct settings *s = &k->jet->settings;
         struct answer a;
+        uint64_t reached = atomic_load(&k->jet->reach.last);
         int r = api_call(k, &a, NULL, "$JS.API.STREAM.INFO.%s", s->stream);
         bool missing = r == API_ERROR && a.err_code == NOT_FOUND;
         if (is_too_early(k, missing)) {
@@ -281,7 +342,7 @@ bool stream_look(struct keeper *k)
                 r = make_stream(k, s->stream, s->subject, true, &a);
         }
         bool passing = r == API_LATE || a.code == 503; /* a cluster without a leader, for one */
-        bool ok = r == 0 ? take_stream(k, &a) : k->told_up && passing;
+        bool ok = r == 0 ? take_stream(k, &a, reached) : k->told_up && passing;
         if (!ok && (r == API_ERROR || r == API_LATE)) {
                 say_unusable(k, &a, missing);
         }
@@ -292,10 +353,11 @@ bool stream_look(struct keeper *k)
 bool stream_refresh(struct keeper *k)
 {
         struct answer a;
+        uint64_t reached = atomic_load(&k->jet->reach.last);
         int r = api_call(k, &a, NULL, "$JS.API.STREAM.INFO.%s", k->jet->settings.stream);
         bool same = r == 0 && strcmp(answer_text(a.root, "created"), k->created) == 0;
         if (same) {
-                k->last_seq = (uint64_t)answer_number(json_object_get(a.root, "state"), "last_seq");
+                take_end(k, &a, reached);
         }
         answer_free(&a);
         return same;
