@@ -33,6 +33,7 @@ PAGE = 50
 SLOW = "sleep:4"  # so that letters gather at the broker
 IMAGE_BYTES = 256 << 20
 ALONE = "SKEP_POWER_CUT_ALONE"
+SHORT = ("stream", "lost its end", "send them again")  # what the node says of it
 
 
 def alone():
@@ -250,6 +251,7 @@ def a_young_stream_is_gone():
         m.confirmed(LETTERS).cut()
         check(m.found is None, f"the stream is gone, not: {m.found} messages")
         m.says("stream", m.broker.stream, "was made")
+        m.says("stream", m.broker.stream, "another than before", "lost")
         m.finish()
 
 
@@ -257,6 +259,7 @@ def a_stream_comes_back_emptied():
     with machine() as m:
         m.safe().confirmed(LETTERS).cut()
         check(m.found is not None and m.found < m.before["state"]["messages"], f"{m.found} messages are left")
+        m.says(*SHORT)
         m.finish()
 
 
@@ -264,6 +267,7 @@ def a_stream_comes_back_short():
     with machine() as m:
         m.confirmed(LETTERS // 2).safe().confirmed(LETTERS).cut()
         check(m.found, f"{m.found} messages are left")
+        m.says(*SHORT)
         m.finish()
 
 
@@ -271,6 +275,7 @@ def a_stream_that_keeps_its_messages_comes_back_short():
     with machine(retention="limits") as m:
         m.confirmed(LETTERS // 2).safe().confirmed(LETTERS).cut()
         check(m.found, f"{m.found} messages are left")
+        m.says(*SHORT)
         m.finish()
 
 
@@ -298,7 +303,7 @@ def floor(m):
 
 def begins_at(m):
     """Where the consumer that was made after the cut begins."""
-    m.says("up")
+    m.says("consumer", "was gone", "made anew")
     return wait_for("the consumer", m.broker.consumers).popitem()[1]["config"].get("opt_start_seq", 0)
 
 

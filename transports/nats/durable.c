@@ -22,7 +22,7 @@
 #define NOT_FILTERED   10099
 #define FLOOR_AGAIN_NS (5 * NS_PER_S)
 #define AHEAD_AGAIN_NS NS_PER_S
-#define AHEAD_TIMES    3 /* of a replicated stream, whose parts need not be told at once */
+#define AHEAD_TIMES    3 /* what the server's parts say of each other may be late */
 
 /* A stream's name that leaves no room is given by its hash. */
 void history_name(const struct keeper *k, const struct post *p, char ret_name[static 256])
@@ -152,6 +152,27 @@ bool durable_is_ahead(struct keeper *k, struct post *p)
         return true;
 }
 
+/* The first message that the stream holds for this consumer; 0: none, or it was not told. */
+static uint64_t first_stored(struct keeper *k, const struct post *p)
+{
+        struct answer a;
+        json_t *body = json_pack("{s:i,s:s}", "seq", 1, "next_by_subj", p->pattern->filter);
+        int r = api_call(k, &a, body, "$JS.API.STREAM.MSG.GET.%s", k->jet->settings.stream);
+        int64_t seq = r == 0 ? answer_number(json_object_get(a.root, "message"), "seq") : 0;
+        answer_free(&a);
+        return (uint64_t)seq;
+}
+
+/* What was acknowledged leaves a work queue. So a message that is not behind the consumer's floor
+ * is a new one with an old number: the stream lost its end, and grew past the consumer before
+ * anybody looked. No consumer would ever bring it. */
+static bool is_passed_over(struct keeper *k, struct post *p)
+{
+        uint64_t first = k->work_queue && p->acknowledged ? first_stored(k, p) : 0;
+        p->passed = first && first <= p->acknowledged ? p->passed + 1 : 0;
+        return p->passed > 0;
+}
+
 /* Not usable: told, and looked at again later. */
 static void unusable(struct keeper *k, struct post *p)
 {
@@ -184,8 +205,10 @@ static void take_consumer(struct keeper *k, struct post *p, const json_t *root)
                 say_break(k, p, &d);
                 return;
         }
-        if (durable_is_ahead(k, p)) {
-                if (k->replicated && p->ahead < AHEAD_TIMES) {
+        bool ahead = durable_is_ahead(k, p), passed = !ahead && is_passed_over(k, p);
+        unsigned times = ahead && !k->replicated ? 1 : AHEAD_TIMES;
+        if (ahead || passed) {
+                if (p->ahead + p->passed < times) {
                         p->look_ns = clock_ns() + AHEAD_AGAIN_NS;
                 } else {
                         durable_remake(k, p);
@@ -284,16 +307,23 @@ static void make_consumer(struct keeper *k, struct post *p)
 void durable_remake(struct keeper *k, struct post *p)
 {
         struct answer a;
-        desk_note(&k->jet->desk, LEVEL_WARNING,
-                  "consumer %s was at %" PRIu64 " and stream %s ends at %" PRIu64
-                  ": the server lost messages; the consumer is made anew",
-                  p->pattern->durable, p->delivered, k->jet->settings.stream, k->last_seq);
+        const char *stream = k->jet->settings.stream;
+        if (p->passed) {
+                desk_note(&k->jet->desk, LEVEL_WARNING,
+                          "consumer %s was at %" PRIu64 " and stream %s holds messages before it: "
+                          "the server lost messages; the consumer is made anew",
+                          p->pattern->durable, p->acknowledged, stream);
+        } else {
+                desk_note(&k->jet->desk, LEVEL_WARNING,
+                          "consumer %s was at %" PRIu64 " and stream %s ends at %" PRIu64
+                          ": the server lost messages; the consumer is made anew",
+                          p->pattern->durable, p->delivered, stream, k->last_seq);
+        }
         keeper_close(k, p);
         p->ready = false;
-        p->ahead = 0;
+        p->ahead = p->passed = 0;
         p->look_ns = clock_ns() + AHEAD_AGAIN_NS;
-        int r = api_call(k, &a, NULL, "$JS.API.CONSUMER.DELETE.%s.%s", k->jet->settings.stream,
-                         p->pattern->durable);
+        int r = api_call(k, &a, NULL, "$JS.API.CONSUMER.DELETE.%s.%s", stream, p->pattern->durable);
         answer_free(&a);
         if (r == 0) {
                 p->look_ns = 0;
