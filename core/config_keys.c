@@ -110,8 +110,8 @@ const struct config_key config_queue_keys[] = {
 const struct config_key config_transport_keys[] = {
     {"url", CONFIG_TEXT, OF(transport_config, url), "", 1, URL_BYTES, .by_file = true,
      .help = "Where the broker is, as a URL: amqp://USER:PASSWORD@HOST:PORT/VHOST for RabbitMQ, "
-             "nats://USER:PASSWORD@HOST:PORT for NATS; amqps:// or tls:// for TLS, which any host "
-             "but this one needs."},
+             "nats://USER:PASSWORD@HOST:PORT for NATS, several servers as A:PORT,B:PORT; amqps:// "
+             "or tls:// for TLS, which any host but this one needs."},
     {"password_file", CONFIG_TEXT, OF(transport_config, password_file), "", 0, PATH_BYTES,
      .help =
          "File with the password, instead of one in the URL; read at each connect, not readable "
