@@ -141,10 +141,19 @@ class Server:
         return None
 
     def keep(self, file, value):
+        """Written whole or not at all, whoever else writes it."""
         path = os.path.join(self.directory, file)
-        with open(path + ".part", "w", encoding="utf-8") as text:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.directory, prefix=file, delete=False) as text:
             json.dump(value, text)
-        os.rename(path + ".part", path)
+        os.rename(text.name, path)
+
+    def kept(self, file, make):
+        """What the file says; the first time: what make() gives."""
+        value = self.read(file)
+        if value is None:
+            value = make()
+            self.keep(file, value)
+        return value
 
     def new_ports(self):
         return free_ports(self.ports_needed)

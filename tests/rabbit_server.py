@@ -5,6 +5,7 @@ import random
 import signal
 import struct
 import subprocess
+import time
 
 from private_cluster import Cluster, quietly
 from private_server import PATIENCE, Server, Trouble, receive
@@ -80,9 +81,7 @@ class RabbitMQ(Server):
                    cwd="/")
 
     def cookie(self):
-        kept = self.read("cookie.json") or f"skep{random.getrandbits(64):x}"
-        self.keep("cookie.json", kept)
-        return kept
+        return self.kept("cookie.json", lambda: f"skep{random.getrandbits(64):x}")
 
     @staticmethod
     def greet(connection):
@@ -118,9 +117,11 @@ class RabbitMQ(Server):
         return done.stdout.strip()
 
     def eval(self, expression, form="~0tp"):
-        """The value of an Erlang expression in the broker, as Erlang prints it."""
-        words = ["/usr/lib/erlang/bin/erl_call", "-r", "-c", self.cookie(), "-address", f"localhost:{self.ports[1]}", "-e",
-                 "-fetch_stdout", "-no_result_term"]
+        """The value of an Erlang expression in the broker, as Erlang prints it. The broker refuses two nodes of one name,
+        and -r draws the same one twice within a second."""
+        name = f"eval-{os.getpid()}-{time.monotonic_ns()}"
+        words = ["/usr/lib/erlang/bin/erl_call", "-h", name, "-c", self.cookie(), "-address",
+                 f"localhost:{self.ports[1]}", "-e", "-fetch_stdout", "-no_result_term"]
         text = expression.rstrip(". \n")
         done = subprocess.run(words, input=f'io:format("={form}", [begin {text} end]).\n', cwd="/", check=False,
                               env={"HOME": self.directory, "PATH": "/usr/bin:/bin"}, capture_output=True, text=True,
@@ -225,9 +226,7 @@ class RabbitCluster(Cluster):
         return ",".join([self.nodes[0].url] + [f"127.0.0.1:{node.port}" for node in self.nodes[1:]])
 
     def cookie(self):
-        kept = self.epmd.read("cookie.json") or f"skep{random.getrandbits(64):x}"
-        self.epmd.keep("cookie.json", kept)
-        return kept
+        return self.epmd.kept("cookie.json", lambda: f"skep{random.getrandbits(64):x}")
 
     def launch(self):
         self.epmd.start()
