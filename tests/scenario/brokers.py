@@ -30,6 +30,11 @@ class Broker(Service):
     kind = transport = None
     settings = {}  # further keys of the transport
 
+    @staticmethod
+    def locked_out(user):
+        """Words that stand in what is said of a wrong login."""
+        return user, "refused"
+
     def config(self, queues=ALL, transport=None, **sections):
         """Configuration text: a transport that all these queues use, and further sections as they are."""
         whole = {"transports": {self.transport: {"url": self.url, **self.settings, **(transport or {})}},
@@ -117,11 +122,6 @@ class Rabbit(Broker):
         self.url = self.url.replace("guest:guest", f"{user}:{password}")
         return lambda: self.server.eval(
             f'rabbit_auth_backend_internal:change_password(<<"{user}">>, <<"{password}">>, <<"skep">>)')
-
-    @staticmethod
-    def locked_out(user):
-        """Words that stand in what is said of it."""
-        return user, "refused"
 
     @staticmethod
     def named(key):
@@ -219,10 +219,6 @@ class Nats(Broker):
         self.server.configure(login=f"{user}:other").restart()
         self.url = self.server.url.replace(":other@", f":{password}@")
         return lambda: self.server.configure(login=f"{user}:{password}").restart()
-
-    @staticmethod
-    def locked_out(_user):
-        return ("authorization",)
 
     @staticmethod
     def named(key):

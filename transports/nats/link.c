@@ -12,9 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LOGIN_LIMIT_S  4
-#define TEXT_OF(n)     #n
-#define SECONDS(n)     TEXT_OF(n)
+#define LOGIN_LIMIT_MS 4000
 #define WRITE_LIMIT_MS 5000 /* so long may a send wait for a server that does not read */
 #define MAILBOX_FIRST  1024
 #define PENDING_MAX                                                                                \
@@ -148,7 +146,7 @@ static natsStatus set_options(natsOptions *o, struct link *l, const struct setti
 {
         natsStatus e = natsOptions_SetAllowReconnect(o, false);
         e = e ? e : natsOptions_UseGlobalMessageDelivery(o, true);
-        e = e ? e : natsOptions_SetTimeout(o, LOGIN_LIMIT_S * 1000);
+        e = e ? e : natsOptions_SetTimeout(o, LOGIN_LIMIT_MS);
         e = e ? e : natsOptions_SetWriteDeadline(o, WRITE_LIMIT_MS);
         e = e ? e : natsOptions_SetPingInterval(o, s->ping_ms);
         e = e ? e : natsOptions_SetMaxPingsOut(o, 2);
@@ -198,21 +196,6 @@ static struct link *make_link(struct jet *jet, uint64_t number)
         return l;
 }
 
-/* The library begins its texts with a place in its source: "(conn.c:12): ". */
-static const char *why_not(natsStatus e)
-{
-        const char *why = nats_GetLastError(NULL), *end;
-        if (e == NATS_TIMEOUT) {
-                return "no answer within " SECONDS(LOGIN_LIMIT_S) " s";
-        }
-        if (e == NATS_NO_SERVER) {
-                return "connection refused, or the host cannot be reached";
-        }
-        why = why && *why ? why : natsStatus_GetText(e);
-        end = *why == '(' ? strstr(why, "): ") : NULL;
-        return end ? end + 3 : why;
-}
-
 static int connect_link(struct link *l, char *note, size_t size)
 {
         const struct settings *s = &l->jet->settings;
@@ -230,7 +213,7 @@ static int connect_link(struct link *l, char *note, size_t size)
                 return 0;
         }
         atomic_fetch_sub(&l->refs, 1);
-        snprintf(note, size, "%s: %s", s->place, why_not(e));
+        login_reason(s, e, note, size);
         return NATS_DOWN;
 }
 

@@ -306,16 +306,32 @@ static void tls_reason(const struct settings *s, const char *text, char *note, s
         }
 }
 
+/* Who it was, without any secret. */
+static void name_login(const struct settings *s, char *note, size_t size)
+{
+        const char *file = s->nkey_file ? s->nkey_file : s->creds_file;
+        if (file) {
+                snprintf(note, size, "with %s", file);
+        } else if (s->user) {
+                snprintf(note, size, "of user %s", s->user);
+        } else {
+                snprintf(note, size, s->token || s->token_file ? "by token" : "without a user");
+        }
+}
+
 void login_reason(const struct settings *s, natsStatus status, char *note, size_t size)
 {
         const char *text = last_error(status);
+        char who[160];
         switch (status) {
         case NATS_SSL_ERROR: tls_reason(s, text, note, size); break;
         case NATS_SECURE_CONNECTION_WANTED:
                 snprintf(note, size, "%s: the server has no TLS at this port", s->place);
                 break;
         case NATS_CONNECTION_AUTH_FAILED:
-                snprintf(note, size, "%s: the server refused the login (%s)", s->place, text);
+                name_login(s, who, sizeof who);
+                snprintf(note, size, "%s: the server refused the login %s (%s)", s->place, who,
+                         text);
                 break;
         case NATS_NO_SERVER:
                 snprintf(note, size, "%s: connection refused, or the host cannot be reached",
