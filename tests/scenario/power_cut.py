@@ -33,7 +33,7 @@ PAGE = 50
 SLOW = "sleep:4"  # so that letters gather at the broker
 IMAGE_BYTES = 256 << 20
 ALONE = "SKEP_POWER_CUT_ALONE"
-SHORT = ("stream", "lost its end", "send them again")  # what the node says of it
+SHORT = ("stream", "lost")  # what the node says: of the end that it knew of, or of its consumer, whichever it sees
 
 
 def alone():
