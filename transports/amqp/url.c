@@ -64,7 +64,7 @@ static const char *decode(struct arena *a, struct str s, bool *ret_bad)
         if (!p) {
                 return NULL;
         }
-        for (uint32_t i = 0; i < s.n; i++) {
+        for (uint32_t i = 0; s.p && i < s.n; i++) {
                 int c = (unsigned char)s.p[i];
                 if (c == '%') {
                         int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1;
