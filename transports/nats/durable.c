@@ -308,7 +308,12 @@ void durable_remake(struct keeper *k, struct post *p)
 {
         struct answer a;
         const char *stream = k->jet->settings.stream;
-        if (p->passed) {
+        if (p->deaf) {
+                desk_note(&k->jet->desk, LEVEL_WARNING,
+                          "consumer %s of stream %s hangs in the server at %" PRIu64
+                          ": it is made anew",
+                          p->pattern->durable, stream, p->delivered);
+        } else if (p->passed) {
                 desk_note(&k->jet->desk, LEVEL_WARNING,
                           "consumer %s was at %" PRIu64 " and stream %s holds messages before it: "
                           "the server lost messages; the consumer is made anew",
@@ -321,7 +326,7 @@ void durable_remake(struct keeper *k, struct post *p)
         }
         keeper_close(k, p);
         p->ready = false;
-        p->ahead = p->passed = 0;
+        p->ahead = p->passed = p->deaf = 0;
         p->look_ns = clock_ns() + AHEAD_AGAIN_NS;
         int r = api_call(k, &a, NULL, "$JS.API.CONSUMER.DELETE.%s.%s", stream, p->pattern->durable);
         answer_free(&a);

@@ -172,8 +172,10 @@ struct post {
         int64_t ack_wait_ns;
         uint64_t max_ack_pending;
         uint64_t delivered, acknowledged, pending, unacknowledged; /* as it was last seen */
-        unsigned ahead;     /* how often it was found ahead of its stream, */
-        unsigned passed;    /* or its stream to hold what it passed over */
+        unsigned ahead;  /* how often it was found ahead of its stream, */
+        unsigned passed; /* or its stream to hold what it passed over */
+        unsigned deaf;   /* how often it delivered nothing, all that time at deaf_at */
+        uint64_t deaf_at;
         int64_t waiting_ns; /* since a probe saw messages and nothing came; 0: it did not */
         bool floor_known;
         int64_t floor, floor_told, floor_ns; /* floor_ns: last told or asked */

@@ -12,6 +12,7 @@
 
 #define PROBE_EVERY_NS (5 * NS_PER_S)
 #define DEAF_AFTER_NS  (20 * NS_PER_S) /* and up to 5 s until the first probe: within 30 s */
+#define DEAF_TIMES     2
 #define FLOOR_EVERY_NS (5 * NS_PER_S)
 #define QUIET_NS       NS_PER_S
 
@@ -30,13 +31,22 @@ static void tell_floor(struct keeper *k, struct post *p)
         desk_news(&k->jet->desk, &n);
 }
 
+/* Asking anew heals what went wrong between us and the server. A consumer that hangs in the server
+ * is made anew: what it had not seen acknowledged comes again, and is known. */
 static void reopen(struct keeper *k, struct post *p)
 {
+        bool stuck = p->deaf && p->delivered == p->deaf_at;
+        p->deaf = stuck ? p->deaf + 1 : 1;
+        p->deaf_at = p->delivered;
         desk_note(&k->jet->desk, LEVEL_WARNING,
                   "queue %s: %llu messages wait in consumer %s and nothing was delivered; it is "
                   "asked anew",
                   p->order->name, (unsigned long long)p->pending, p->pattern->durable);
         desk_tell(&k->jet->desk, TRANSPORT_DEAF, p->order->queue);
+        if (p->deaf >= DEAF_TIMES && k->jet->settings.create) {
+                durable_remake(k, p);
+                return;
+        }
         keeper_close(k, p);
         p->ready = false;
         p->look_ns = 0;
