@@ -6,9 +6,10 @@
  * The library's own parser is not used: it writes into its input, knows no parameters, and reads
  * "amqp://host/" as the virtual host "".
  */
+#include "core/host.h"
 #include "transports/amqp/internal.h"
+#include "transports/desk/parts.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,73 +31,24 @@ static bool starts(struct str s, const char *prefix)
         return s.n >= n && strncasecmp(s.p, prefix, n) == 0;
 }
 
-static struct str cut(struct str s, uint32_t from, uint32_t to)
-{
-        return (struct str){s.p + from, to - from};
-}
-
-/* Index of the first (or last) c, or s.n. */
-static uint32_t find(struct str s, char c)
-{
-        const char *p = s.n ? memchr(s.p, c, s.n) : NULL;
-        return p ? (uint32_t)(p - s.p) : s.n;
-}
-
-static uint32_t find_last(struct str s, char c)
-{
-        const char *p = s.n ? memrchr(s.p, c, s.n) : NULL;
-        return p ? (uint32_t)(p - s.p) : s.n;
-}
-
-static int hex(char c)
-{
-        if (c >= '0' && c <= '9') {
-                return c - '0';
-        }
-        c |= 0x20;
-        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* NULL: out of memory. "": *ret_bad when a percent sign stands alone or a NUL is meant. */
-static const char *decode(struct arena *a, struct str s, bool *ret_bad)
-{
-        char *p = arena_alloc(a, (size_t)s.n + 1), *q = p;
-        if (!p) {
-                return NULL;
-        }
-        for (uint32_t i = 0; s.p && i < s.n; i++) {
-                int c = (unsigned char)s.p[i];
-                if (c == '%') {
-                        int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1;
-                        int low = i + 2 < s.n ? hex(s.p[i + 2]) : -1;
-                        c = high < 0 || low < 0 ? 0 : high << 4 | low;
-                        i += 2;
-                }
-                *ret_bad = *ret_bad || c == 0;
-                *q++ = (char)c;
-        }
-        *q = '\0';
-        return p;
-}
-
 static struct url split(struct str rest)
 {
         struct url u = {0};
-        uint32_t at = find(rest, '?');
-        u.query = at < rest.n ? cut(rest, at + 1, rest.n) : (struct str){0};
-        rest = cut(rest, 0, at);
-        at = find(rest, '/');
-        u.vhost = at < rest.n ? cut(rest, at + 1, rest.n) : (struct str){0};
-        rest = cut(rest, 0, at);
-        at = find_last(rest, '@');
+        uint32_t at = part_find(rest, '?');
+        u.query = at < rest.n ? part_cut(rest, at + 1, rest.n) : (struct str){0};
+        rest = part_cut(rest, 0, at);
+        at = part_find(rest, '/');
+        u.vhost = at < rest.n ? part_cut(rest, at + 1, rest.n) : (struct str){0};
+        rest = part_cut(rest, 0, at);
+        at = part_find_last(rest, '@');
         if (at < rest.n) {
-                struct str who = cut(rest, 0, at);
-                uint32_t colon = find(who, ':');
+                struct str who = part_cut(rest, 0, at);
+                uint32_t colon = part_find(who, ':');
                 u.has_user = true;
                 u.has_password = colon < who.n;
-                u.user = cut(who, 0, colon);
-                u.password = u.has_password ? cut(who, colon + 1, who.n) : (struct str){0};
-                rest = cut(rest, at + 1, rest.n);
+                u.user = part_cut(who, 0, colon);
+                u.password = u.has_password ? part_cut(who, colon + 1, who.n) : (struct str){0};
+                rest = part_cut(rest, at + 1, rest.n);
         }
         u.hosts = rest;
         return u;
@@ -109,14 +61,6 @@ static int refuse(char *note, size_t size, const char *why)
 }
 
 /* --- its brokers ------------------------------------------------------------------------------ */
-
-static bool is_loopback(const char *host)
-{
-        struct in_addr four;
-        bool numbers = inet_pton(AF_INET, host, &four) == 1;
-        return strcasecmp(host, "localhost") == 0 || strcmp(host, "::1") == 0 ||
-               (numbers && ntohl(four.s_addr) >> 24 == 127);
-}
 
 /* 0: not a port. {NULL, 0}: the usual one. */
 static int read_port(struct str s, int fallback)
@@ -134,11 +78,11 @@ static int read_port(struct str s, int fallback)
 /* The port, or {NULL, 0}; what is left of s is the host. */
 static struct str split_port(struct str *s)
 {
-        uint32_t end = s->n && s->p[0] == '[' ? find(*s, ']') : 0;
-        struct str rest = end && end < s->n ? cut(*s, end + 1, s->n) : *s;
-        uint32_t colon = find_last(rest, ':');
-        struct str port = colon < rest.n ? cut(rest, colon + 1, rest.n) : (struct str){0};
-        *s = end && end < s->n ? cut(*s, 1, end) : cut(rest, 0, colon);
+        uint32_t end = s->n && s->p[0] == '[' ? part_find(*s, ']') : 0;
+        struct str rest = end && end < s->n ? part_cut(*s, end + 1, s->n) : *s;
+        uint32_t colon = part_find_last(rest, ':');
+        struct str port = colon < rest.n ? part_cut(rest, colon + 1, rest.n) : (struct str){0};
+        *s = end && end < s->n ? part_cut(*s, 1, end) : part_cut(rest, 0, colon);
         return port;
 }
 
@@ -147,7 +91,7 @@ static int read_place(struct settings *s, struct str text, struct place *ret, ch
 {
         bool bad = false;
         struct str port = split_port(&text);
-        ret->host = decode(&s->arena, text, &bad);
+        ret->host = part_decode(&s->arena, text, &bad);
         ret->port = read_port(port, s->tls ? 5671 : 5672);
         if (!ret->host) {
                 return -ENOMEM;
@@ -180,12 +124,13 @@ static int read_places(struct settings *s, struct str hosts, char *note, size_t 
                 return -ENOMEM;
         }
         for (s->n_places = 0; s->n_places < n; s->n_places++) {
-                uint32_t comma = find(hosts, ',');
-                int r = read_place(s, cut(hosts, 0, comma), &s->places[s->n_places], note, size);
+                uint32_t comma = part_find(hosts, ',');
+                int r =
+                    read_place(s, part_cut(hosts, 0, comma), &s->places[s->n_places], note, size);
                 if (r) {
                         return r;
                 }
-                hosts = comma < hosts.n ? cut(hosts, comma + 1, hosts.n) : (struct str){0};
+                hosts = comma < hosts.n ? part_cut(hosts, comma + 1, hosts.n) : (struct str){0};
         }
         return 0;
 }
@@ -199,7 +144,7 @@ static int check_url(const struct settings *s, const struct url *u, bool bad, ch
         if (bad) {
                 return refuse(note, size,
                               "the URL has a percent sign that is not followed by two "
-                              "hexadecimal digits other than 00");
+                              "hexadecimal digits, or a control character");
         }
         if (u->query.n && !plaintext) {
                 snprintf(note, size, "the URL's only parameter is plaintext=yes; %.*s is not known",
@@ -207,7 +152,7 @@ static int check_url(const struct settings *s, const struct url *u, bool bad, ch
                 return AMQP_REFUSED;
         }
         for (uint32_t i = 0; i < s->n_places && !s->tls && !plaintext; i++) {
-                if (!is_loopback(s->places[i].host)) {
+                if (!host_is_loopback(str_of(s->places[i].host))) {
                         snprintf(note, size,
                                  "amqp:// to %s would send password and jobs readable by others: "
                                  "use amqps://, or say ?plaintext=yes",
@@ -226,11 +171,11 @@ int settings_read_url(struct settings *s, struct str url, char *note, size_t not
                 snprintf(note, note_size, "the URL does not begin with amqp:// or amqps://");
                 return AMQP_REFUSED;
         }
-        struct url u = split(cut(url, s->tls ? 8 : 7, url.n));
-        s->user = decode(&s->arena, u.has_user ? u.user : STR("guest"), &bad);
+        struct url u = split(part_cut(url, s->tls ? 8 : 7, url.n));
+        s->user = part_decode(&s->arena, u.has_user ? u.user : STR("guest"), &bad);
         s->password =
-            decode(&s->arena, u.has_password || u.has_user ? u.password : STR("guest"), &bad);
-        s->vhost = decode(&s->arena, u.vhost.n ? u.vhost : STR("/"), &bad);
+            part_decode(&s->arena, u.has_password || u.has_user ? u.password : STR("guest"), &bad);
+        s->vhost = part_decode(&s->arena, u.vhost.n ? u.vhost : STR("/"), &bad);
         if (!s->user || !s->password || !s->vhost) {
                 return -ENOMEM;
         }

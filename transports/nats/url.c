@@ -8,6 +8,7 @@
  * slash as something else.
  */
 #include "core/host.h"
+#include "transports/desk/parts.h"
 #include "transports/nats/settings.h"
 
 #include <arpa/inet.h>
@@ -30,56 +31,6 @@ static bool starts(struct str s, struct str prefix)
         return s.n >= prefix.n && strncasecmp(s.p, prefix.p, prefix.n) == 0;
 }
 
-static struct str cut(struct str s, uint32_t from, uint32_t to)
-{
-        return (struct str){s.p + from, to - from};
-}
-
-/* Index of the first (or last) c, or s.n. */
-static uint32_t find(struct str s, char c)
-{
-        const char *p = s.n ? memchr(s.p, c, s.n) : NULL;
-        return p ? (uint32_t)(p - s.p) : s.n;
-}
-
-static uint32_t find_last(struct str s, char c)
-{
-        const char *p = s.n ? memrchr(s.p, c, s.n) : NULL;
-        return p ? (uint32_t)(p - s.p) : s.n;
-}
-
-static int hex(char c)
-{
-        if (c >= '0' && c <= '9') {
-                return c - '0';
-        }
-        c |= 0x20;
-        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* NULL: out of memory. *ret_bad when a percent sign stands alone or a control character is meant.
- */
-static const char *decode(struct arena *a, struct str s, bool *ret_bad)
-{
-        char *p = arena_alloc(a, (size_t)s.n + 1), *q = p;
-        if (!p) {
-                return NULL;
-        }
-        for (uint32_t i = 0; i < s.n; i++) {
-                int c = (unsigned char)s.p[i];
-                if (c == '%') {
-                        int high = i + 2 < s.n ? hex(s.p[i + 1]) : -1;
-                        int low = i + 2 < s.n ? hex(s.p[i + 2]) : -1;
-                        c = high < 0 || low < 0 ? 0 : high << 4 | low;
-                        i += 2;
-                }
-                *ret_bad = *ret_bad || c < 0x20 || c == 0x7f;
-                *q++ = (char)c;
-        }
-        *q = '\0';
-        return p;
-}
-
 static int refuse(char *note, size_t size, const char *why)
 {
         snprintf(note, size, "%s", why);
@@ -91,20 +42,20 @@ static int refuse(char *note, size_t size, const char *why)
 static struct url split(struct str rest)
 {
         struct url u = {0};
-        uint32_t at = find(rest, '?');
-        u.query = at < rest.n ? cut(rest, at + 1, rest.n) : (struct str){0};
-        rest = cut(rest, 0, at);
-        at = find_last(rest, '@');
+        uint32_t at = part_find(rest, '?');
+        u.query = at < rest.n ? part_cut(rest, at + 1, rest.n) : (struct str){0};
+        rest = part_cut(rest, 0, at);
+        at = part_find_last(rest, '@');
         u.has_who = at < rest.n;
-        u.who = u.has_who ? cut(rest, 0, at) : (struct str){0};
-        u.hosts = u.has_who ? cut(rest, at + 1, rest.n) : rest;
+        u.who = u.has_who ? part_cut(rest, 0, at) : (struct str){0};
+        u.hosts = u.has_who ? part_cut(rest, at + 1, rest.n) : rest;
         return u;
 }
 
 static int check_parts(const struct url *u, char *note, size_t size)
 {
-        if (find(u->who, '@') < u->who.n || find(u->who, '/') < u->who.n ||
-            find(u->query, '@') < u->query.n) {
+        if (part_find(u->who, '@') < u->who.n || part_find(u->who, '/') < u->who.n ||
+            part_find(u->query, '@') < u->query.n) {
                 return refuse(note, size, "the URL's login is not clear: " LOGIN_ADVICE);
         }
         if (u->has_who && u->who.n == 0) {
@@ -118,14 +69,15 @@ static int check_parts(const struct url *u, char *note, size_t size)
 
 static int read_login(struct settings *s, const struct url *u, char *note, size_t size)
 {
-        uint32_t colon = find(u->who, ':');
+        uint32_t colon = part_find(u->who, ':');
         bool bad = false;
         if (!u->has_who) {
                 return 0;
         }
-        const char *first = decode(&s->arena, cut(u->who, 0, colon), &bad);
+        const char *first = part_decode(&s->arena, part_cut(u->who, 0, colon), &bad);
         const char *second =
-            colon < u->who.n ? decode(&s->arena, cut(u->who, colon + 1, u->who.n), &bad) : "";
+            colon < u->who.n ? part_decode(&s->arena, part_cut(u->who, colon + 1, u->who.n), &bad)
+                             : "";
         if (!first || !second) {
                 return -ENOMEM;
         }
@@ -153,23 +105,23 @@ struct server {
 static struct server split_server(struct str s)
 {
         struct server v = {0};
-        uint32_t slash = find(s, '/');
-        v.path = slash < s.n ? cut(s, slash + 1, s.n) : (struct str){0};
-        s = cut(s, 0, slash);
-        uint32_t end = s.n && s.p[0] == '[' ? find(s, ']') : s.n;
+        uint32_t slash = part_find(s, '/');
+        v.path = slash < s.n ? part_cut(s, slash + 1, s.n) : (struct str){0};
+        s = part_cut(s, 0, slash);
+        uint32_t end = s.n && s.p[0] == '[' ? part_find(s, ']') : s.n;
         if (end < s.n) {
                 v.six = true;
-                v.host = cut(s, 1, end);
-                s = cut(s, end + 1, s.n);
-                v.port = s.n ? cut(s, 1, s.n) : s;
+                v.host = part_cut(s, 1, end);
+                s = part_cut(s, end + 1, s.n);
+                v.port = s.n ? part_cut(s, 1, s.n) : s;
                 if (s.n && s.p[0] != ':') {
                         v.host.n = 0; /* [::1]x */
                 }
                 return v;
         }
-        uint32_t colon = find(s, ':');
-        v.host = cut(s, 0, colon);
-        v.port = colon < s.n ? cut(s, colon + 1, s.n) : (struct str){0};
+        uint32_t colon = part_find(s, ':');
+        v.host = part_cut(s, 0, colon);
+        v.port = colon < s.n ? part_cut(s, colon + 1, s.n) : (struct str){0};
         return v;
 }
 
@@ -253,7 +205,7 @@ static int keep_server(struct settings *s, const char *host, int port, bool six)
 static int add_server(struct settings *s, struct str text, bool plaintext, char *note, size_t size)
 {
         struct str scheme = s->tls ? STR("tls://") : STR("nats://");
-        text = s->n_servers && starts(text, scheme) ? cut(text, scheme.n, text.n) : text;
+        text = s->n_servers && starts(text, scheme) ? part_cut(text, scheme.n, text.n) : text;
         struct server v = split_server(text);
         int port = read_port(v.port);
         struct str host = arena_str(&s->arena, v.host);
@@ -269,16 +221,16 @@ static int read_servers(struct settings *s, struct str rest, bool plaintext, cha
                 return -ENOMEM;
         }
         for (bool more = true; more;) {
-                uint32_t comma = find(rest, ',');
+                uint32_t comma = part_find(rest, ',');
                 if (s->n_servers == SERVERS_MAX) {
                         return refuse(note, size, "the URL names more than 64 servers");
                 }
-                int r = add_server(s, cut(rest, 0, comma), plaintext, note, size);
+                int r = add_server(s, part_cut(rest, 0, comma), plaintext, note, size);
                 if (r != 0) {
                         return r;
                 }
                 more = comma < rest.n;
-                rest = more ? cut(rest, comma + 1, rest.n) : rest;
+                rest = more ? part_cut(rest, comma + 1, rest.n) : rest;
         }
         return 0;
 }
@@ -290,7 +242,7 @@ int settings_read_url(struct settings *s, struct str url, char *note, size_t not
                 return refuse(note, note_size, "the URL does not begin with nats:// or tls://");
         }
         s->tls = scheme.n == 6;
-        struct url u = split(cut(url, scheme.n, url.n));
+        struct url u = split(part_cut(url, scheme.n, url.n));
         int r = check_parts(&u, note, note_size);
         if (r == 0) {
                 r = read_login(s, &u, note, note_size);
