@@ -7,6 +7,7 @@
  * may take is left behind and frees the rest when it comes back.
  */
 #include "transports/amqp/internal.h"
+#include "transports/desk/thread.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -331,27 +332,6 @@ struct rabbit *rabbit_unref(struct rabbit *r)
         return NULL;
 }
 
-static void stop(pthread_mutex_t *mutex, bool *flag, int wake_fd)
-{
-        pthread_mutex_lock(mutex);
-        *flag = true;
-        pthread_mutex_unlock(mutex);
-        desk_wake(wake_fd);
-}
-
-static void join(pthread_t thread, bool started, int64_t until_ns)
-{
-        int64_t left = until_ns - clock_ns();
-        struct timespec at;
-        (void)clock_gettime(CLOCK_REALTIME, &at);
-        left = (left < 0 ? 0 : left) + at.tv_nsec;
-        at.tv_sec += left / NS_PER_S;
-        at.tv_nsec = left % NS_PER_S;
-        if (started && pthread_timedjoin_np(thread, NULL, &at) != 0) {
-                pthread_detach(thread);
-        }
-}
-
 static struct transport *close_amqp(struct transport *base)
 {
         struct rabbit *r = (struct rabbit *)base;
@@ -359,10 +339,10 @@ static struct transport *close_amqp(struct transport *base)
                 return NULL;
         }
         int64_t until = clock_ns() + CLOSE_LIMIT_NS;
-        stop(&r->consumer.inbox.mutex, &r->consumer.inbox.stop, r->consumer.wake_fd);
-        stop(&r->publisher.inbox.mutex, &r->publisher.inbox.stop, r->publisher.wake_fd);
-        join(r->consumer.thread, r->consumer.started, until);
-        join(r->publisher.thread, r->publisher.started, until);
+        thread_stop(&r->consumer.inbox.mutex, &r->consumer.inbox.stop, r->consumer.wake_fd);
+        thread_stop(&r->publisher.inbox.mutex, &r->publisher.inbox.stop, r->publisher.wake_fd);
+        thread_join(r->consumer.thread, r->consumer.started, until);
+        thread_join(r->publisher.thread, r->publisher.started, until);
         desk_drain(&r->desk); /* its receipts hold references */
         rabbit_unref(r);
         return NULL;

@@ -7,6 +7,7 @@
  * close() may take is left behind and frees the rest when it comes back. nats.c itself is never
  * closed: other transports of this process may live on it.
  */
+#include "transports/desk/thread.h"
 #include "transports/nats/internal.h"
 
 #include <errno.h>
@@ -255,27 +256,6 @@ struct jet *jet_unref(struct jet *jet)
         return NULL;
 }
 
-static void stop(pthread_mutex_t *mutex, bool *flag, int wake_fd)
-{
-        pthread_mutex_lock(mutex);
-        *flag = true;
-        pthread_mutex_unlock(mutex);
-        desk_wake(wake_fd);
-}
-
-static void join(pthread_t thread, bool started, int64_t until_ns)
-{
-        int64_t left = until_ns - clock_ns();
-        struct timespec at;
-        (void)clock_gettime(CLOCK_REALTIME, &at);
-        left = (left < 0 ? 0 : left) + at.tv_nsec;
-        at.tv_sec += left / NS_PER_S;
-        at.tv_nsec = left % NS_PER_S;
-        if (started && pthread_timedjoin_np(thread, NULL, &at) != 0) {
-                pthread_detach(thread);
-        }
-}
-
 /* What lies on the desk goes back to the server first, while there is a thread that can say so. */
 static struct transport *close_nats(struct transport *base)
 {
@@ -285,10 +265,10 @@ static struct transport *close_nats(struct transport *base)
         }
         int64_t until = clock_ns() + CLOSE_LIMIT_NS;
         desk_drain(&jet->desk);
-        stop(&jet->receiver.inbox.mutex, &jet->receiver.inbox.stop, jet->receiver.wake_fd);
-        stop(&jet->keeper.inbox.mutex, &jet->keeper.inbox.stop, jet->keeper.wake_fd);
-        join(jet->receiver.thread, jet->receiver.started, until);
-        join(jet->keeper.thread, jet->keeper.started, until);
+        thread_stop(&jet->receiver.inbox.mutex, &jet->receiver.inbox.stop, jet->receiver.wake_fd);
+        thread_stop(&jet->keeper.inbox.mutex, &jet->keeper.inbox.stop, jet->keeper.wake_fd);
+        thread_join(jet->receiver.thread, jet->receiver.started, until);
+        thread_join(jet->keeper.thread, jet->keeper.started, until);
         desk_drain(&jet->desk);
         jet_unref(jet);
         return NULL;
