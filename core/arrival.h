@@ -12,6 +12,7 @@
 #include "core/id.h"
 #include "core/job.h"
 #include "core/state.h"
+#include "core/unique.h"
 
 /* The queue of rows that no queue takes. */
 #define QUEUE_UNROUTED "jobs.unrouted"
@@ -28,6 +29,10 @@ enum submit_result {
                               written if `atomic` is false */
         SUBMIT_UNDONE,     /* member of an atomic submission that failed through another member, or
                               a letter of the inbox that another node took */
+        SUBMIT_HELD,     /* its unique key is held by `existing`: nothing written */
+        SUBMIT_REPLACED, /* likewise, and `existing`, which waits, has its payload, headers, content
+                            type and time now */
+        SUBMIT_FULL,     /* its queue is as long as it may be: nothing written */
 };
 
 /* A job as it comes in, whoever brings it. */
@@ -47,6 +52,12 @@ struct submit_row {
         int64_t deadline_us;
         struct str content_type, headers, payload, tags; /* tags: ",a,b," or empty */
         struct str error_text; /* DEAD: what was wrong with it, for people */
+        struct str policy;      /* its own retry policy, as retry_parse() reads it; empty: that of its
+                                   type or queue */
+        int64_t retry_until_us; /* no further attempt is made after it; 0: no such time */
+        uint32_t heartbeat_ms;  /* an attempt without a sign of life for so long is timed out; 0: the
+                                   handler's, type's or queue's */
+        struct unique_key unique;
         int64_t inbox;         /* the inbox row it comes from, taken out with the insert; 0: none */
         /* answers */
         enum submit_result result;
@@ -68,6 +79,9 @@ enum arrival_result {
         ARRIVAL_CONFLICT,   /* LETTER: its key names another payload: a row dead(id_conflict) under
                                its own id, without key; row.existing is the other job */
         ARRIVAL_UNSTORABLE, /* LETTER: a row dead(unstorable) without texts under its own id */
+        ARRIVAL_DUPLICATE,  /* LETTER: its unique key is held by row.existing: a row
+                               cancelled(duplicate) under its own id, whatever row.state said; with
+                               UNIQUE_REPLACE the holder was changed, as SUBMIT_REPLACED says */
 };
 
 struct arrival {
@@ -126,6 +140,19 @@ struct doorbells {
         struct arena arena;
         struct doorbells *next;
 };
+
+/* Replies on their way to a broker. */
+struct job_reply;
+struct replies {
+        struct job_reply *items; /* of the arena, texts too */
+        uint32_t n;
+        bool confirmed; /* answer: the broker has all of them, or they can never be delivered */
+        struct arena arena;
+        struct replies *next;
+};
+
+struct replies *replies_new(uint32_t n);           /* with room for n; NULL: out of memory */
+struct replies *replies_free(struct replies *r);   /* NULL-safe, returns NULL */
 
 struct doorbells *doorbells_new(uint32_t n);           /* with room for n; NULL: out of memory */
 struct doorbells *doorbells_free(struct doorbells *d); /* NULL-safe, returns NULL */

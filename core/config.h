@@ -36,6 +36,16 @@ enum config_create {
         CREATE_NOTHING, /* it is named and waited for */
 };
 
+enum queue_full {
+        FULL_REJECT, /* what is submitted is refused; from a broker nothing is taken */
+        FULL_DROP_OLDEST,
+};
+
+/* How long jobs stay after they ended; < 0 (text: "forever"): always. */
+struct retention {
+        int64_t completed_ms, dead_ms, cancelled_ms;
+};
+
 enum queue_order {
         ORDER_FIFO,     /* jobs start as the broker brings them */
         ORDER_PRIORITY, /* taken in: what arrives waits in the ledger and is chosen there */
@@ -51,7 +61,14 @@ struct queue_config {
         uint32_t priority;    /* default of its jobs, 0 to 9 */
         enum queue_order order;
         uint32_t timeout_ms; /* per attempt; 0: none */
+        uint32_t heartbeat_ms; /* an attempt gives a sign of life so often; 0: need not */
+        uint32_t global;     /* jobs that run on all nodes together; 0: no limit */
+        uint32_t max_waiting; /* pending and scheduled jobs; 0: no bound */
+        enum queue_full when_full;
         struct retry_policy retry;
+        struct str *retry_table; /* its delays, as text */
+        uint32_t n_retry_table;
+        struct retention retention; /* 0: that of the whole */
         struct config_origin *origins; /* as config_queue_keys counts; NULL: all are defaults */
 };
 
@@ -70,6 +87,25 @@ struct transport_config {
         struct config_origin *origins; /* as config_transport_keys counts, or NULL */
 };
 
+/* What jobs of a type are given where they state nothing themselves; over their queue's. */
+struct type_config {
+        struct str pattern;
+        struct str retry; /* as retry_parse() reads it */
+        uint32_t timeout_ms, heartbeat_ms; /* 0: the queue's */
+        struct config_origin origin, *origins;
+};
+
+/* A schedule that the configuration holds; see docs/schedules.md. */
+struct schedule_config {
+        struct str name, cron, zone, type, queue, payload, content_type;
+        struct str catch_up, overlap; /* as in the API */
+        struct str retry;
+        uint32_t priority; /* UINT32_MAX: the queue's */
+        uint32_t catch_max;
+        uint32_t timeout_ms;
+        struct config_origin origin, *origins;
+};
+
 struct handler_option_config {
         struct str type, name, value;
         struct config_origin origin;
@@ -84,6 +120,11 @@ struct config {
         uint32_t n_transports;
         struct queue_config *queues;
         uint32_t n_queues;
+        struct type_config *types;
+        uint32_t n_types;
+        struct schedule_config *schedules;
+        uint32_t n_schedules;
+        struct retention retention;
         struct str handlers_dir;
         uint32_t workers;
         struct handler_option_config *handler_options;

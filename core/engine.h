@@ -18,6 +18,7 @@
 #include "core/ledger.h"
 #include "core/roster.h"
 #include "core/verdict.h"
+#include "core/zone.h"
 
 #define ENGINE_WORKERS_MAX 256
 #define ENGINE_RING        512 /* jobs given to a worker and not ended, at most */
@@ -56,6 +57,19 @@ enum engine_event_kind {
         EV_ACKNOWLEDGED, /* the broker surely has the acknowledgements of `receipts` (borrowed) */
         EV_TRANSPORT,    /* what became of a transport */
         EV_HEARD,        /* other nodes may have offered jobs */
+        EV_OPERATE,  /* an operator's write (CONTROL, SCHEDULE, BULK) to be posted as it is; comes back
+                        as ACT_OPERATED, its outcome known */
+        EV_BULK,     /* an operation over many jobs begins (`bulk`, borrowed): ACT_BULK tells its
+                        number, or why not */
+        EV_BULK_STOP, /* operation `bulk_no` shall stop */
+        EV_RECONCILE, /* a mark through each broker's queue, then the tide: ACT_RECONCILED, within
+                         60 s */
+        EV_RUN_SCHEDULE, /* schedule `name` runs once now: ACT_RAN */
+        EV_RESIZE,    /* so many workers from now on, whatever the configuration says; 0: as it says */
+        EV_SAVE,      /* a worker saves the checkpoint of the job at `position`: ACT_SAVED */
+        EV_PROGRESS,  /* a worker's job told how far it is; lossy */
+        EV_REPLIED,   /* `replies` (a list, taken) are answered */
+        EV_ZONE,      /* the answer to ACT_ZONE */
         EV_DRAIN, /* stop: start nothing new, give back what has not started; ends with ACT_STOPPED
                    */
 };
@@ -116,12 +130,38 @@ struct engine_event {
                         uint32_t worker, position;
                         bool running;
                         int64_t since_ns;
+                        int64_t life_ns; /* the last sign of life of it, monotonic */
                 } seen;
+                struct {
+                        const struct bulk_request *request;
+                        void *cookie;
+                } bulk;
+                uint64_t bulk_no;
+                struct {
+                        struct str name;
+                        void *cookie;
+                } run_schedule;
+                void *cookie; /* RECONCILE */
+                uint32_t resize;
+                struct {
+                        uint32_t worker, position;
+                        struct str bytes;
+                } save;
+                struct {
+                        uint32_t worker, position;
+                        double done, total;
+                } progress;
+                struct replies *replies;
+                struct {
+                        struct str name;
+                        const struct zone *zone; /* lives as long as the engine; NULL: there is none */
+                } zone;
                 struct {
                         uint32_t worker;
                         enum error_class how; /* NONE: it ended as it was told to */
                         bool running;
                         uint32_t position;
+                        uint32_t n_running; /* jobs from `position` on that ran as one batch; else 1 */
                         int64_t started_wall_us;
                         int32_t pid;
                         struct str text;
@@ -134,7 +174,8 @@ struct engine_event {
 enum engine_action_kind {
         ACT_POST,   /* post `batch` to the ledger */
         ACT_SPAWN,  /* start worker `worker` */
-        ACT_GIVE,   /* give `jobs` (n) to worker `worker`, in order */
+        ACT_GIVE,   /* give `jobs` (n) to worker `worker`, in order; `group` not 0: they belong to the
+                       batch of that number, which has `group_n` jobs and is run as one */
         ACT_RECALL, /* take back what has not started, from `position` on; tell engine_recalled() at
                        once */
         ACT_LEASE,  /* no worker may start a job after `until_ns` (monotonic), unless a later lease
@@ -154,13 +195,54 @@ enum engine_action_kind {
                         `floor` */
         ACT_SETTLED, /* these finish rows are durable: `finish` (borrowed); for waiters and metrics
                       */
+        ACT_OPERATED,   /* `batch` (passes to the carrier) of an EV_OPERATE */
+        ACT_BULK,       /* `cookie` of EV_BULK: `bulk_no`, or 0 with `text`: why not */
+        ACT_RECONCILED, /* `cookie` of EV_RECONCILE: `reconciled` (borrowed) */
+        ACT_RAN,        /* `cookie` of EV_RUN_SCHEDULE: `job`; all zero with `text`: why not */
+        ACT_SAVED,      /* answer worker `worker` for `position`: `ok` */
+        ACT_REPLY,      /* publish `replies` (taken) through transport `transport` */
+        ACT_ZONE,       /* look for time zone `text`: EV_ZONE */
         ACT_NOTE,    /* one line for the log: `level`, `text`, `job` */
         ACT_STOPPED, /* the drain is complete; nothing of this node is left in the ledger */
+};
+
+/* An operation over many jobs, carried out page by page by this node while it lives. */
+struct bulk_request {
+        enum bulk_kind kind;
+        struct job_filter filter;
+        uint32_t rate;      /* jobs a second; 0: as fast as it goes */
+        uint64_t limit;     /* at most so many jobs; 0: all */
+        uint16_t stop_permille; /* REQUEUE: stops by itself when, of at least 20 requeued, so many of
+                                   1,000 died again; 0: never */
+};
+
+struct bulk_view {
+        uint64_t no;
+        enum bulk_kind kind;
+        uint64_t done, asked, again;
+        bool over;
+        char note[160]; /* over: why it stopped before its end; else empty */
+        int64_t begun_us, over_us;
+};
+
+struct reconciled_queue {
+        struct str queue;
+        uint32_t found;  /* pending jobs that the broker no longer had: offered now */
+        bool looked;     /* false: its mark did not come back in time, or its transport is down */
+        struct str why;  /* not looked: why */
+};
+
+struct reconciled {
+        struct reconciled_queue *queues;
+        uint32_t n;
 };
 
 struct engine_action {
         enum engine_action_kind kind;
         uint32_t worker, position, n;
+        uint32_t group, group_n;
+        uint64_t bulk_no;
+        bool ok;
         uint32_t queue; /* the engine's index: engine_queue() */
         int why, level;
         int64_t until_ns;
@@ -171,6 +253,8 @@ struct engine_action {
                 const struct ledger_finish *finish;
                 struct receipt *receipt;
                 struct doorbells *bells;
+                struct replies *replies;
+                const struct reconciled *reconciled;
         };
         void *cookie;
         struct job_id job;          /* NOTE: all zero: none */
@@ -234,6 +318,24 @@ struct engine_view {
         uint64_t tide;               /* jobs that a broker lost, found and offered */
 };
 void engine_look(const struct engine *e, struct engine_view *ret_view);
+
+/* What operators set for a queue, as the last beat told it, and what holds now. */
+struct queue_view {
+        struct str name, transport;
+        bool gone, paused, taken_in; /* taken_in: chosen from the ledger, not as they arrive */
+        bool transport_up;
+        bool limited; /* its global limit kept the last claim from more */
+        uint32_t concurrency, global, max_waiting;
+        bool drop_oldest;
+        uint32_t busy, given, ready; /* workers, jobs in workers, jobs claimed and waiting for one */
+        int64_t service_ns;
+        struct str not_consumed; /* why nothing is taken from its transport now; empty: it is */
+};
+uint32_t engine_queue_views(const struct engine *e, struct queue_view *ret_views, uint32_t max);
+
+/* Operations that run, or ended within the last hour; the latest first. */
+uint32_t engine_bulks(const struct engine *e, struct bulk_view *ret_views, uint32_t max);
+bool engine_bulk(const struct engine *e, uint64_t no, struct bulk_view *ret);
 uint32_t engine_workers(const struct engine *e, struct worker_view *ret_views, uint32_t max);
 
 /* Is there something wrong with the engine's own books? NULL: no. For tests and the simulator. */

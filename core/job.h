@@ -41,7 +41,10 @@ struct job {
         uint32_t generation;
         uint32_t timeout_ms; /* the job's own; 0: handler's, then queue's */
         bool cancel_asked;   /* a cancel was accepted while it ran */
+        uint32_t heartbeat_ms; /* the job's own; 0: handler's, type's, then queue's */
         int64_t created_us, deadline_us;
+        int64_t retry_until_us; /* no further attempt after it; 0: no such time */
+        struct str policy;      /* its own retry policy; empty: none */
         struct str queue, type, content_type;
         struct str headers; /* name NUL value NUL ..., names in lower case */
         struct str payload;
@@ -53,6 +56,7 @@ struct job {
         int32_t handler; /* in the roster it was dispatched with; -1: none */
         bool ended;      /* its verdict waits to be written, or is */
         bool alone;      /* member of a crashed batch: runs singly */
+        bool left_work;  /* it saved a checkpoint or told progress, in this or an earlier attempt */
 };
 
 struct claim {

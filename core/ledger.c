@@ -24,7 +24,11 @@ static const struct op_info {
     SIZED(FLOOR, floor, BEAT, false),        SIZED(RESOLVE, resolve, BEAT, false),
     SIZED(RECALL, recall, READS, false),     SIZED(HELD, held, READS, false),
     SIZED(SHOW, show, READS, false),         SIZED(LIST, list, READS, false),
-    SIZED(STATS, stats, READS, false),
+    SIZED(STATS, stats, READS, false),       SIZED(TICK, tick, BEAT, true),
+    SIZED(PRUNE, prune, BEAT, true),         SIZED(CONTROL, control, VERDICTS, true),
+    SIZED(SCHEDULE, schedule, VERDICTS, true), SIZED(BULK, bulk, VERDICTS, true),
+    SIZED(SAVE, save, VERDICTS, false),      SIZED(SCHEDULES, schedules, READS, false),
+    SIZED(GROUPS, groups, READS, false),     SIZED(NODES, nodes, READS, false),
 #undef SIZED
 };
 
@@ -77,6 +81,8 @@ struct ledger_batch *ledger_batch_free(struct ledger_batch *b)
                 claim_free(LEDGER_AS(recall, RECALL, b)->got);
         } else if (b->op == LEDGER_FINISH) {
                 free_finish(LEDGER_AS(finish, FINISH, b));
+        } else if (b->op == LEDGER_TICK) {
+                submission_free(LEDGER_AS(tick, TICK, b)->jobs);
         }
         arena_deinit(&b->arena);
         free(b);
@@ -146,6 +152,7 @@ enum error_class reason_error(enum job_reason reason)
         case REASON_MALFORMED: return ERROR_MALFORMED;
         case REASON_TOO_LARGE: return ERROR_TOO_LARGE;
         case REASON_REJECTED: return ERROR_REJECTED;
+        case REASON_DUPLICATE: return ERROR_DUPLICATE;
         default: return ERROR_NONE;
         }
 }

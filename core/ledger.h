@@ -65,13 +65,22 @@ enum ledger_lane { LANE_CLAIMS, LANE_VERDICTS, LANE_BEAT, LANE_READS };
         X(RUNG, BEAT, true)                                                                        \
         X(TIDE, BEAT, true)                                                                        \
         X(FLOOR, BEAT, false)                                                                      \
+        X(TICK, BEAT, true)                                                                        \
+        X(PRUNE, BEAT, true)                                                                       \
+        X(CONTROL, VERDICTS, true)                                                                 \
+        X(SCHEDULE, VERDICTS, true)                                                                \
+        X(BULK, VERDICTS, true)                                                                    \
+        X(SAVE, VERDICTS, false)                                                                   \
         X(RESOLVE, BEAT, false)                                                                    \
         X(RECALL, READS, false)                                                                    \
         X(HELD, READS, false)                                                                      \
         X(INBOX, READS, false)                                                                     \
         X(SHOW, READS, false)                                                                      \
         X(LIST, READS, false)                                                                      \
-        X(STATS, READS, false)
+        X(STATS, READS, false)                                                                     \
+        X(SCHEDULES, READS, false)                                                                 \
+        X(GROUPS, READS, false)                                                                    \
+        X(NODES, READS, false)
 
 enum ledger_op {
 #define X(name, lane, write) LEDGER_##name,
@@ -125,12 +134,18 @@ struct node_seen {
 struct ledger_beat {
         struct ledger_batch base;
         uint64_t known; /* number of this holder's last beat whose answer arrived; 0: none yet */
+        bool tells; /* `serves`, `queues` and `workers` are to be stored in its row */
+        struct str serves, queues; /* as in struct node_row */
+        uint32_t workers;
         /* answers */
         struct node_seen *nodes; /* all rows, this node's included */
         uint32_t n_nodes;
         struct job_id *cancels; /* running jobs of this holder with a cancel asked, but for those
                                    that a beat up to `known` gave out already */
         uint32_t n_cancels;
+        struct queue_control *controls; /* all there are */
+        uint32_t n_controls;
+        uint64_t schedules; /* a number that changes whenever a schedule does; 0: there is none */
         bool inbox;   /* letters wait in the inbox */
         bool changed; /* some other writer committed since this handle's last beat; MAY be always
                          true */
@@ -157,8 +172,9 @@ struct held_job {
         uint64_t token;
         uint16_t attempt, max_attempts, snoozes;
         uint8_t strikes;
-        bool cancel_asked;
-        struct str queue, type;
+        bool cancel_asked, left_work;
+        int64_t created_us, retry_until_us;
+        struct str queue, type, policy, headers;
 };
 
 struct ledger_held {
@@ -197,6 +213,15 @@ struct submission {
 struct submission *submission_new(void);
 struct submission *submission_free(struct submission *s); /* NULL-safe, returns NULL */
 
+/* The bound of a queue whose length has one: of its pending and scheduled rows, wherever they wait.
+ */
+struct queue_bound {
+        struct str queue;
+        uint32_t max;
+        bool drop_oldest; /* a row over it takes the place of the oldest pending one, which becomes
+                             cancelled(dropped); else the row itself is SUBMIT_FULL */
+};
+
 /* SUBMIT: many submissions in one transaction, each on its own: what fails in one leaves the
  * others. Posting the same rows (same ids) again after an unknown commit says CREATED or EXISTS
  * with its own id. With a request_key seen before and an equal hash, every row is EXISTS with the
@@ -206,6 +231,9 @@ struct ledger_submit {
         struct ledger_batch base;
         struct submission *list;
         uint32_t rows; /* in all */
+        const struct queue_bound *bounds; /* of the queues that have one; two nodes at once do not
+                                             pass it together. Names are the poster's */
+        uint32_t n_bounds;
         /* answers: one outbox row for each queue with CREATED rows in the BROKER band, written in
          * the same transaction; their doorbells are to be rung. When the answer is repeated after
          * an unknown commit, those of the first time are found by RELAY. */
@@ -251,6 +279,7 @@ struct outbox_row {
 struct ledger_arrive {
         struct ledger_batch base;
         struct str queue;
+        uint32_t drop_above; /* the queue's bound, when it drops its oldest; 0: none */
         struct arrivals *list; /* the poster's; the items are answered in place */
         uint32_t n;            /* items in all */
         uint64_t token;
@@ -280,7 +309,10 @@ struct ledger_claim {
         uint64_t max_bytes;
         uint64_t token;
         struct claim *got; /* in: an empty claim; out: filled. Passes to whoever reads the answer */
+        uint32_t global; /* at most so many jobs of the queue run on all nodes together, whoever
+                            claimed them, until their ends are written; 0: no such limit */
         bool more;         /* there was at least one more to claim */
+        bool limited;      /* `global` kept it from claiming more */
         uint32_t parked, expired;
 };
 
@@ -316,8 +348,23 @@ struct finish_row {
         struct submission
             *children;         /* inserted in the same transaction when `to` is COMPLETED and
                                   the fence holds; else not at all. Never in the BROKER band */
+        uint64_t fingerprint;  /* of the error, kept with its row of `attempts`; 0: none */
+        bool left_work;        /* it may have a checkpoint or progress: they go if it COMPLETED */
+        struct job_reply *reply;   /* written in the same transaction when the fence holds; its `no` is
+                                  answered. NULL: none */
         const struct job *job; /* the poster's own, NULL for rescued ones; ledgers never read it */
         bool stale;            /* answer: the fence did not match, nothing of the row was written */
+};
+
+/* What whoever asked for a reply is told when its job has ended: kept until its broker has it. */
+struct job_reply {
+        int64_t no; /* the ledger's; never given twice */
+        struct str queue; /* whose transport carries it */
+        struct str to, correlation_id, content_type, body;
+        struct job_id job;
+        enum job_state state;
+        enum job_reason reason;
+        struct str error_text;
 };
 
 /* FINISH: verdicts, each fenced by (id, claim, token, running). `retire`: claim commits all of
@@ -395,14 +442,16 @@ struct ledger_relay {
         uint32_t limit;
         struct outbox_row *rows; /* answers */
         uint32_t n;
+        struct job_reply *replies; /* likewise, `limit` at most: those of any queue */
+        uint32_t n_replies;
 };
 
-/* RUNG: the doorbells of these outbox rows are confirmed; the rows go. Unknown numbers do no
- * harm. */
+/* RUNG: the doorbells of these outbox rows, and these replies, are confirmed; the rows go. Unknown
+ * numbers do no harm. */
 struct ledger_rung {
         struct ledger_batch base;
-        int64_t *rows;
-        uint32_t n;
+        int64_t *rows, *replies;
+        uint32_t n, n_replies;
 };
 
 /* TIDE: up to `limit` pending rows of the queue in the BROKER band, with a seq below `below`,
@@ -444,6 +493,7 @@ struct ledger_resolve {
 /* --- reads ------------------------------------------------------------------------------------ */
 
 struct attempt_row {
+        uint64_t fingerprint;
         uint16_t attempt;
         uint32_t generation, claim;
         enum error_class error;
@@ -470,6 +520,15 @@ struct job_row {
         struct attempt_row
             last; /* the try that ended the job, or the last failed one; error NONE: none */
         struct str result, result_type;
+        struct str policy;      /* the job's own retry policy; empty: none */
+        int64_t retry_until_us; /* 0: none */
+        uint32_t heartbeat_ms;
+        bool has_progress;
+        double done, total;
+        int64_t progress_us;      /* when it was told last */
+        uint32_t checkpoint_size; /* SHOW only; 0: none */
+        uint64_t ahead; /* SHOW only, of a PENDING row: rows before it in its lane's band, counted
+                           up to 10,000 */
         struct attempt_row *attempts; /* SHOW only: tries that did not end the job, oldest first */
         uint32_t n_attempts;
 };
@@ -490,6 +549,8 @@ struct ledger_list {
         struct ledger_batch base;
         int state;                   /* enum job_state, or -1: any */
         struct str type, queue, tag; /* empty: any; type may be a pattern */
+        uint64_t fingerprint;        /* of the last error; 0: any */
+        bool whole;                  /* with payload, headers and result, as SHOW has them */
         int64_t since_us;            /* created at or after; 0: any */
         bool has_before;
         struct job_id before;
@@ -532,6 +593,8 @@ struct ledger_stats {
         struct queue_stat *queues;
         uint32_t n;
 };
+
+#include "core/ledger_operate.h"
 
 /* --- the seam --------------------------------------------------------------------------------- */
 

@@ -2,7 +2,11 @@
  * Retry policy: how long a failed job waits before its next attempt.
  *
  *   exponential  base * 2^(attempt-1)      linear  base * attempt      fixed  base
+ *   table        its attempt-th entry, the last one from there on
  *   delay = min(cap, that) * (1 + jitter * u),  u uniform in [-1, 1]
+ *
+ * and how long it is tried at all: max_attempts, and a budget of wall time (`for`) from its creation,
+ * or from the time it was scheduled for: a retry that would begin later is not made.
  *
  * Pure: the random number is passed in. Integer arithmetic, so the same everywhere.
  */
@@ -11,7 +15,11 @@
 
 #include "core/base.h"
 
-#define BACKOFFS(X) X(EXPONENTIAL, "exponential") X(LINEAR, "linear") X(FIXED, "fixed")
+#define BACKOFFS(X)                                                                                \
+        X(EXPONENTIAL, "exponential") X(LINEAR, "linear") X(FIXED, "fixed") X(TABLE, "table")
+
+#define RETRY_TABLE_MAX 16
+#define RETRY_TEXT_MAX  512
 
 enum backoff {
 #define X(name, text) BACKOFF_##name,
@@ -25,9 +33,23 @@ struct retry_policy {
         int64_t base_ms;          /* 0 to a year */
         int64_t cap_ms;           /* >= 0; upper bound before jitter */
         uint16_t jitter_permille; /* 0 to 1000 */
+        int64_t for_ms;           /* the budget; 0: none */
+        uint32_t n_table;         /* 1 to RETRY_TABLE_MAX with BACKOFF_TABLE, else 0 */
+        int64_t table_ms[RETRY_TABLE_MAX];
 };
 
 #define RETRY_POLICY_DEFAULT ((struct retry_policy){3, BACKOFF_EXPONENTIAL, 1000, 600000, 200})
+
+/* A policy as one text, the same in headers, JSON, the CLI, configuration and the ledger: words in
+ * any order, each at most once:
+ *
+ *     exponential | linear | fixed | table=1s,10s,2m
+ *     base=1s   cap=10m   jitter=0.2   attempts=5   for=2h
+ *
+ * What it names replaces that part of *policy, the rest stays. > 0: refused, nothing changed, and
+ * `note` says what, where and what is allowed. */
+#define RETRY_REFUSED 1
+int retry_parse(struct str text, struct retry_policy *policy, char *note, size_t note_size);
 
 /* Delay in milliseconds after attempt `attempt` (1 is the first) failed; u is 64 random bits.
  * Never negative, never above cap + jitter. */

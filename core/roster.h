@@ -19,6 +19,9 @@ struct handler_desc {
         uint32_t timeout_ms;    /* per attempt; 0: none of its own */
         uint32_t concurrency;   /* per node; 0: no limit of its own */
         uint32_t flags;         /* enum skep_handler_flags */
+        uint32_t heartbeat_ms;  /* a sign of life at least so often; 0: none is asked for */
+        uint32_t batch_max;     /* jobs that it takes at once; 0 and 1: one */
+        uint32_t batch_wait_ms; /* how long a batch may wait to be full */
         char build[BUILD_ID_MAX];
 };
 

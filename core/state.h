@@ -76,7 +76,10 @@ bool state_edge_by_operator(enum job_state from, enum job_state to);
         X(14, REQUEUED, "requeued")      /* pending again: by an operator */                       \
         X(15, SNOOZED, "snoozed")        /* scheduled: the handler said SNOOZE */                  \
         X(16, DUPLICATE, "duplicate")    /* cancelled: its unique key was taken */                 \
-        X(17, NO_QUEUE, "no_queue")      /* pending: no queue takes its type */
+        X(17, NO_QUEUE, "no_queue")      /* pending: no queue takes its type */                    \
+        X(18, DROPPED, "dropped")        /* cancelled: its queue was full, and drops its oldest */  \
+        X(19, OVERLAPPED, "overlapped")  /* cancelled: the next run of its schedule was due */      \
+        X(20, REPLACED, "replaced")      /* scheduled: another with its unique key moved it */
 
 enum job_reason {
 #define X(number, name, text) REASON_##name = number,
@@ -100,7 +103,8 @@ const char *reason_name(enum job_reason r); /* "" for NONE, "?" when out of rang
         X(10, TOO_LARGE, "too_large")                                                              \
         X(11, UNSTORABLE, "unstorable")                                                            \
         X(12, ID_CONFLICT, "id_conflict")                                                          \
-        X(13, CANCELLED, "cancelled") /* stopped or killed after a cancel */
+        X(13, CANCELLED, "cancelled") /* stopped or killed after a cancel */                       \
+        X(14, DUPLICATE, "duplicate") /* its unique key was held by another */
 
 enum error_class {
 #define X(number, name, text) ERROR_##name = number,

@@ -67,6 +67,7 @@ struct transport_answers {
         struct doorbells *bells;   /* answered */
         struct receipt *confirmed; /* journalled receipts whose acknowledgement the broker surely
                                       has; freed by ops->receipt_free */
+        struct replies *replies;   /* answered */
 };
 
 struct transport_ops {
@@ -90,6 +91,12 @@ struct transport_ops {
 
         /* Publishes doorbells or marks; come back through dispatch(), within 30 s. */
         void (*ring)(struct transport *t, struct doorbells *bells /* takes bells */);
+
+        /* Publishes replies: AMQP to the default exchange with `to` as routing key (so that direct
+         * reply-to works), NATS to the subject `to`; with correlation id, content type, and headers
+         * job-id, job-state, job-reason, job-error. An address that nobody listens at is no error.
+         * Come back through dispatch(), within 30 s. */
+        void (*reply)(struct transport *t, struct replies *replies /* takes replies */);
 
         /* What the ledger knows of a history: the highest floor that was ever told, 0: none. Comes
          * some time after each TRANSPORT_FLOOR, or never: ask again. NULL: this transport does not

@@ -4,7 +4,6 @@
  */
 #include "ledgers/sqlite/internal.h"
 
-#define KEY_LIFE_US (INT64_C(7) * 24 * 3600 * US_PER_S)
 
 static int submit_row(struct tx *t, struct submit_row *r, bool atomic)
 {
