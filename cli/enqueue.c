@@ -55,6 +55,7 @@ static int add_times(struct invocation *in, struct buf *json)
 {
         const char *delay = invocation_get(in, "in"), *at = invocation_get(in, "at");
         const char *timeout = invocation_get(in, "timeout");
+        const char *deadline = invocation_get(in, "deadline");
         int64_t ms;
         if (delay && at) {
                 return say_usage(in, "--in and --at exclude each other");
@@ -84,6 +85,19 @@ static int add_times(struct invocation *in, struct buf *json)
                                          timeout);
                 }
                 member_add(json, "timeout", timeout);
+        }
+        if (deadline) {
+                CLEANUP(buf_deinit)
+                struct buf when = {0};
+                if (duration_parse(str_of(deadline), &ms)) {
+                        time_format(&when, wall_us() + ms * 1000);
+                } else if (!read_time(deadline, &when)) {
+                        return say_usage(in,
+                                         "--deadline %s is neither a time (2026-01-31T14:30:00Z) "
+                                         "nor a duration from now (2h)",
+                                         deadline);
+                }
+                member_add(json, "deadline", buf_z(&when));
         }
         return 0;
 }
@@ -120,25 +134,25 @@ static int add_headers(struct invocation *in, struct buf *json)
         return 0;
 }
 
-static int add_payload(struct invocation *in, struct buf *json)
+static int add_payload(const char *body, struct buf *json)
 {
-        if (in->n_args < 2) {
+        if (!body) {
                 return 0;
         }
-        if (strcmp(in->args[1], "-") != 0) {
-                body_add(json, str_of(in->args[1]));
+        if (strcmp(body, "-") != 0) {
+                body_add(json, str_of(body));
                 return 0;
         }
         CLEANUP(buf_deinit)
-        struct buf body = {0};
-        int r = read_all(stdin, "standard input", BODY_MAX, &body);
+        struct buf read = {0};
+        int r = read_all(stdin, "standard input", BODY_MAX, &read);
         if (r == 0) {
-                body_add(json, (struct str){buf_z(&body), (uint32_t)body.n});
+                body_add(json, (struct str){buf_z(&read), (uint32_t)read.n});
         }
         return r;
 }
 
-static int check_utf8(struct invocation *in)
+static int check_utf8(struct invocation *in, const char *type)
 {
         for (size_t i = 0; i < in->n_given; i++) {
                 const char *v = in->given[i].value;
@@ -146,25 +160,48 @@ static int check_utf8(struct invocation *in)
                         return say_usage(in, "--%s %s is not UTF-8", in->given[i].flag->name, v);
                 }
         }
-        if (!utf8_valid(in->args[0], strlen(in->args[0]))) {
-                return say_usage(in, "the type %s is not UTF-8", in->args[0]);
+        if (!utf8_valid(type, strlen(type))) {
+                return say_usage(in, "the type %s is not UTF-8", type);
         }
         return 0;
 }
 
-int job_object(struct invocation *in, const char *key, struct buf *json)
+/* Flags whose value goes as it is: the server says what is wrong with it. */
+static void add_texts(struct invocation *in, struct buf *json)
+{
+        static const char *const texts[][2] = {{"queue", "queue"},
+                                               {"retry", "retry"},
+                                               {"heartbeat", "heartbeat"},
+                                               {"unique", "unique_key"},
+                                               {"unique-scope", "unique_scope"},
+                                               {"unique-states", "unique_states"},
+                                               {"unique-for", "unique_for"},
+                                               {"unique-conflict", "unique_conflict"},
+                                               {"reply-to", "reply_to"},
+                                               {"correlation-id", "correlation_id"},
+                                               {"parent-id", "parent_id"}};
+        for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+                const char *value = invocation_get(in, texts[i][0]);
+                if (value) {
+                        member_add(json, texts[i][1], value);
+                }
+        }
+}
+
+int job_object(struct invocation *in, const char *type, const char *body, const char *key,
+               struct buf *json)
 {
         long number;
-        int r = check_utf8(in);
+        int r = check_utf8(in, type);
         if (r) {
                 return r;
         }
         buf_text(json, "{\"type\":");
-        json_quote(json, in->args[0], strlen(in->args[0]));
-        member_add(json, "key", key);
-        if (invocation_has(in, "queue")) {
-                member_add(json, "queue", invocation_get(in, "queue"));
+        json_quote(json, type, strlen(type));
+        if (key) {
+                member_add(json, "key", key);
         }
+        add_texts(in, json);
         static const struct {
                 const char *flag, *member;
                 long min, max;
@@ -182,7 +219,7 @@ int job_object(struct invocation *in, const char *key, struct buf *json)
         r = add_times(in, json);
         r = r ? r : add_tags(in, json);
         r = r ? r : add_headers(in, json);
-        r = r ? r : add_payload(in, json);
+        r = r ? r : add_payload(body, json);
         buf_text(json, "}");
         return r;
 }
@@ -216,7 +253,7 @@ static int say_unknown(const struct client *c, int failure, const struct respons
         return code;
 }
 
-static int print_created(struct invocation *in, const struct response *r, const json_t *job)
+int print_created(struct invocation *in, const struct response *r, const json_t *job)
 {
         const char *id = pick_text(job, "id");
         bool people =
@@ -350,7 +387,7 @@ static int enqueue_one(struct invocation *in)
             invocation_number(in, "wait", 1, 31536000, 0, &ignored); /* before anything is sent */
         r = r ? r : read_patience(in, &patience_ms, &stubborn);
         r = r ? r : client_open(in, &c);
-        r = r ? r : job_object(in, key, &json);
+        r = r ? r : job_object(in, in->args[0], in->n_args > 1 ? in->args[1] : NULL, key, &json);
         if (r) {
                 return r;
         }
@@ -376,6 +413,17 @@ static int enqueue_one(struct invocation *in)
         return invocation_has(in, "wait") ? wait_for(in, c, id) : print_created(in, &answer, job);
 }
 
+/* One of the verb's own, none that every verb takes. */
+static bool is_flag_of(const struct command *c, const struct flag *flag)
+{
+        for (const struct flag *f = c->flags; f && f->name; f++) {
+                if (f == flag) {
+                        return true;
+                }
+        }
+        return false;
+}
+
 int enqueue_run(struct invocation *in)
 {
         const char *file = invocation_get(in, "file");
@@ -383,12 +431,13 @@ int enqueue_run(struct invocation *in)
                 return in->n_args == 0 ? say_usage(in, "the job's type is missing")
                                        : enqueue_one(in);
         }
-        static const char *const of_one[] = {"queue",        "priority", "in",  "at",     "key",
-                                             "max-attempts", "timeout",  "tag", "header", "wait"};
-        for (size_t i = 0; i < ARRAY_LEN(of_one); i++) {
-                if (invocation_has(in, of_one[i])) {
+        for (size_t i = 0; i < in->n_given; i++) {
+                const struct flag *flag = in->given[i].flag;
+                bool of_one =
+                    strcmp(flag->name, "file") != 0 && strcmp(flag->name, "retry-for") != 0;
+                if (of_one && is_flag_of(in->command, flag)) {
                         return say_usage(in, "--%s does not go with -f: each line names its own",
-                                         of_one[i]);
+                                         flag->name);
                 }
         }
         if (in->n_args > 0) {

@@ -5,7 +5,7 @@
  * time. What is asked of many jobs goes on after a refusal and tells of each: half a list of ids
  * done in silence would be worse.
  */
-#include "cli/submit.h"
+#include "cli/ask.h"
 #include "cli/table.h"
 #include "cli/verbs.h"
 #include "core/config.h"
@@ -54,49 +54,12 @@ const struct column job_columns_pipe[] = {
 
 /* --- ls --------------------------------------------------------------------------------------- */
 
-static void add_query(struct buf *path, const char *name, const char *value)
-{
-        buf_printf(path, "%c%s=", strchr(buf_z(path), '?') ? '&' : '?', name);
-        url_add(path, value, strlen(value));
-}
-
-/* --since: a time, or how long ago. */
-static int add_since(struct invocation *in, struct buf *path)
-{
-        const char *since = invocation_get(in, "since");
-        int64_t ms, us;
-        if (!since) {
-                return 0;
-        }
-        CLEANUP(buf_deinit)
-        struct buf when = {0};
-        if (duration_parse(str_of(since), &ms)) {
-                time_format(&when, wall_us() - ms * 1000);
-        } else if (time_parse(since, &us)) {
-                time_format(&when, us);
-        } else {
-                return say_usage(
-                    in, "--since %s is neither a duration (2h) nor a time (2026-01-31T14:30:00Z)",
-                    since);
-        }
-        add_query(path, "since", buf_z(&when));
-        return 0;
-}
-
 static int list_path(struct invocation *in, long page, struct buf *path)
 {
-        static const char *const filters[] = {"state", "type", "queue", "tag"};
-        buf_text(path, "/v1/jobs");
-        for (size_t i = 0; i < ARRAY_LEN(filters); i++) {
-                const char *value = invocation_get(in, filters[i]);
-                if (value) {
-                        add_query(path, filters[i], value);
-                }
-        }
         CLEANUP(free_text)
         char *limit = text_printf("%ld", page);
-        add_query(path, "limit", limit);
-        return add_since(in, path);
+        query_add(path, "limit", limit);
+        return filter_query(in, path);
 }
 
 struct listing {
@@ -220,12 +183,13 @@ static int read_limit(struct invocation *in, long *ret_limit)
         return 0;
 }
 
-int jobs_ls_run(struct invocation *in)
+int jobs_list(struct invocation *in, const char *from)
 {
         CLEANUP(client_cleanup)
         struct client *c = NULL;
         CLEANUP(buf_deinit)
         struct buf path = {0};
+        buf_text(&path, from);
         struct listing l = {.in = in};
         int r = read_limit(in, &l.left);
         r = r ? r : list_path(in, l.left > PAGE_JOBS ? PAGE_JOBS : l.left, &path);
@@ -235,6 +199,11 @@ int jobs_ls_run(struct invocation *in)
                 say("there are more: --all, or --limit N");
         }
         return r;
+}
+
+int jobs_ls_run(struct invocation *in)
+{
+        return jobs_list(in, "/v1/jobs");
 }
 
 /* --- retry, cancel ---------------------------------------------------------------------------- */
@@ -359,5 +328,8 @@ int jobs_retry_run(struct invocation *in)
 
 int jobs_cancel_run(struct invocation *in)
 {
+        if (in->n_args == 0) {
+                return operation_run(in, "/v1/jobs/cancel", "cancelled");
+        }
         return change_all(in, "DELETE", "", invocation_has(in, "dry-run"));
 }

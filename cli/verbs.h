@@ -19,6 +19,32 @@ int handlers_ls_run(struct invocation *in);
 int handlers_show_run(struct invocation *in);
 int workers_ls_run(struct invocation *in);
 int stats_run(struct invocation *in);
+int queues_ls_run(struct invocation *in);
+int queues_show_run(struct invocation *in);
+int queues_pause_run(struct invocation *in);
+int queues_resume_run(struct invocation *in);
+int queues_limit_run(struct invocation *in);
+int nodes_ls_run(struct invocation *in);
+int workers_resize_run(struct invocation *in);
+int cron_ls_run(struct invocation *in);
+int cron_show_run(struct invocation *in);
+int cron_add_run(struct invocation *in);
+int cron_rm_run(struct invocation *in);
+int cron_run_run(struct invocation *in);
+int cron_pause_run(struct invocation *in);
+int cron_resume_run(struct invocation *in);
+int cron_next_run(struct invocation *in);
+int dead_ls_run(struct invocation *in);
+int dead_groups_run(struct invocation *in);
+int dead_requeue_run(struct invocation *in);
+int dead_purge_run(struct invocation *in);
+int dead_edit_run(struct invocation *in);
+int dead_export_run(struct invocation *in);
+int dead_import_run(struct invocation *in);
+int operations_ls_run(struct invocation *in);
+int operations_stop_run(struct invocation *in);
+int explain_run(struct invocation *in);
+int reconcile_run(struct invocation *in);
 int dev_run(struct invocation *in);
 int doctor_run(struct invocation *in);
 int help_run(struct invocation *in);
@@ -28,8 +54,16 @@ int version_run(struct invocation *in);
 #define ERROR_CLASS_FIELDS "error.class"
 #define ERROR_TEXT_FIELDS  "error.text"
 
-/* The job object of one `skep enqueue TYPE …`. 0, or an exit code after a message. */
-int job_object(struct invocation *in, const char *key, struct buf *json);
+/* A job as the API takes it, from job_flags. body NULL: no payload, "-": standard input; key NULL:
+ * none. 0, or an exit code after a message. */
+int job_object(struct invocation *in, const char *type, const char *body, const char *key,
+               struct buf *json);
+
+/* Prints a job that was submitted just now by -o; 0. */
+int print_created(struct invocation *in, const struct response *r, const json_t *job);
+
+/* Lists jobs page by page; `path` may have a query already; the flags add to it. */
+int jobs_list(struct invocation *in, const char *path);
 
 /* --retry-for */
 int read_patience(struct invocation *in, uint32_t *ret_ms, bool *ret_stubborn);
