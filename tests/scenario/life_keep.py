@@ -1,0 +1,58 @@
+"""How long ended jobs stay, what stays longer, and that pruning goes on under load."""
+
+import json
+
+from lives import LINE, check, life, metric, run, wait_for
+
+SHORT = {"completed": "1s", "dead": "1s", "cancelled": "1s"}
+
+
+def rows_go_by_state_and_queue():
+    keep = {"name": "keep", "retention": {"completed": "forever"}}
+    with life(queues=(keep,), retention={**SHORT, "dead": "forever"}) as it:
+        done = it.ended(it.send("echo", {"n": 1}))
+        dead = it.ended(it.send("life.fail", {}, max_attempts=1))
+        kept = it.submit("echo", {"n": 2}, queue="keep")
+        waits = it.submit("echo", {"n": 3}, delay="1h")
+        cancelled = it.submit("echo", {"n": 4}, delay="1h")
+        it.ask("DELETE", f"/v1/jobs/{cancelled}")
+        it.node.finish(kept)
+        wait_for("the completed and the cancelled one to go", lambda: all(
+            it.node.get(f"/v1/jobs/{id_}").status == 404 for id_ in (done["id"], cancelled)), 120)
+        for id_ in (dead["id"], kept, waits):
+            check(it.node.get(f"/v1/jobs/{id_}").status == 200, "the others stay")
+        check(metric(it.node, "skep_jobs_pruned_total") == 2, "and it is counted")
+        left = it.w.select("select count(*) from attempts")[0][0]
+        check(int(left) == 1, f"{left} attempts are left: the dead job's")
+
+
+def a_key_outlives_its_row():
+    with life(retention=SHORT) as it:
+        key = it.send("echo", {"n": 1}, key="order-1")
+        first = it.ended(key)
+        wait_for("its row to go", lambda: it.node.get(f"/v1/jobs/{first['id']}").status == 404, 120)
+        again = it.post("echo", {"n": 1}, key="order-1")
+        check(again.status in (200, 201) and again.json["id"] == first["id"], f"the same job: {again.status} {again.json}")
+        other = it.post("echo", {"n": 2}, key="order-1")
+        check(other.status == 422, f"another payload under its key: {other.status}")
+        if it.letters:
+            it.send("echo", {"n": 1}, key="order-1")
+            it.ended(it.send("echo", {"n": 9}, key="after"))
+        check(it.counts().get(4, 0) <= 1, f"nothing ran again: {it.counts()}")
+
+
+def pruning_goes_on_while_jobs_run():
+    with life(retention={"completed": "500ms", "dead": "forever", "cancelled": "500ms"}) as it:
+        total = 0
+        for page in range(8):
+            lines = "".join(json.dumps({"type": "noop", "payload": n}) + "\n" for n in range(2500))
+            it.node.request("POST", "/v1/jobs", lines, {"Content-Type": "application/x-ndjson"}, timeout=120)
+            total += 2500
+        wait_for("all to run and go", lambda: it.counts() == {}, 120)
+        check(metric(it.node, "skep_jobs_pruned_total") == total, "each was pruned once")
+        check(it.node.post({"type": "echo", "payload": 1}).status == 201, "and the next is taken")
+        if LINE == "none":
+            print(f"  {total} jobs ran and were pruned meanwhile")
+
+
+run(rows_go_by_state_and_queue, a_key_outlives_its_row, pruning_goes_on_while_jobs_run)
