@@ -2,6 +2,7 @@
  * The life of the batches that transports fill.
  */
 #include "core/arrival.h"
+#include "core/ledger.h"
 
 #include <stdlib.h>
 
@@ -59,6 +60,29 @@ struct doorbells *doorbells_free(struct doorbells *d)
         if (d) {
                 arena_deinit(&d->arena);
                 free(d);
+        }
+        return NULL;
+}
+
+struct replies *replies_new(uint32_t n)
+{
+        struct replies *r = calloc(1, sizeof *r);
+        if (!r) {
+                return NULL;
+        }
+        r->items = arena_zalloc(&r->arena, (n ? n : 1) * sizeof *r->items);
+        if (!r->items) {
+                free(r);
+                return NULL;
+        }
+        return r;
+}
+
+struct replies *replies_free(struct replies *r)
+{
+        if (r) {
+                arena_deinit(&r->arena);
+                free(r);
         }
         return NULL;
 }

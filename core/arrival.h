@@ -62,7 +62,7 @@ struct submit_row {
         /* answers */
         enum submit_result result;
         struct job_id existing;
-        enum job_state existing_state;
+        enum job_state existing_state; /* STATE_NONE: its row is pruned */
         int64_t seq; /* CREATED in the BROKER band: its place in the tide */
 };
 

@@ -48,6 +48,63 @@ void config_deinit(struct config *c)
         *c = (struct config){0};
 }
 
+/* --- lists of entries ------------------------------------------------------------------------- */
+
+#define ENTRY(struct_name, field, struct_entry)                                                    \
+        offsetof(struct struct_name, field), sizeof(struct struct_entry),                          \
+            offsetof(struct struct_entry, origins)
+
+const struct config_list config_lists[CONFIG_LISTS] = {
+    [LIST_QUEUES] = {"queues", "queue", config_queue_keys, ENTRY(config, queues, queue_config),
+                     CONFIG_QUEUES_MAX},
+    [LIST_TRANSPORTS] = {"transports", "transport", config_transport_keys,
+                         ENTRY(config, transports, transport_config), CONFIG_TRANSPORTS_MAX},
+    [LIST_TYPES] = {"types", "type", config_type_keys, ENTRY(config, types, type_config),
+                    CONFIG_TYPES_MAX},
+    [LIST_SCHEDULES] = {"schedules", "schedule", config_schedule_keys,
+                        ENTRY(config, schedules, schedule_config), CONFIG_SCHEDULES_MAX},
+};
+
+#define COUNTED(list, n_list)                                                                      \
+        static_assert(offsetof(struct config, n_list) ==                                           \
+                          offsetof(struct config, list) + sizeof(void *),                          \
+                      "a list is followed by its count")
+COUNTED(queues, n_queues);
+COUNTED(transports, n_transports);
+COUNTED(types, n_types);
+COUNTED(schedules, n_schedules);
+static_assert(offsetof(struct queue_config, name) == 0 &&
+                  offsetof(struct transport_config, name) == 0 &&
+                  offsetof(struct type_config, pattern) == 0 &&
+                  offsetof(struct schedule_config, name) == 0,
+              "an entry begins with its name");
+
+uint32_t config_entries(const struct config *c, const struct config_list *l)
+{
+        return *(const uint32_t *)((const char *)c + l->at + sizeof(void *));
+}
+
+void *config_entry(const struct config *c, const struct config_list *l, uint32_t i)
+{
+        char *const *list = (const void *)((const char *)c + l->at);
+        return *list + i * l->size;
+}
+
+struct str config_entry_name(const struct config *c, const struct config_list *l, uint32_t i)
+{
+        return *(const struct str *)config_entry(c, l, i);
+}
+
+int config_entry_named(const struct config *c, const struct config_list *l, struct str name)
+{
+        for (uint32_t i = 0; i < config_entries(c, l); i++) {
+                if (str_eq(config_entry_name(c, l, i), name)) {
+                        return (int)i;
+                }
+        }
+        return -1;
+}
+
 /* Room for one more entry, zeroed; the count is raised. */
 static int add_entry(struct arena *a, void **list, uint32_t *n, size_t size, uint32_t max)
 {
@@ -66,48 +123,45 @@ static int add_entry(struct arena *a, void **list, uint32_t *n, size_t size, uin
         return 0;
 }
 
-int config_queue_add(struct config *c, struct str name, struct queue_config **ret)
+int config_entry_add(struct config *c, const struct config_list *l, struct str name, void **ret)
 {
-        struct queue_config q = {0};
-        void *list = c->queues;
-        int r = set_defaults(&q, &c->arena, config_queue_keys);
-        if (r < 0) {
-                return r;
-        }
-        q.name = arena_str(&c->arena, name);
-        if (!q.name.p) {
+        void **list = (void **)((char *)c + l->at);
+        uint32_t *n = (uint32_t *)(list + 1);
+        char *entry = arena_zalloc(&c->arena, l->size);
+        struct str copy = arena_str(&c->arena, name);
+        if (!entry || !copy.p) {
                 return -ENOMEM;
         }
-        r = add_entry(&c->arena, &list, &c->n_queues, sizeof q, CONFIG_QUEUES_MAX);
+        int r = set_defaults(entry, &c->arena, l->keys);
+        if (r == 0) {
+                r = add_entry(&c->arena, list, n, l->size, l->max);
+        }
         if (r != 0) {
                 return r;
         }
-        c->queues = list;
-        *ret = &c->queues[c->n_queues - 1];
-        **ret = q;
+        *(struct str *)(void *)entry = copy;
+        *ret = memcpy((char *)*list + (*n - 1) * l->size, entry, l->size);
         return 0;
+}
+
+int config_queue_add(struct config *c, struct str name, struct queue_config **ret)
+{
+        void *entry;
+        int r = config_entry_add(c, &config_lists[LIST_QUEUES], name, &entry);
+        if (r == 0) {
+                *ret = entry;
+        }
+        return r;
 }
 
 int config_transport_add(struct config *c, struct str name, struct transport_config **ret)
 {
-        struct transport_config t = {0};
-        void *list = c->transports;
-        int r = set_defaults(&t, &c->arena, config_transport_keys);
-        if (r < 0) {
-                return r;
+        void *entry;
+        int r = config_entry_add(c, &config_lists[LIST_TRANSPORTS], name, &entry);
+        if (r == 0) {
+                *ret = entry;
         }
-        t.name = arena_str(&c->arena, name);
-        if (!t.name.p) {
-                return -ENOMEM;
-        }
-        r = add_entry(&c->arena, &list, &c->n_transports, sizeof **ret, CONFIG_TRANSPORTS_MAX);
-        if (r != 0) {
-                return r;
-        }
-        c->transports = list;
-        *ret = &c->transports[c->n_transports - 1];
-        **ret = t;
-        return 0;
+        return r;
 }
 
 int config_option_add(struct config *c, struct handler_option_config **ret)
@@ -125,12 +179,21 @@ int config_option_add(struct config *c, struct handler_option_config **ret)
 
 int config_queue_named(const struct config *c, struct str name)
 {
-        for (uint32_t i = 0; i < c->n_queues; i++) {
-                if (str_eq(c->queues[i].name, name)) {
-                        return (int)i;
+        return config_entry_named(c, &config_lists[LIST_QUEUES], name);
+}
+
+const struct type_config *config_type_for(const struct config *c, struct str type)
+{
+        const struct type_config *best = NULL;
+        uint32_t best_rank = 0;
+        for (uint32_t i = 0; i < c->n_types; i++) {
+                uint32_t rank = pattern_rank(c->types[i].pattern);
+                if (pattern_match(c->types[i].pattern, type) && (!best || rank > best_rank)) {
+                        best = &c->types[i];
+                        best_rank = rank;
                 }
         }
-        return -1;
+        return best;
 }
 
 int config_queue_for(const struct config *c, struct str type)

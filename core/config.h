@@ -15,10 +15,13 @@
 #include "core/arena.h"
 #include "core/base.h"
 #include "core/retry.h"
+#include "core/schedule.h"
 
 #define CONFIG_QUEUES_MAX     256
 #define CONFIG_TRANSPORTS_MAX 64
 #define CONFIG_OPTIONS_MAX    1024
+#define CONFIG_TYPES_MAX      1024
+#define CONFIG_SCHEDULES_MAX  1024
 #define QUEUE_NAME_MAX        64
 #define CONFIG_NOTE_MAX       512 /* room that the longest note of this file needs */
 
@@ -41,7 +44,8 @@ enum queue_full {
         FULL_DROP_OLDEST,
 };
 
-/* How long jobs stay after they ended; < 0 (text: "forever"): always. */
+/* How long jobs stay after they ended; CONFIG_WORD (text: "forever"): always. */
+#define CONFIG_WORD (-1)
 struct retention {
         int64_t completed_ms, dead_ms, cancelled_ms;
 };
@@ -60,15 +64,13 @@ struct queue_config {
         uint32_t concurrency; /* workers of this node that may hold its jobs; 0: all */
         uint32_t priority;    /* default of its jobs, 0 to 9 */
         enum queue_order order;
-        uint32_t timeout_ms; /* per attempt; 0: none */
+        uint32_t timeout_ms;   /* per attempt; 0: none */
         uint32_t heartbeat_ms; /* an attempt gives a sign of life so often; 0: need not */
-        uint32_t global;     /* jobs that run on all nodes together; 0: no limit */
-        uint32_t max_waiting; /* pending and scheduled jobs; 0: no bound */
+        uint32_t global;       /* jobs that run on all nodes together; 0: no limit */
+        uint32_t max_waiting;  /* pending and scheduled jobs; 0: no bound */
         enum queue_full when_full;
         struct retry_policy retry;
-        struct str *retry_table; /* its delays, as text */
-        uint32_t n_retry_table;
-        struct retention retention; /* 0: that of the whole */
+        struct retention retention;    /* 0: that of the whole */
         struct config_origin *origins; /* as config_queue_keys counts; NULL: all are defaults */
 };
 
@@ -90,19 +92,22 @@ struct transport_config {
 /* What jobs of a type are given where they state nothing themselves; over their queue's. */
 struct type_config {
         struct str pattern;
-        struct str retry; /* as retry_parse() reads it */
+        struct str retry;                  /* as retry_parse() reads it */
         uint32_t timeout_ms, heartbeat_ms; /* 0: the queue's */
         struct config_origin origin, *origins;
 };
 
 /* A schedule that the configuration holds; see docs/schedules.md. */
 struct schedule_config {
-        struct str name, cron, zone, type, queue, payload, content_type;
-        struct str catch_up, overlap; /* as in the API */
-        struct str retry;
-        uint32_t priority; /* UINT32_MAX: the queue's */
+        struct str name, cron;
+        struct str zone; /* empty: UTC */
+        struct str type, queue, payload, content_type;
+        enum catch_up catch_up;
+        enum overlap overlap;
         uint32_t catch_max;
-        uint32_t timeout_ms;
+        struct str retry;    /* empty: the type's or queue's */
+        uint32_t priority;   /* UINT32_MAX: the queue's */
+        uint32_t timeout_ms; /* 0: the type's or queue's */
         struct config_origin origin, *origins;
 };
 
@@ -150,6 +155,7 @@ enum config_type {
         CONFIG_RATIO,    /* in thousandths */
         CONFIG_CHOICE,   /* a struct str, or an enum that counts the choices in their order */
         CONFIG_TEXTS,    /* min to max texts; two fields: struct str *, then uint32_t */
+        CONFIG_DELAYS,   /* min to max durations; two fields: uint32_t, then the array of int64_t */
 };
 
 struct config_key {
@@ -159,6 +165,7 @@ struct config_key {
         const char *fallback; /* in its text form */
         int64_t min, max;     /* of the stored unit */
         const char *choices;  /* CONFIG_CHOICE: "exponential linear fixed" */
+        const char *word;     /* a number may be this word instead: all bits are 1 then */
         const char *help;     /* one sentence, with the unit */
         bool secret;          /* shown as *** (URL passwords are always masked) */
         bool by_file;         /* NAME_file may be given instead: the file that holds the value */
@@ -167,9 +174,29 @@ struct config_key {
 extern const struct config_key config_keys[];           /* of the whole, ends with name NULL */
 extern const struct config_key config_queue_keys[];     /* of a queue, ends with name NULL */
 extern const struct config_key config_transport_keys[]; /* of a transport, ends with name NULL */
+extern const struct config_key config_type_keys[];      /* of a type, ends with name NULL */
+extern const struct config_key config_schedule_keys[];  /* of a schedule, ends with name NULL */
 
-/* The first key of each, the name, says which queue an entry of a file means. */
-#define CONFIG_QUEUE_KEY_NAME 0
+/* The first key of a queue, type and schedule, the name, says which one an entry of a file means.
+ */
+#define CONFIG_KEY_NAME 0
+
+/* The lists of entries that have names. Each entry begins with its name. */
+enum config_list_id { LIST_QUEUES, LIST_TRANSPORTS, LIST_TYPES, LIST_SCHEDULES, CONFIG_LISTS };
+
+struct config_list {
+        const char *name, *one; /* "queues", "queue" */
+        const struct config_key *keys;
+        size_t at;            /* in struct config: the pointer, then an uint32_t, how many */
+        size_t size, origins; /* of an entry; where it has its origins */
+        uint32_t max;
+};
+
+extern const struct config_list config_lists[CONFIG_LISTS];
+uint32_t config_entries(const struct config *c, const struct config_list *l);
+void *config_entry(const struct config *c, const struct config_list *l, uint32_t i);
+struct str config_entry_name(const struct config *c, const struct config_list *l, uint32_t i);
+int config_entry_named(const struct config *c, const struct config_list *l, struct str name);
 
 /* Fills in all defaults and the one queue `default`. -ENOMEM.
  * libconfig exports a config_init of its own; the label keeps the two apart in one program, and the
@@ -183,6 +210,7 @@ void config_deinit(struct config *c);
 int config_queue_add(struct config *c, struct str name, struct queue_config **ret);
 int config_transport_add(struct config *c, struct str name, struct transport_config **ret);
 int config_option_add(struct config *c, struct handler_option_config **ret);
+int config_entry_add(struct config *c, const struct config_list *l, struct str name, void **ret);
 
 /* Sets one key from its text form; `base` is the struct that k's table belongs to. > 0: refused,
  * note says what is allowed ("handlers.workers: 300 is not allowed; 1 to 256"). */
@@ -220,6 +248,9 @@ uint32_t config_complaints(const struct config *c, config_complain_fn *complain_
 /* Index of the queue for a type (most literal pattern), or of `default`, or -1. */
 int config_queue_for(const struct config *c, struct str type);
 int config_queue_named(const struct config *c, struct str name);
+
+/* What the configuration says of a type (most literal pattern); NULL: nothing. */
+const struct type_config *config_type_for(const struct config *c, struct str type);
 
 /* Durations "250ms" "30s" "5m" "2h" "7d" (a bare 0 too) to milliseconds; sizes "512" "64k" "1M"
  * "2G" (powers of 1024, either case) to bytes. The other way the largest unit that divides evenly.

@@ -4,6 +4,7 @@
  * people mend a file in one go.
  */
 #include "core/config.h"
+#include "core/cron.h"
 #include "core/host.h"
 #include "core/pattern.h"
 
@@ -90,6 +91,32 @@ static void check_queue_values(struct complaints *s, const struct queue_config *
                                  "each literal or *, the last may be >",
                                  (int)q->name.n, q->name.p, (int)q->types[i].n, q->types[i].p);
                 }
+        }
+}
+
+static void check_queue_retry(struct complaints *s, const struct queue_config *q)
+{
+        const struct retry_policy *r = &q->retry;
+        struct config_origin where = queue_origin(q, "retry.table");
+        int64_t longest = 0;
+        for (uint32_t i = 0; i < r->n_table; i++) {
+                longest = r->table_ms[i] > longest ? r->table_ms[i] : longest;
+        }
+        if (r->backoff == BACKOFF_TABLE && r->n_table == 0) {
+                complain(s, queue_origin(q, "retry.backoff"),
+                         "queue %.*s: retry.backoff = \"table\" needs retry.table, such as "
+                         "[ \"1s\", \"10s\", \"2m\" ]",
+                         (int)q->name.n, q->name.p);
+        } else if (r->backoff != BACKOFF_TABLE && r->n_table > 0) {
+                complain(s, where,
+                         "queue %.*s: retry.table needs retry.backoff = \"table\"; it is \"%s\"",
+                         (int)q->name.n, q->name.p, backoff_name(r->backoff));
+        } else if (longest > r->cap_ms) {
+                char delay[DURATION_TEXT_MAX], cap[DURATION_TEXT_MAX];
+                duration_text(longest, delay);
+                duration_text(r->cap_ms, cap);
+                complain(s, where, "queue %.*s: retry.table: %s is above retry.cap, which is %s",
+                         (int)q->name.n, q->name.p, delay, cap);
         }
 }
 
@@ -226,6 +253,118 @@ static void check_whole(struct complaints *s)
         }
 }
 
+/* --- types and schedules ---------------------------------------------------------------------- */
+
+static void check_retry(struct complaints *s, struct config_origin where, const char *what,
+                        struct str name, struct str text)
+{
+        char note[CONFIG_NOTE_MAX / 2];
+        struct retry_policy policy = RETRY_POLICY_DEFAULT;
+        if (text.n && retry_parse(text, &policy, note, sizeof note) > 0) {
+                complain(s, where, "%s %.*s: retry: %s", what, (int)(name.n < 128 ? name.n : 128),
+                         name.p, note);
+        }
+}
+
+/* Where the value came from, or at least its entry. */
+static struct config_origin entry_origin(const struct config_key *keys,
+                                         const struct config_origin *origins, const char *name,
+                                         struct config_origin entry)
+{
+        struct config_origin where = origin_of(keys, origins, name);
+        return where.source.n ? where : entry;
+}
+
+static void check_type(struct complaints *s, uint32_t i)
+{
+        const struct type_config *list = s->config->types, *t = &list[i];
+        struct config_origin where = entry_origin(config_type_keys, t->origins, "retry", t->origin);
+        check_retry(s, where, "type", t->pattern, t->retry);
+        if (!pattern_valid(t->pattern)) {
+                complain(s, t->origin,
+                         "types: %.*s is not a pattern; tokens joined by dots, each literal or *, "
+                         "the last may be >",
+                         (int)t->pattern.n, t->pattern.p);
+        }
+        for (uint32_t j = 0; j < i; j++) {
+                if (str_eq(list[j].pattern, t->pattern)) {
+                        complain(s, t->origin, "types: there are two of %.*s", (int)t->pattern.n,
+                                 t->pattern.p);
+                } else if (patterns_tie(list[j].pattern, t->pattern)) {
+                        complain(s, t->origin,
+                                 "types: the patterns %.*s and %.*s match the same types equally "
+                                 "well; make one of them more literal",
+                                 (int)list[j].pattern.n, list[j].pattern.p, (int)t->pattern.n,
+                                 t->pattern.p);
+                }
+        }
+}
+
+static struct config_origin schedule_origin(const struct schedule_config *d, const char *name)
+{
+        return entry_origin(config_schedule_keys, d->origins, name, d->origin);
+}
+
+static void check_schedule_name(struct complaints *s, uint32_t i)
+{
+        const struct schedule_config *d = &s->config->schedules[i];
+        if (!schedule_name_valid(d->name)) {
+                complain(s, d->origin,
+                         "schedules: the name %.*s is not allowed; letters, digits, _, . and -, %u "
+                         "bytes at most",
+                         (int)(d->name.n < 128 ? d->name.n : 128), d->name.p, SCHEDULE_NAME_MAX);
+        } else if (config_entry_named(s->config, &config_lists[LIST_SCHEDULES], d->name) !=
+                   (int)i) {
+                complain(s, d->origin, "schedules: there are two named %.*s", (int)d->name.n,
+                         d->name.p);
+        }
+}
+
+/* Which queue its jobs go to must be plain. */
+static void check_schedule_queue(struct complaints *s, const struct schedule_config *d)
+{
+        const struct config *c = s->config;
+        if (d->queue.n && config_queue_named(c, d->queue) < 0) {
+                complain(s, schedule_origin(d, "queue"),
+                         "schedule %.*s: queue: there is no queue %.*s", (int)d->name.n, d->name.p,
+                         (int)d->queue.n, d->queue.p);
+        } else if (d->queue.n == 0 && type_valid(d->type) && config_queue_for(c, d->type) < 0) {
+                complain(s, schedule_origin(d, "type"),
+                         "schedule %.*s: no queue takes jobs of type %.*s; name one with queue",
+                         (int)d->name.n, d->name.p, (int)d->type.n, d->type.p);
+        }
+}
+
+static void check_schedule(struct complaints *s, const struct schedule_config *d)
+{
+        char note[CRON_NOTE_MAX];
+        struct cron cron;
+        if (d->cron.n == 0) {
+                complain(s, d->origin,
+                         "schedule %.*s: it has no cron, for example cron = \"30 4 * * 1\"",
+                         (int)d->name.n, d->name.p);
+        } else if (cron_parse(d->cron, &cron, note, sizeof note) > 0) {
+                complain(s, schedule_origin(d, "cron"), "schedule %.*s: cron: %s", (int)d->name.n,
+                         d->name.p, note);
+        }
+        if (d->zone.n && !zone_name_valid(d->zone)) {
+                complain(s, schedule_origin(d, "zone"),
+                         "schedule %.*s: zone: %.*s is not the name of a time zone, such as "
+                         "Europe/Berlin",
+                         (int)d->name.n, d->name.p, (int)d->zone.n, d->zone.p);
+        }
+        if (!type_valid(d->type)) {
+                complain(
+                    s, schedule_origin(d, "type"),
+                    "schedule %.*s: type: %.*s is not a job type; tokens of letters, digits, _ "
+                    "and - joined by dots",
+                    (int)d->name.n, d->name.p, d->type.n ? (int)d->type.n : 7,
+                    d->type.n ? d->type.p : "nothing");
+        }
+        check_schedule_queue(s, d);
+        check_retry(s, schedule_origin(d, "retry"), "schedule", d->name, d->retry);
+}
+
 uint32_t config_complaints(const struct config *c, config_complain_fn *complain_fn, void *ctx)
 {
         struct complaints s = {c, complain_fn, ctx, 0};
@@ -234,8 +373,16 @@ uint32_t config_complaints(const struct config *c, config_complain_fn *complain_
         for (uint32_t i = 0; i < c->n_queues; i++) {
                 check_queue_name(&s, i);
                 check_queue_values(&s, &c->queues[i]);
+                check_queue_retry(&s, &c->queues[i]);
         }
         check_ties(&s);
+        for (uint32_t i = 0; i < c->n_types; i++) {
+                check_type(&s, i);
+        }
+        for (uint32_t i = 0; i < c->n_schedules; i++) {
+                check_schedule_name(&s, i);
+                check_schedule(&s, &c->schedules[i]);
+        }
         return s.n;
 }
 

@@ -15,6 +15,10 @@ static_assert(offsetof(struct queue_config, n_types) ==
                   offsetof(struct queue_config, types) + sizeof(struct str *),
               "CONFIG_TEXTS is a list and then its count");
 
+/* CONFIG_DELAYS, by its one user: the count, and behind it the list. */
+#define DELAYS_AT (offsetof(struct retry_policy, table_ms) - offsetof(struct retry_policy, n_table))
+#define DELAY_MAX (INT64_C(365) * 86400000)
+
 /* --- what is allowed -------------------------------------------------------------------------- */
 
 static void write_number(const struct config_key *k, int64_t value,
@@ -68,7 +72,12 @@ void config_allowed(const struct config_key *k, char *ret_text, size_t size)
         case CONFIG_CHOICE: list_choices(k, ret_text, size); break;
         case CONFIG_TEXT: snprintf(ret_text, size, "%s to %s bytes", low, high); break;
         case CONFIG_TEXTS: snprintf(ret_text, size, "%s to %s texts", low, high); break;
-        default: snprintf(ret_text, size, "%s to %s", low, high);
+        case CONFIG_DELAYS:
+                snprintf(ret_text, size, "%s to %s durations of 365d at most", low, high);
+                break;
+        default:
+                snprintf(ret_text, size, "%s to %s%s%s", low, high, k->word ? ", or " : "",
+                         k->word ? k->word : "");
         }
 }
 
@@ -174,6 +183,10 @@ static int set_number(void *field, const struct config_key *k, struct str value,
         default: ok = parse_count(value, &number); fault = "is not a whole number";
         }
         bool negative = value.n > 1 && value.p[0] == '-';
+        if (k->word && str_eq(value, str_of(k->word))) {
+                store_number(field, k->size, CONFIG_WORD);
+                return 0;
+        }
         if (negative || (ok && (number < k->min || number > k->max))) {
                 ok = false;
                 fault = "is not allowed";
@@ -288,6 +301,30 @@ static int set_texts(struct str **field, struct arena *a, const struct config_ke
         return 0;
 }
 
+static int set_delays(void *field, const struct config_key *k, struct str value, char *note,
+                      size_t note_size)
+{
+        int64_t list[RETRY_TABLE_MAX];
+        struct str rest = value, item;
+        uint32_t n = 0;
+        while (value.n && next_text(&rest, &item)) {
+                if (n == k->max || n == RETRY_TABLE_MAX) {
+                        return refuse(k, value, "has too many entries", note, note_size);
+                }
+                if (!duration_parse(item, &list[n]) || list[n] > DELAY_MAX) {
+                        return refuse(k, item, "is not a duration such as 250ms, 30s, 5m, 2h, 7d",
+                                      note, note_size);
+                }
+                n++;
+        }
+        if (n < k->min) {
+                return refuse(k, value, "is not allowed", note, note_size);
+        }
+        memcpy((char *)field + DELAYS_AT, list, n * sizeof *list);
+        *(uint32_t *)field = n;
+        return 0;
+}
+
 int config_set(void *base, struct arena *a, const struct config_key *k, struct str value,
                char *note, size_t note_size)
 {
@@ -296,6 +333,7 @@ int config_set(void *base, struct arena *a, const struct config_key *k, struct s
         case CONFIG_TEXT: return set_text(field, a, k, value, note, note_size);
         case CONFIG_TEXTS: return set_texts(field, a, k, value, note, note_size);
         case CONFIG_CHOICE: return set_choice(field, a, k, value, note, note_size);
+        case CONFIG_DELAYS: return set_delays(field, k, value, note, note_size);
         default: return set_number(field, k, value, note, note_size);
         }
 }
@@ -310,6 +348,24 @@ static struct str show_texts(struct arena *a, const struct str *list, uint32_t n
                                    list[i].p);
         }
         return all;
+}
+
+static struct str show_delays(struct arena *a, const void *field)
+{
+        struct str all = STR("");
+        const int64_t *list = (const void *)((const char *)field + DELAYS_AT);
+        for (uint32_t i = 0; i < *(const uint32_t *)field && all.p; i++) {
+                char text[DURATION_TEXT_MAX];
+                duration_text(list[i], text);
+                all = arena_printf(a, "%s%s%s", all.p, i ? "," : "", text);
+        }
+        return all;
+}
+
+static bool is_word(const void *field, const struct config_key *k)
+{
+        int64_t number = load_number(field, k->size);
+        return k->word && (number == CONFIG_WORD || (k->size == 4 && number == UINT32_MAX));
 }
 
 static struct str show_choice(const void *field, const struct config_key *k)
@@ -341,6 +397,12 @@ struct str config_show(const void *base, struct arena *a, const struct config_ke
         }
         if (k->type == CONFIG_CHOICE) {
                 return show_choice(field, k);
+        }
+        if (k->type == CONFIG_DELAYS) {
+                return show_delays(a, field);
+        }
+        if (is_word(field, k)) {
+                return str_of(k->word);
         }
         write_number(k, load_number(field, k->size), number);
         return arena_str(a, str_of(number));
@@ -379,10 +441,12 @@ static struct str list_literal(struct arena *a, struct str text)
 
 struct str config_literal(struct arena *a, const struct config_key *k, struct str text)
 {
+        bool word = k->word && str_eq(text, str_of(k->word));
         switch (k->type) {
         case CONFIG_COUNT:
-        case CONFIG_RATIO: return text;
-        case CONFIG_TEXTS: return list_literal(a, text);
+        case CONFIG_RATIO: return word ? quote_literal(a, text) : text;
+        case CONFIG_TEXTS:
+        case CONFIG_DELAYS: return list_literal(a, text);
         default: return quote_literal(a, text);
         }
 }

@@ -164,7 +164,13 @@ struct engine *engine_free(struct engine *e)
                 free((char *)e->transports[i].name.p);
         }
         free(e->transports);
+        batch_deinit(e);
         free(e->rung.items);
+        free(e->replied.items);
+        bulk_deinit(e);
+        cron_deinit(e);
+        reconcile_deinit(e);
+        ledger_batch_free(e->saves ? &e->saves->base : NULL);
         free(e->former);
         arena_deinit(&e->former_arena);
         arena_deinit(&e->notes);
@@ -240,12 +246,33 @@ static void leave_answered(struct engine *e, struct ledger_bury *b)
 static void ledger_answered(struct engine *e, struct ledger_batch *b)
 {
         ledger_reached(e, b);
+        if (cron_owns(e, b)) {
+                cron_answered(e, b);
+                return;
+        }
         switch (b->op) {
         case LEDGER_SUBMIT: submit_answered(e, LEDGER_AS(submit, SUBMIT, b)); break;
         case LEDGER_ARRIVE: arrive_answered(e, LEDGER_AS(arrive, ARRIVE, b)); break;
         case LEDGER_RELAY:
         case LEDGER_RUNG: ring_ledger_answered(e, b); break;
-        case LEDGER_TIDE: tide_answered(e, LEDGER_AS(tide, TIDE, b)); break;
+        case LEDGER_TIDE:
+                if (b->cookie) {
+                        reconcile_answered(e, LEDGER_AS(tide, TIDE, b));
+                } else {
+                        tide_answered(e, LEDGER_AS(tide, TIDE, b));
+                }
+                break;
+        case LEDGER_PRUNE: prune_answered(e, LEDGER_AS(prune, PRUNE, b)); break;
+        case LEDGER_SAVE: save_answered(e, LEDGER_AS(save, SAVE, b)); break;
+        case LEDGER_CONTROL: operate_back(e, b); break;
+        case LEDGER_SCHEDULE: operate_back(e, b); break;
+        case LEDGER_BULK:
+                if (bulk_owns(e, b)) {
+                        bulk_answered(e, LEDGER_AS(bulk, BULK, b));
+                } else {
+                        operate_back(e, b);
+                }
+                break;
         case LEDGER_FLOOR: floor_answered(e, LEDGER_AS(floor, FLOOR, b)); break;
         case LEDGER_INBOX: inbox_answered(e, LEDGER_AS(inbox, INBOX, b)); break;
         case LEDGER_CLAIM: claim_answered(e, LEDGER_AS(claim, CLAIM, b)); break;
@@ -268,9 +295,17 @@ static void ledger_answered(struct engine *e, struct ledger_batch *b)
                         finish_answered(e, LEDGER_AS(finish, FINISH, b));
                 }
                 break;
+        case LEDGER_STATS:
+                if (bounds_own(e, b)) {
+                        bounds_answered(e, LEDGER_AS(stats, STATS, b));
+                } else {
+                        read_answered(e, b);
+                }
+                break;
         case LEDGER_SHOW:
         case LEDGER_LIST:
-        case LEDGER_STATS: read_answered(e, b); break;
+        case LEDGER_GROUPS:
+        case LEDGER_NODES: read_answered(e, b); break;
         default: duty_answered(e, b); break;
         }
 }
@@ -287,13 +322,17 @@ static void drain_start(struct engine *e)
         e->drain_ask_ns = e->drain_kill_ns - (soft < grace ? soft : grace / 2);
         e->drain_give_up_ns = e->drain_kill_ns + NS_PER_S;
         submit_refuse_all(e, "skepd is stopping");
+        bulk_stop_all(e, "skepd stopped before its end");
         recall_unstarted(e);
 }
 
 static void take_event(struct engine *e, const struct engine_event *ev)
 {
         switch (ev->kind) {
-        case EV_START: e->started = true; break;
+        case EV_START:
+                e->started = true;
+                cron_configure(e);
+                break;
         case EV_FORMER:
                 if (rescue_former(e, ev->former.holder, ev->former.jobs, ev->former.n) < 0) {
                         e->out->out_of_memory = true;
@@ -318,6 +357,8 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                 if (queues_configure(e, ev->config) < 0) {
                         e->out->out_of_memory = true;
                 }
+                cron_configure(e);
+                e->tells = true;
                 e->again = true;
                 break;
         case EV_WORKER_UP: worker_up(e, ev->up.worker, ev->up.generation); break;
@@ -327,7 +368,7 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                 break;
         case EV_SEEN:
                 worker_seen(e, ev->seen.worker, ev->seen.running, ev->seen.position,
-                            ev->seen.since_ns);
+                            ev->seen.since_ns, ev->seen.life_ns);
                 break;
         case EV_WORKER_GONE: worker_gone(e, ev); break;
         case EV_ARRIVALS: arrive_came(e, ev->arrivals); break;
@@ -339,6 +380,24 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                 claim_hint_all(e);
                 break;
         case EV_DRAIN: drain_start(e); break;
+        case EV_OPERATE: operate_arrived(e, ev->batch); break;
+        case EV_BULK: bulk_arrived(e, ev->bulk.request, ev->bulk.cookie); break;
+        case EV_BULK_STOP: bulk_stop(e, ev->bulk_no); break;
+        case EV_RECONCILE: reconcile_arrived(e, ev->cookie); break;
+        case EV_RESIZE:
+                e->resize = ev->resize;
+                e->tells = true;
+                break;
+        case EV_SAVE:
+                save_arrived(e, ev->save.worker, ev->save.position, ev->save.bytes);
+                break;
+        case EV_PROGRESS:
+                progress_told(e, ev->progress.worker, ev->progress.position, ev->progress.done,
+                              ev->progress.total);
+                break;
+        case EV_REPLIED: reply_answered(e, ev->replies); break;
+        case EV_RUN_SCHEDULE: cron_run(e, ev->run_schedule.name, ev->run_schedule.cookie); break;
+        case EV_ZONE: cron_zone(e, ev); break;
         }
 }
 
@@ -351,7 +410,7 @@ static bool all_ended(const struct engine *e)
                 coming |= e->queues[i].claiming || e->queues[i].arriving;
         }
         return e->claimed == 0 && !coming && e->recalling == 0 && !e->finishing && !e->unwritten &&
-               !e->submitting && !e->later;
+               !e->submitting && !e->later && !cron_busy(e);
 }
 
 /* What transports acknowledged last must be known to be so, and told, before this node is
@@ -388,6 +447,24 @@ static void drain_pump(struct engine *e)
         }
 }
 
+/* What people asked for, and what running jobs want kept. */
+static void people_pump(struct engine *e)
+{
+        save_pump(e);
+        cron_pump(e);
+        bulk_pump(e);
+        prune_pump(e);
+        reconcile_pump(e);
+        bounds_pump(e);
+}
+
+static int64_t people_wake_ns(const struct engine *e)
+{
+        int64_t at = engine_min(engine_min(save_wake_ns(e), bulk_wake_ns(e)),
+                                engine_min(prune_wake_ns(e), reconcile_wake_ns(e)));
+        return engine_min(at, engine_min(bounds_wake_ns(e), cron_wake_ns(e)));
+}
+
 void engine_step(struct engine *e, const struct engine_event *ev, struct instant now,
                  struct engine_actions *actions)
 {
@@ -406,6 +483,7 @@ void engine_step(struct engine *e, const struct engine_event *ev, struct instant
                 ring_pump(e);
                 tide_pump(e);
                 worker_pump(e);
+                control_pump(e);
                 give_pump(e);
                 drain_pump(e);
                 arrive_pump(e);
@@ -414,6 +492,7 @@ void engine_step(struct engine *e, const struct engine_event *ev, struct instant
                         consume_pump(e);
                 }
                 finish_pump(e);
+                people_pump(e);
         }
         e->out = NULL;
 }
@@ -430,9 +509,9 @@ int64_t engine_wake_ns(const struct engine *e)
         at = engine_min(at, engine_min(claim_wake_ns(e), finish_wake_ns(e)));
         at = engine_min(at, engine_min(arrive_wake_ns(e), ring_wake_ns(e)));
         at = engine_min(at, engine_min(tide_wake_ns(e), inbox_wake_ns(e)));
-        at = engine_min(at, e->later_ns);
+        at = engine_min(at, engine_min(people_wake_ns(e), e->later_ns));
         at = engine_min(at, e->drain_journal_ns && !e->leaving ? e->drain_journal_ns : NEVER);
-        return engine_min(at, worker_wake_ns(e));
+        return engine_min(at, engine_min(worker_wake_ns(e), batch_wake_ns(e)));
 }
 
 int engine_queue(const struct engine *e, struct str name)
@@ -502,7 +581,10 @@ const char *engine_check(const struct engine *e)
                 if (given != q->given || busy != q->busy) {
                         return "a queue's count of given jobs or busy workers is off";
                 }
-                held += given + q->ready.n;
+                if (batch_gathered(e, i) != q->gathered) {
+                        return "a queue's count of gathered jobs is off";
+                }
+                held += given + q->ready.n + q->gathered;
         }
         if (open != held) {
                 return "a claimed job is neither ready, given nor ended";

@@ -316,6 +316,10 @@ struct engine_view {
         uint64_t letters, letters_known; /* arrived; dropped since their job was there */
         uint64_t bells, bells_known; /* doorbells arrived; dropped since nothing waited for them */
         uint64_t tide;               /* jobs that a broker lost, found and offered */
+        uint64_t unique_held; /* letters and submissions that lost to the holder of their unique
+                                 key */
+        uint64_t pruned;             /* rows that had been there long enough */
+        uint64_t replies;            /* that a broker has confirmed */
 };
 void engine_look(const struct engine *e, struct engine_view *ret_view);
 
@@ -337,6 +341,21 @@ uint32_t engine_queue_views(const struct engine *e, struct queue_view *ret_views
 uint32_t engine_bulks(const struct engine *e, struct bulk_view *ret_views, uint32_t max);
 bool engine_bulk(const struct engine *e, uint64_t no, struct bulk_view *ret);
 uint32_t engine_workers(const struct engine *e, struct worker_view *ret_views, uint32_t max);
+
+/* What this node made of the ticks of a schedule, by its name. */
+struct schedule_counts {
+        uint64_t made;      /* ticks that have a job */
+        uint64_t missed;    /* that nobody was there for, and that catch_up did not want */
+        uint64_t skipped;   /* while the job before had not ended */
+        uint64_t buffered;  /* that waited for it */
+        uint64_t cancelled; /* jobs that were cancelled for a later one */
+};
+
+struct schedule_view {
+        struct str name;
+        struct schedule_counts counts;
+};
+uint32_t engine_schedules(const struct engine *e, struct schedule_view *ret_views, uint32_t max);
 
 /* Is there something wrong with the engine's own books? NULL: no. For tests and the simulator. */
 const char *engine_check(const struct engine *e);

@@ -10,6 +10,8 @@
 
 #include <stdlib.h>
 
+#include "core/defaults.h"
+
 #define REFUSED_WAIT   (100 * NS_PER_MS)
 #define REFUSED_TOLD   (30 * NS_PER_S)
 #define UNDECIDED_WAIT (250 * NS_PER_MS)
@@ -75,13 +77,17 @@ void arrive_drop(struct engine *e, struct queue_books *q, uint64_t connection)
 static bool route_letter(const struct engine *e, const struct queue_books *q,
                          struct submit_row *row)
 {
+        struct str from = row->queue;
+        int at = q->config;
+        bool takes = true;
         row->queue = q->name;
-        if (!str_eq(q->name, STR(QUEUE_UNROUTED))) {
-                return true;
+        if (str_eq(q->name, STR(QUEUE_UNROUTED))) {
+                at = config_queue_for(e->config, row->type);
+                takes = at >= 0 && e->config->queues[at].n_types > 0;
+                row->queue = takes ? e->config->queues[at].name : q->name;
+                unique_key_move(&row->unique, from, row->queue);
         }
-        int at = config_queue_for(e->config, row->type);
-        bool takes = at >= 0 && e->config->queues[at].n_types > 0;
-        row->queue = takes ? e->config->queues[at].name : q->name;
+        row_defaults(e->config, at < 0 ? NULL : &e->config->queues[at], row, e->now.wall_us);
         return takes;
 }
 
@@ -137,8 +143,8 @@ static void place(struct engine *e, struct queue_books *q, struct arrivals *list
 
 static uint32_t room_of(const struct engine *e, const struct queue_books *q)
 {
-        bool may = !e->draining && e->roster && e->roster->n && !q->by_priority && !q->gone &&
-                   e->now.mono_ns < e->lease_until_ns;
+        bool may = !e->draining && e->roster && e->roster->n && !q->taken_in && !q->gone &&
+                   !q->paused && e->now.mono_ns < e->lease_until_ns;
         return may ? queue_want(e, q) : 0;
 }
 
@@ -166,7 +172,7 @@ static bool goes_with(const struct engine *e, const struct ledger_arrive *b,
  * do, and nothing of the queue waits elsewhere, only so many are taken as can start at once. */
 static bool room_is_worth_waiting_for(const struct queue_books *q)
 {
-        return q->ready.n > 0 && !q->backlog && !q->by_priority;
+        return q->ready.n > 0 && !q->backlog && !q->taken_in && !q->paused;
 }
 
 static uint32_t arrive_most(const struct engine *e, const struct queue_books *q)
@@ -216,6 +222,7 @@ static void post_arrive(struct engine *e, struct queue_books *q)
         place(e, q, b->list, room_of(e, q));
         journal_tell(e, b);
         b->queue = q->name;
+        b->drop_above = q->drop_oldest ? q->max_waiting : 0;
         b->token = engine_random(e);
         b->got = empty;
         q->arriving = b;
@@ -281,8 +288,11 @@ static void letter_job(const struct arrival *a, uint64_t token, int64_t now_us, 
             .max_attempts = row->max_attempts,
             .priority = row->priority,
             .timeout_ms = row->timeout_ms,
+            .heartbeat_ms = row->heartbeat_ms,
             .created_us = now_us,
             .deadline_us = row->deadline_us,
+            .retry_until_us = row->retry_until_us,
+            .policy = row->policy,
             .queue = row->queue,
             .type = row->type,
             .content_type = row->content_type,
@@ -334,23 +344,43 @@ static void join_letters(struct engine *e, struct ledger_arrive *b, struct claim
         c->letters = STEAL(b->list);
 }
 
+static void hint_due(struct engine *e, const struct submit_row *row)
+{
+        int64_t us = row->after_us > 0 ? row->after_us : row->at_us - e->now.wall_us;
+        e->due_ns = engine_min(e->due_ns, e->now.mono_ns + (us < 0 ? 0 : us) * 1000);
+}
+
+/* The holder of its unique key may wait for its time, or for a claim, now. */
+static void hint_duplicate(struct engine *e, const struct submit_row *row)
+{
+        e->view.unique_held++;
+        if (row->unique.replace && row->state == STATE_SCHEDULED) {
+                hint_due(e, row);
+        } else if (row->unique.replace) {
+                claim_hint(e, row->queue);
+        }
+}
+
 static void hint_letter(struct engine *e, struct queue_books *q, const struct arrival *a)
 {
         const struct submit_row *row = &a->row;
         e->view.letters++;
         e->view.letters_known += a->result == ARRIVAL_KNOWN;
+        if (a->result == ARRIVAL_DUPLICATE) {
+                hint_duplicate(e, row);
+        }
         if (a->result != ARRIVAL_TAKEN || a->start) {
                 return;
         }
         if (row->state == STATE_SCHEDULED) {
-                int64_t us = row->after_us > 0 ? row->after_us : row->at_us - e->now.wall_us;
-                e->due_ns = engine_min(e->due_ns, e->now.mono_ns + (us < 0 ? 0 : us) * 1000);
+                hint_due(e, row);
         } else if (row->state == STATE_PENDING && row->band == BAND_OFFERED) {
                 claim_hint(e, row->queue);
                 q->backlog++;
         } else if (row->state == STATE_PENDING) {
                 q->parked++;
         }
+        bound_counted(e, q);
 }
 
 static void note_bell(struct engine *e, struct queue_books *q, const struct arrival *a)

@@ -32,7 +32,8 @@ static int queue_add(struct engine *e, struct str name)
         if (!engine_copy(name, &copy)) {
                 return -1;
         }
-        e->queues[e->n_queues] = (struct queue_books){.name = copy};
+        e->queues[e->n_queues] =
+            (struct queue_books){.name = copy, .config = -1, .control = CONTROL_NONE};
         return (int)e->n_queues++;
 }
 
@@ -63,6 +64,7 @@ int queues_configure(struct engine *e, const struct config *c)
 {
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 e->queues[i].gone = true;
+                e->queues[i].config = -1;
         }
         for (uint32_t i = 0; i < c->n_queues; i++) {
                 int at = queue_find(e, c->queues[i].name);
@@ -72,14 +74,19 @@ int queues_configure(struct engine *e, const struct config *c)
                 }
                 struct queue_books *q = &e->queues[at];
                 q->gone = false;
+                q->config = (int)i;
                 q->retry = c->queues[i].retry;
-                q->concurrency = c->queues[i].concurrency;
+                q->configured_concurrency = c->queues[i].concurrency;
+                q->configured_global = c->queues[i].global;
+                q->max_waiting = c->queues[i].max_waiting;
+                q->drop_oldest = c->queues[i].when_full == FULL_DROP_OLDEST;
                 q->timeout_ms = c->queues[i].timeout_ms;
+                q->heartbeat_ms = c->queues[i].heartbeat_ms;
                 q->by_priority = c->queues[i].order == ORDER_PRIORITY;
-                q->may_have_work = true;
                 if (!queue_transport(q, c->queues[i].transport)) {
                         return -1;
                 }
+                queue_apply(e, q);
         }
         return 0;
 }
@@ -99,15 +106,18 @@ void claim_hint(struct engine *e, struct str queue)
         }
 }
 
-/* How many of its jobs this node should hold: what its workers start within AHEAD_NS. */
+/* What was claimed cannot be overtaken by what is more urgent and comes later. */
+int64_t queue_ahead_ns(const struct queue_books *q)
+{
+        return q->by_priority ? AHEAD_URGENT_NS : AHEAD_NS;
+}
+
+/* How many of its jobs this node should hold: what its workers start soon. */
 uint32_t queue_target(const struct queue_books *q, uint32_t able)
 {
         uint32_t workers = q->concurrency && q->concurrency < able ? q->concurrency : able;
-        if (q->service_ns <= 0) {
-                return workers;
-        }
-        int64_t each = AHEAD_NS / q->service_ns;
-        each = each < 1 ? 1 : each;
+        int64_t each = q->service_ns > 0 ? queue_ahead_ns(q) / q->service_ns : 1;
+        each = each < q->batch_max ? q->batch_max : each < 1 ? 1 : each;
         int64_t target = each > CLAIMED_MAX ? CLAIMED_MAX : each * workers;
         return target > CLAIMED_MAX ? CLAIMED_MAX : (uint32_t)target;
 }
@@ -117,8 +127,8 @@ static uint32_t active_queues(const struct engine *e)
         uint32_t n = 0;
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 const struct queue_books *q = &e->queues[i];
-                n += q->may_have_work || q->claiming || q->ready.n || q->given || q->n_arrived ||
-                     q->arriving;
+                n += q->may_have_work || q->claiming || q->ready.n || q->gathered || q->given ||
+                     q->n_arrived || q->arriving;
         }
         return n ? n : 1;
 }
@@ -139,7 +149,9 @@ uint32_t queue_want(const struct engine *e, const struct queue_books *q)
         uint32_t target = queue_target(q, able);
         uint32_t share = CLAIMED_MAX / active_queues(e);
         target = target > share ? share : target;
-        uint32_t here = q->ready.n + q->given + q->starting + (q->claiming ? q->coming : 0);
+        target = q->global && target > q->global ? q->global : target;
+        uint32_t here =
+            q->ready.n + q->gathered + q->given + q->starting + (q->claiming ? q->coming : 0);
         uint32_t busy = e->claimed + coming(e);
         uint32_t want = target > here ? target - here : 0;
         uint32_t free = busy < CLAIMED_MAX ? CLAIMED_MAX - busy : 0;
@@ -151,7 +163,7 @@ uint32_t queue_want(const struct engine *e, const struct queue_books *q)
 static int64_t claim_time(const struct engine *e, const struct queue_books *q, uint32_t *ret_want)
 {
         *ret_want = 0;
-        if (q->gone || q->claiming || !q->may_have_work) {
+        if (q->gone || q->claiming || !q->may_have_work || q->paused) {
                 return NEVER;
         }
         uint32_t want = queue_want(e, q);
@@ -166,8 +178,9 @@ static int64_t claim_time(const struct engine *e, const struct queue_books *q, u
 
 static bool may_claim(const struct engine *e)
 {
-        return e->registered && !e->draining && e->roster && e->roster->n > 0 &&
-               e->now.mono_ns < e->lease_until_ns && !e->frozen[LANE_CLAIMS];
+        return e->registered && e->controls_known && !e->draining && e->roster &&
+               e->roster->n > 0 && e->now.mono_ns < e->lease_until_ns &&
+               !e->frozen[LANE_CLAIMS];
 }
 
 static bool claim_queue(struct engine *e, struct queue_books *q, uint32_t want)
@@ -184,6 +197,7 @@ static bool claim_queue(struct engine *e, struct queue_books *q, uint32_t want)
         c->queue = q->name;
         c->roster = roster_ref(e->roster);
         c->want = want;
+        c->global = q->global;
         c->max_bytes = CLAIM_BYTES_MAX;
         c->token = engine_random(e);
         c->got = empty;
@@ -219,7 +233,6 @@ int64_t claim_wake_ns(const struct engine *e)
 
 static void take_jobs(struct engine *e, struct claim *c, uint32_t queue)
 {
-        struct queue_books *q = &e->queues[queue];
         c->open = c->n;
         c->prev = NULL;
         c->next = e->claims;
@@ -233,7 +246,7 @@ static void take_jobs(struct engine *e, struct claim *c, uint32_t queue)
                 j->of = c;
                 j->queue_index = queue;
                 j->handler = -1;
-                if (e->draining || !ring_push(&q->ready, j)) {
+                if (e->draining || !line_push(e, j, false)) {
                         finish_unstarted(e, j);
                 }
         }
@@ -251,6 +264,7 @@ void take_claim(struct engine *e, struct claim **got, struct commit_no no, uint6
         }
         c->no = no;
         c->token = token;
+        c->taken_us = e->now.wall_us;
         take_jobs(e, c, queue);
 }
 
@@ -279,6 +293,9 @@ void claim_answered(struct engine *e, struct ledger_claim *b)
                 q->not_before_ns = 0;
                 q->last_claim = b->got->n;
                 q->may_have_work = b->more;
+                if (b->limited || q->limited) {
+                        limit_met(e, q, b->limited);
+                }
                 uint32_t gone = b->got->n + b->parked + b->expired;
                 q->backlog = b->more && q->backlog > gone ? q->backlog - gone : 0;
                 e->view.claims++;

@@ -22,14 +22,15 @@ static uint32_t power_of_two(uint32_t n)
 
 static bool full(const struct queue_books *q, uint32_t target)
 {
-        uint32_t here = q->ready.n + q->given + q->starting;
+        uint32_t here = q->ready.n + q->gathered + q->given + q->starting;
         return here >= target && q->backlog >= 2 * target;
 }
 
 static bool may_consume(const struct engine *e, const struct queue_books *q)
 {
-        return q->transport.n && !q->gone && !e->draining && e->registered && e->roster &&
-               e->roster->n && q->parked < PARKED_MAX;
+        return q->transport.n && !q->gone && !q->paused && !q->full && !e->draining &&
+               e->registered && e->controls_known && e->roster && e->roster->n &&
+               q->parked < PARKED_MAX;
 }
 
 static uint32_t room_wanted(const struct engine *e, const struct queue_books *q)
@@ -37,7 +38,7 @@ static uint32_t room_wanted(const struct engine *e, const struct queue_books *q)
         if (!may_consume(e, q)) {
                 return 0;
         }
-        if (q->by_priority) {
+        if (q->taken_in) {
                 return TAKE_IN;
         }
         uint32_t target = queue_target(q, workers_able(e));
@@ -164,6 +165,7 @@ void transport_changed(struct engine *e, const struct engine_event *ev)
                 if (ev->transport.queue <
                     e->n_queues) { /* nothing is looked for among the unrouted */
                         e->queues[ev->transport.queue].empty++;
+                        e->queues[ev->transport.queue].empties++;
                 }
                 break;
         case CHANGE_FLOOR: floor_came(e, ev); break;

@@ -40,6 +40,7 @@ static void register_node(struct engine *e)
         r->pid = e->pid;
         e->holder = engine_random(e) >> 1 | 1;
         e->beat_known = 0;
+        e->controls_known = false;
         e->beat_posted_ns = e->now.mono_ns;
         e->registering = post_batch(e, b);
 }
@@ -49,6 +50,7 @@ static void registered(struct engine *e, struct ledger_register *b)
         e->registering = false;
         if (b->base.outcome == LEDGER_COMMITTED) {
                 e->registered = true;
+                e->tells = true;
                 e->beat_answered_ns = e->now.mono_ns;
                 e->beat_ns = e->now.mono_ns;
                 e->due_ns = e->fold_ns = e->unpark_ns = e->now.mono_ns;
@@ -64,12 +66,15 @@ static void beat_answered(struct engine *e, struct ledger_beat *b)
 {
         e->beating = false;
         e->beat_ns = e->now.mono_ns + beat_every(e);
+        e->tells |= b->tells && b->base.outcome != LEDGER_COMMITTED;
         if (b->base.outcome == LEDGER_FENCED) {
                 fence_node(e, b->base.no.holder);
         } else if (b->base.outcome == LEDGER_COMMITTED) {
                 int64_t elapsed = e->now.mono_ns - e->beat_answered_ns;
                 e->beat_known = b->base.no.n;
                 e->inbox_waits |= b->inbox;
+                controls_told(e, b->controls, b->n_controls);
+                cron_told(e, b->schedules);
                 e->beat_answered_ns = e->now.mono_ns;
                 extend_lease(e, e->beat_posted_ns);
                 for (uint32_t i = 0; i < b->n_cancels; i++) {
@@ -161,6 +166,48 @@ static bool unpark_wanted(const struct engine *e)
         return !e->unparking && e->roster && e->roster->n;
 }
 
+/* The texts one a line. p NULL: no memory. */
+static struct str join_lines(struct arena *a, const struct str *texts, uint32_t n)
+{
+        size_t bytes = 1;
+        for (uint32_t i = 0; i < n; i++) {
+                bytes += texts[i].n + 1;
+        }
+        char *p = arena_alloc(a, bytes);
+        uint32_t at = 0;
+        for (uint32_t i = 0; p && i < n; i++) {
+                if (at) {
+                        p[at++] = '\n';
+                }
+                memcpy(p + at, texts[i].p, texts[i].n);
+                at += texts[i].n;
+        }
+        return (struct str){p, at};
+}
+
+/* What others may know of this node. No memory: with the next beat. */
+static void beat_tell(struct engine *e, struct ledger_beat *b)
+{
+        struct arena *a = &b->base.arena;
+        uint32_t n = e->roster ? e->roster->n : 0, queues = 0;
+        struct str *texts = arena_alloc(a, (n + e->n_queues + 1) * sizeof *texts);
+        for (uint32_t i = 0; texts && i < n; i++) {
+                texts[i] = e->roster->handlers[i].pattern;
+        }
+        for (uint32_t i = 0; texts && i < e->n_queues; i++) {
+                if (!e->queues[i].gone) {
+                        texts[n + queues++] = e->queues[i].name;
+                }
+        }
+        if (texts) {
+                b->serves = join_lines(a, texts, n);
+                b->queues = join_lines(a, texts + n, queues);
+        }
+        b->workers = workers_wanted(e);
+        b->tells = texts && b->serves.p && b->queues.p;
+        e->tells = !b->tells;
+}
+
 static void pump_beat(struct engine *e)
 {
         struct ledger_batch *b = ledger_batch_new(LEDGER_BEAT);
@@ -169,6 +216,9 @@ static void pump_beat(struct engine *e)
                 return;
         }
         LEDGER_AS(beat, BEAT, b)->known = e->beat_known;
+        if (e->tells) {
+                beat_tell(e, LEDGER_AS(beat, BEAT, b));
+        }
         e->beat_posted_ns = e->now.mono_ns;
         e->beating = post_batch(e, b);
 }

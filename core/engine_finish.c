@@ -6,9 +6,11 @@
  */
 #include "core/engine_inner.h"
 
+#include "core/defaults.h"
+
 #include <stdlib.h>
 
-struct settle_job settle_job_of(const struct job *j)
+struct settle_job settle_job_of(const struct engine *e, const struct job *j)
 {
         return (struct settle_job){
             .id = j->id,
@@ -20,7 +22,24 @@ struct settle_job settle_job_of(const struct job *j)
             .snoozes = j->snoozes,
             .strikes = j->strikes,
             .cancel_asked = j->cancel_asked,
+            .left_work = j->left_work,
+            .retry_until_us = j->retry_until_us,
+            .wall_us = e->now.wall_us,
         };
+}
+
+/* Of a job that failed; on the happy path nobody asks. `room`: where it may be made up. */
+const struct retry_policy *job_policy(const struct engine *e, int queue, struct str type,
+                                      struct str own, struct retry_policy *room)
+{
+        static const struct retry_policy plain = RETRY_POLICY_DEFAULT;
+        const struct retry_policy *base = queue < 0 ? &plain : &e->queues[queue].retry;
+        if (e->config->n_types == 0 && own.n == 0) {
+                return base;
+        }
+        *room = *base;
+        policy_overlay(e->config, type, own, room);
+        return room;
 }
 
 static bool filling_start(struct engine *e)
@@ -67,6 +86,20 @@ void claim_unlink(struct engine *e, struct claim *c)
         c->prev = c->next = NULL;
 }
 
+/* The last open job of a claim was let go. Verdicts of others of it may still be on their way, and
+ * name them: it is freed with those that are written last. */
+void claim_let_go(struct engine *e, struct claim *c)
+{
+        claim_unlink(e, c);
+        bool named = e->finishing || e->unwritten || (e->filling && e->filling->n);
+        if (named && filling_start(e)) {
+                c->next = e->filling->ended;
+                e->filling->ended = c;
+        } else if (!named) {
+                claim_free(c);
+        }
+}
+
 /* The next row, all zero; the caller fills it by settle_*(). NULL: out of memory, the job stays
  * running in the ledger and is rescued later. */
 struct finish_row *finish_add(struct engine *e, struct job *j)
@@ -95,7 +128,7 @@ void finish_unstarted(struct engine *e, struct job *j)
 {
         struct finish_row *row = finish_add(e, j);
         if (row) {
-                struct settle_job s = settle_job_of(j);
+                struct settle_job s = settle_job_of(e, j);
                 settle_unstarted(&s, row);
                 if (PLANT(give_back_spends)) {
                         row->attempt = j->attempt;
@@ -166,6 +199,7 @@ void finish_pump(struct engine *e)
         }
         struct ledger_finish *f = STEAL(e->filling);
         e->last_finish = f->n;
+        reply_fill(e, f);
         e->finishing = post_batch(e, &f->base);
 }
 
@@ -175,16 +209,22 @@ static void finish_over(struct engine *e, struct ledger_finish *f)
                 e->view.fenced_writes += f->stale;
                 engine_note(e, 4, NULL, "%u verdicts were refused by their fence", f->stale);
         }
+        bool replies = false;
         for (uint32_t i = 0; i < f->n; i++) {
                 if (f->rows[i].to == STATE_PENDING && !f->rows[i].stale) {
                         claim_hint_all(e);
                 }
+                replies |= f->rows[i].reply != NULL;
                 finish_hint_due(e, &f->rows[i]);
                 if (f->rows[i].children && !f->rows[i].stale) {
                         submit_hint(e, f->rows[i].children);
                 }
         }
+        if (replies) {
+                reply_written(e, f);
+        }
         e->claimed -= f->n;
+        limit_ended(e, f);
         e->dirty = true;
         struct engine_action *a = engine_act(e, ACT_SETTLED);
         if (a) {

@@ -1,7 +1,7 @@
 /*
  * Which worker gets which job.
  *
- * A worker holds jobs of one queue at a time; queues take turns. Fast jobs travel in batches, slow
+ * A worker holds jobs of one queue at a time; queues take turns. Fast jobs travel together, slow
  * and unknown ones singly. When a job turns out to be slow, what waits behind it in its worker is
  * taken back and given to others.
  */
@@ -58,13 +58,39 @@ struct job *ring_pop(struct job_ring *r)
         return j;
 }
 
+/* Before the less urgent ones, behind its equals. In a claim's order nothing moves. */
+bool ring_push_urgent(struct job_ring *r, struct job *j)
+{
+        if (!ring_push(r, j)) {
+                return false;
+        }
+        uint32_t mask = r->capacity - 1;
+        for (uint32_t i = r->n - 1; i > 0; i--) {
+                struct job **before = &r->slots[(r->head + i - 1) & mask];
+                if ((*before)->priority >= j->priority) {
+                        break;
+                }
+                r->slots[(r->head + i) & mask] = *before;
+                *before = j;
+        }
+        return true;
+}
+
+void give_back_queue(struct engine *e, struct queue_books *q)
+{
+        struct job *j;
+        if (q->gathered) {
+                batch_spill(e, (uint32_t)(q - e->queues));
+        }
+        while ((j = ring_pop(&q->ready))) {
+                finish_unstarted(e, j);
+        }
+}
+
 void give_back_ready(struct engine *e)
 {
         for (uint32_t i = 0; i < e->n_queues; i++) {
-                struct job *j;
-                while ((j = ring_pop(&e->queues[i].ready))) {
-                        finish_unstarted(e, j);
-                }
+                give_back_queue(e, &e->queues[i]);
         }
 }
 
@@ -76,13 +102,13 @@ static void drop_job(struct engine *e, struct job *j)
         c->unretired = true;
         e->claimed--;
         if (--c->open == 0) {
-                claim_unlink(e, c);
-                claim_free(c);
+                claim_let_go(e, c);
         }
 }
 
 void give_drop_ready(struct engine *e)
 {
+        batch_spill_all(e);
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 struct job *j;
                 while ((j = ring_pop(&e->queues[i].ready))) {
@@ -134,7 +160,7 @@ void ring_returned(struct engine *e, uint32_t worker, uint32_t position, bool dr
                 q->given--;
                 if (drop || of_dead_holder(e, j)) {
                         drop_job(e, j);
-                } else if (!ring_push_front(&q->ready, j)) {
+                } else if (!line_push(e, j, true)) {
                         drop_job(e, j); /* no memory: it stays running in the ledger until this node
                                            is rescued */
                         e->again = true;
@@ -142,6 +168,7 @@ void ring_returned(struct engine *e, uint32_t worker, uint32_t position, bool dr
         }
         if (held && w->tail == w->head) {
                 q->busy--;
+                w->group_n = 0;
         }
         if (w->why && (int32_t)(w->asked_position - w->tail) >= 0) {
                 w->why = 0; /* who was asked to stop had not started */
@@ -168,7 +195,7 @@ static uint32_t window(const struct queue_books *q)
         if (q->service_ns <= 0) {
                 return 1;
         }
-        int64_t n = AHEAD_NS / q->service_ns;
+        int64_t n = queue_ahead_ns(q) / q->service_ns;
         return n < 1 ? 1 : n > ENGINE_RING ? ENGINE_RING : (uint32_t)n;
 }
 
@@ -182,17 +209,24 @@ static bool others_wait(const struct engine *e, uint32_t queue)
         return false;
 }
 
+static bool may_give(const struct engine *e, uint32_t at)
+{
+        const struct queue_books *q = &e->queues[at];
+        bool room = !q->paused && (!q->concurrency || q->busy < q->concurrency);
+        return room && (q->ready.n || (q->gathered && batch_due(e, at)));
+}
+
 /* The queue whose jobs this worker shall get next, or -1. */
 static int choose_queue(struct engine *e, const struct worker_books *w)
 {
         if (w->head != w->tail) {
-                return e->queues[w->queue].ready.n && !others_wait(e, w->queue) ? (int)w->queue
-                                                                                : -1;
+                const struct queue_books *q = &e->queues[w->queue];
+                bool more = q->ready.n && !q->paused && !w->group_n && !others_wait(e, w->queue);
+                return more ? (int)w->queue : -1;
         }
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 uint32_t at = (e->next_queue + i) % e->n_queues;
-                const struct queue_books *q = &e->queues[at];
-                if (q->ready.n && (!q->concurrency || q->busy < q->concurrency)) {
+                if (may_give(e, at)) {
                         return (int)at;
                 }
         }
@@ -233,6 +267,19 @@ static uint32_t fill_worker(struct engine *e, struct worker_books *w, struct que
         return n;
 }
 
+/* As many as the worker shall hold; 0: it waits for a worthwhile refill. */
+static uint32_t fill_singly(struct engine *e, struct worker_books *w, struct queue_books *q)
+{
+        uint32_t given = w->tail - w->head;
+        uint32_t most = window(q);
+        uint32_t ready = ready_workers(e);
+        uint32_t share = (q->ready.n + ready - 1) / ready;
+        uint32_t room = most > given ? most - given : 0;
+        room = room > share ? share : room;
+        bool refill = given > 0 && room < most / 4 && room < q->ready.n;
+        return refill ? 0 : fill_worker(e, w, q, room);
+}
+
 static void tell_give(struct engine *e, uint32_t worker, uint32_t position, uint32_t n)
 {
         struct worker_books *w = &e->workers[worker];
@@ -247,6 +294,8 @@ static void tell_give(struct engine *e, uint32_t worker, uint32_t position, uint
                 a->position = position;
                 a->jobs = &w->ring[at];
                 a->n = run;
+                a->group = w->group_n ? e->group_last : 0;
+                a->group_n = w->group_n;
                 position += run;
                 n -= run;
         }
@@ -267,14 +316,8 @@ static bool give_worker(struct engine *e, uint32_t worker)
         }
         struct queue_books *q = &e->queues[at];
         uint32_t given = w->tail - w->head;
-        uint32_t most = window(q);
-        uint32_t ready = ready_workers(e);
-        uint32_t share = (q->ready.n + ready - 1) / ready;
-        uint32_t room = most > given ? most - given : 0;
-        room = room > share ? share : room;
-        bool refill =
-            given > 0 && room < most / 4 && room < q->ready.n; /* wait for a worthwhile batch */
-        uint32_t n = refill ? 0 : fill_worker(e, w, q, room);
+        uint32_t n = given == 0 && q->gathered ? batch_fill(e, w, (uint32_t)at) : 0;
+        n = n ? n : fill_singly(e, w, q);
         if (n == 0) {
                 return false;
         }
@@ -286,6 +329,9 @@ static bool give_worker(struct engine *e, uint32_t worker)
         tell_give(e, worker, w->tail, n);
         w->tail += n;
         q->given += n;
+        if (w->group_n) {
+                w->group_limits = watch_group_limits(e, w);
+        }
         return true;
 }
 

@@ -5,6 +5,8 @@
  */
 #include "core/engine_inner.h"
 
+#include "core/defaults.h"
+
 #include <stdio.h>
 
 #define INBOX_LIMIT 500
@@ -50,12 +52,8 @@ static void letter_row(struct engine *e, struct arena *a, const struct inbox_let
             .payload = arena_str(a, l->payload),
             .key_text = arena_str(a, l->key),
             .state = STATE_PENDING,
-            .priority = l->priority >= 0 ? (uint8_t)l->priority
-                        : q              ? (uint8_t)q->priority
-                                         : PRIORITY_DEFAULT,
-            .max_attempts = l->max_attempts ? (uint16_t)l->max_attempts
-                            : q             ? q->retry.max_attempts
-                                            : RETRY_POLICY_DEFAULT.max_attempts,
+            .priority = l->priority >= 0 ? (uint8_t)l->priority : ROW_PRIORITY_UNSET,
+            .max_attempts = (uint16_t)l->max_attempts,
             .timeout_ms = l->timeout_ms,
             .inbox = l->no,
         };

@@ -13,11 +13,23 @@
  *   engine_tide.c      what a broker lost
  *   engine_inbox.c     letters of SQL producers
  *   engine_give.c      which worker gets which job; taking back
- *   engine_worker.c    workers' lives: spawn, time-outs, cancels, deaths
+ *   engine_batch.c     jobs of handlers that take several at once
+ *   engine_control.c   what operators set for queues, limits and bounds
+ *   engine_worker.c    workers' lives: spawn, verdicts, deaths
+ *   engine_watch.c     time-outs, heartbeats, cancels
  *   engine_child.c     jobs that a handler enqueued, completed with ids and defaults
  *   engine_finish.c    verdicts into ledger writes, retiring claims
  *   engine_duty.c      register, beat, due, unpark, fold
  *   engine_rescue.c    jobs of nodes that are gone
+ *   engine_cron.c      schedules: what is known of them, zones, runs by hand
+ *   engine_tick.c      what becomes of a schedule's tick
+ *   engine_cron_config.c  schedules of the configuration
+ *   engine_operate.c   operators' writes
+ *   engine_bulk.c      operations over many jobs
+ *   engine_prune.c     rows that have been there long enough
+ *   engine_progress.c  checkpoints and progress of running jobs
+ *   engine_reply.c     what those who asked for a reply are told
+ *   engine_reconcile.c brokers' queues against the ledger, on request
  */
 #ifndef SKEP_CORE_ENGINE_INNER_H
 #define SKEP_CORE_ENGINE_INNER_H
@@ -37,6 +49,7 @@
 #define HOLD_EACH_NS    20000            /* but not longer than this for each row of the last one */
 #define SUBMIT_ROWS     1000
 #define AHEAD_NS        (250 * NS_PER_MS) /* claim what starts within about so long */
+#define AHEAD_URGENT_NS (25 * NS_PER_MS)  /* where the order counts */
 #define WATCH_NS        (100 * NS_PER_MS) /* how often busy workers are looked at */
 #define NODES_MAX       64
 #define NEVER           INT64_MAX
@@ -67,7 +80,18 @@ struct job_ring {
 struct queue_books {
         struct str name;
         struct retry_policy retry;
-        uint32_t concurrency, timeout_ms;
+        uint32_t concurrency, global; /* as they hold now; 0: no limit */
+        uint32_t timeout_ms, heartbeat_ms;
+        int config;                           /* in the configuration; -1: gone */
+        bool by_priority;
+        uint32_t max_waiting;                 /* the bound of its length; 0: none */
+        bool drop_oldest;                     /* what it does when that is met */
+        uint32_t configured_concurrency, configured_global;
+        struct queue_control control;         /* what operators set over that */
+        bool paused;
+        bool limited;                         /* the last claim met its limit over all nodes */
+        bool full;                            /* its bound is met: nothing is consumed */
+        uint64_t waiting;                     /* of a queue whose bound refuses: about so many wait */
         bool gone;             /* no longer configured: nothing new is claimed */
         bool may_have_work;    /* there may be something to claim */
         bool claiming;         /* a claim is on its way */
@@ -79,10 +103,12 @@ struct queue_books {
         uint32_t busy;         /* workers that hold its jobs */
         int64_t service_ns;    /* moving mean of a job's run; 0: not known */
         struct job_ring ready;
+        uint32_t gathered;  /* claimed too, waiting for others of their batch */
+        uint32_t batch_max; /* the largest batch that a handler of its jobs takes; 0: none does */
 
         /* what its transport brings; all zero without one */
         struct str transport;
-        bool by_priority;                         /* taken in: nothing starts as it arrives */
+        bool taken_in;                            /* nothing starts as it arrives */
         uint32_t asked;                           /* room that the transport was told */
         struct arrivals *arrived, **arrived_tail; /* not yet on their way to the ledger */
         uint32_t n_arrived;
@@ -95,11 +121,13 @@ struct queue_books {
         bool arriving_lost;      /* its connection went away while the ledger writes it */
         uint32_t backlog;        /* rows that arrivals left to be claimed from the ledger, about */
         bool told_parked;
+        bool told_reply;  /* that its jobs' replies go nowhere */
         uint32_t parked; /* letters that were parked since the handlers changed */
 
         /* the tide */
         int64_t tide_seq; /* the highest seq that came in with a doorbell or mark */
         uint32_t empty;   /* times in a row that the broker said it holds nothing */
+        uint64_t empties; /* times in all */
         int64_t tide_ns;  /* when it is looked at next */
         int64_t mark_ns;  /* when the next mark may be rung */
         bool tide_posted;
@@ -116,10 +144,17 @@ struct journal_entry {
         enum journal_fate fate;
 };
 
+/* Why a worker was asked to stop a job: enum skep_why of the handler ABI. */
+enum { WHY_CANCEL = 1, WHY_TIMEOUT = 2, WHY_SHUTDOWN = 3 };
+
 /* Growing list of numbers that wait to be told to the ledger. */
 struct number_list {
         int64_t *items;
         uint32_t n, capacity;
+};
+
+struct limits {
+        uint32_t timeout_ms, heartbeat_ms; /* 0: none */
 };
 
 struct worker_books {
@@ -134,6 +169,10 @@ struct worker_books {
         int why; /* asked to stop the job at asked_position; 0: not asked */
         uint32_t asked_position;
         int64_t kill_at_ns;
+        int64_t life_ns;    /* the last sign of life of what runs, as last seen */
+        uint32_t silent_ms; /* it was asked for want of one for so long; 0: for something else */
+        uint32_t group_n;   /* its ring holds one batch, of so many at first; 0: single jobs */
+        struct limits group_limits;
         struct job *ring[ENGINE_RING];
 };
 
@@ -141,6 +180,23 @@ struct node_books {
         uint64_t holder, beat;
         int64_t silent_ns; /* counted only while the ledger could be read */
         bool dead, seen;
+};
+
+/* The walk over all rows that lets go of old ones. */
+struct prune_books {
+        bool posted, has_after;
+        struct job_id after;
+        int64_t next_ns;   /* when the next page is due */
+        int64_t posted_ns; /* when the one on its way was posted */
+        int64_t begun_ns;  /* when the walk began; 0: it has not */
+};
+
+/* Jobs of one queue and handler that wait to be run as one batch. */
+struct batch_books {
+        uint32_t queue;
+        int32_t handler; /* in the roster */
+        struct job_ring jobs;
+        int64_t since_ns; /* when the first of them came, about */
 };
 
 enum rescue_phase { RESCUE_IDLE, RESCUE_BURY, RESCUE_READ, RESCUE_WRITE, RESCUE_FORGET };
@@ -194,12 +250,21 @@ struct engine {
         struct floor_ask *floors; /* their batches are on their way */
         uint32_t n_floors;
         struct number_list rung; /* outbox rows whose doorbells are confirmed */
+        struct number_list replied; /* replies that are */
         bool ringing;            /* a RUNG is on its way */
         int64_t rung_ns;         /* not posted before */
         bool relaying;
         int64_t relay_ns;
         bool inbox_waits, inbox_posted;
         int64_t inbox_ns; /* not read before */
+
+        /* controls, limits, bounds */
+        bool controls_known;  /* a beat has told them */
+        bool bounded;         /* some queue has a bound */
+        bool counts_waiting;  /* some queue's bound keeps letters out */
+        bool counting;        /* its STATS are on their way */
+        int64_t count_ns;     /* when they are asked for next */
+        uint32_t limits_met;  /* queues that are `limited` */
 
         /* claims and jobs */
         struct queue_books *queues;
@@ -209,6 +274,9 @@ struct engine {
         uint32_t recalling; /* claims that happened and are being read back */
         struct worker_books workers[ENGINE_WORKERS_MAX];
         uint32_t workers_top; /* slots in use are below it */
+        bool batching;        /* some handler of the roster takes several jobs at once */
+        struct batch_books *batches;
+        uint32_t n_batches, group_last;
         int64_t spawn_after_ns, spawn_pause_ns;
 
         /* verdicts */
@@ -227,6 +295,7 @@ struct engine {
         int64_t beat_posted_ns, beat_answered_ns;
         uint64_t beat_known; /* number of the last one whose answer arrived */
         bool beating, due_posted, folding, unparking, dirty;
+        bool tells; /* what others may know of this node has changed since a beat told it */
         struct node_books nodes[NODES_MAX];
         uint32_t n_nodes;
         struct rescue rescue;
@@ -234,6 +303,22 @@ struct engine {
         uint32_t n_former;
         uint64_t former_holder;
         struct arena former_arena;
+
+        struct cron_books *cron; /* NULL: no schedule was ever heard of */
+
+        /* on behalf of people */
+        struct bulk_books *bulks; /* the latest first */
+        uint64_t bulk_last;
+        struct prune_books prune;
+        struct reconcile_books *reconcile; /* NULL: none was ever asked for */
+        uint32_t resize; /* so many workers, whatever the configuration says; 0: as it says */
+
+        /* what running jobs leave behind */
+        struct ledger_save *saves; /* being gathered; NULL: nothing is */
+        uint32_t saves_capacity;
+        bool saves_urgent; /* a checkpoint is among them */
+        bool saving;       /* a SAVE is on its way */
+        int64_t save_ns;   /* progress alone is not written before */
 
         /* the step */
         struct instant now;
@@ -267,7 +352,7 @@ void submit_pump(struct engine *e);
 void submit_answered(struct engine *e, struct ledger_submit *b /* takes */);
 void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */, bool maybe);
 void submit_refuse_all(struct engine *e, const char *note);
-/* Parks what no handler here serves; `ring`: what goes through a broker waits for its doorbell. */
+/* Gives rows their defaults, parks what no handler here serves; `ring`: what goes through a broker waits for its doorbell. */
 void submit_place(const struct engine *e, struct submission *s, bool ring);
 void submit_hint(struct engine *e,
                  const struct submission *s); /* it is in the ledger: who may claim it, when */
@@ -292,6 +377,7 @@ int queues_configure(struct engine *e, const struct config *c);
 
 uint32_t queue_want(const struct engine *e, const struct queue_books *q);
 uint32_t queue_target(const struct queue_books *q, uint32_t able);
+int64_t queue_ahead_ns(const struct queue_books *q); /* what starts within so long is claimed */
 void take_claim(struct engine *e, struct claim **got, struct commit_no no, uint64_t token,
                 uint32_t queue);
 
@@ -330,6 +416,7 @@ void ring_outbox(struct engine *e, const struct outbox_row *rows, uint32_t n);
 bool ring_bells(struct engine *e, uint32_t queue, const struct doorbell *bells, uint32_t n,
                 int64_t outbox);
 void ring_answered(struct engine *e, struct doorbells *list /* takes */);
+bool number_add(struct number_list *l, int64_t number); /* false: no memory */
 void ring_pump(struct engine *e);
 void ring_ledger_answered(struct engine *e, struct ledger_batch *b /* takes */);
 int64_t ring_wake_ns(const struct engine *e);
@@ -348,27 +435,60 @@ int64_t inbox_wake_ns(const struct engine *e);
 /* engine_give.c */
 bool ring_push(struct job_ring *r, struct job *j);
 bool ring_push_front(struct job_ring *r, struct job *j);
+bool ring_push_urgent(struct job_ring *r, struct job *j);
 struct job *ring_pop(struct job_ring *r);
 void give_pump(struct engine *e);
+void give_back_queue(struct engine *e, struct queue_books *q);
 void give_back_ready(struct engine *e);  /* every ready job → pending, unstarted */
 void give_drop_ready(struct engine *e);  /* every ready job is forgotten: its holder is dead */
 void recall_unstarted(struct engine *e); /* asks for everything that workers have not started */
 void recall_worker(struct engine *e, uint32_t worker, uint32_t position);
 void ring_returned(struct engine *e, uint32_t worker, uint32_t position, bool drop);
 
+/* engine_control.c */
+void queue_apply(struct engine *e, struct queue_books *q);
+void controls_told(struct engine *e, const struct queue_control *controls, uint32_t n);
+void control_pump(struct engine *e);
+void limit_met(struct engine *e, struct queue_books *q, bool limited);
+void limit_ended(struct engine *e, const struct ledger_finish *f);
+void bounds_tell(struct engine *e, struct ledger_submit *b);
+void bound_counted(struct engine *e, struct queue_books *q); /* one more job of it waits */
+void bounds_pump(struct engine *e);
+int64_t bounds_wake_ns(const struct engine *e);
+bool bounds_own(const struct engine *e, const struct ledger_batch *b);
+void bounds_answered(struct engine *e, struct ledger_stats *b /* takes */);
+
+/* engine_batch.c */
+bool line_push(struct engine *e, struct job *j, bool front); /* it waits for a worker; false: no
+                                                                memory */
+void batch_roster(struct engine *e);
+void batch_spill(struct engine *e, uint32_t queue); /* what gathered goes back into its line */
+void batch_spill_all(struct engine *e);
+bool batch_due(const struct engine *e, uint32_t queue);
+uint32_t batch_fill(struct engine *e, struct worker_books *w, uint32_t queue); /* 0: none is due */
+uint32_t batch_gathered(const struct engine *e, uint32_t queue);
+int64_t batch_wake_ns(const struct engine *e);
+void batch_deinit(struct engine *e);
+
 /* engine_worker.c */
 void worker_pump(struct engine *e);
 void worker_up(struct engine *e, uint32_t worker, uint32_t generation);
 void worker_verdicts(struct engine *e, uint32_t worker, uint32_t first, uint32_t n,
                      const struct verdict *list);
-void worker_seen(struct engine *e, uint32_t worker, bool running, uint32_t position,
-                 int64_t since_ns);
 void worker_gone(struct engine *e, const struct engine_event *ev);
-void worker_watch(struct engine *e);
-void worker_cancel(struct engine *e, const struct job_id *id);
 void worker_roster(struct engine *e, struct roster *r /* takes */);
 int64_t worker_wake_ns(const struct engine *e);
 uint32_t workers_able(const struct engine *e); /* workers of the current roster, up or starting */
+uint32_t workers_wanted(const struct engine *e); /* as configured, or as operators resized */
+
+/* engine_watch.c */
+void worker_seen(struct engine *e, uint32_t worker, bool running, uint32_t position,
+                 int64_t since_ns, int64_t life_ns);
+void worker_watch(struct engine *e);
+void worker_cancel(struct engine *e, const struct job_id *id);
+struct limits watch_group_limits(const struct engine *e, const struct worker_books *w);
+struct str watch_silence(struct ledger_finish *f, uint32_t silent_ms, struct str text);
+int64_t watch_wake_ns(const struct engine *e, const struct worker_books *w);
 
 /* engine_finish.c */
 struct finish_row *finish_add(struct engine *e, struct job *j);
@@ -379,8 +499,11 @@ void finish_resolved(struct engine *e, struct ledger_finish *f /* takes */, bool
 void finish_hint_due(struct engine *e, const struct finish_row *row);
 int64_t finish_wake_ns(const struct engine *e);
 void claim_unlink(struct engine *e, struct claim *c);
+void claim_let_go(struct engine *e, struct claim *c /* takes */);
 struct str finish_text(struct ledger_finish *f, struct str s, uint32_t max);
-struct settle_job settle_job_of(const struct job *j);
+struct settle_job settle_job_of(const struct engine *e, const struct job *j);
+const struct retry_policy *job_policy(const struct engine *e, int queue, struct str type,
+                                      struct str own, struct retry_policy *room);
 
 /* engine_duty.c */
 void duty_pump(struct engine *e);
@@ -393,5 +516,62 @@ void rescue_seen(struct engine *e, const struct ledger_beat *b, int64_t elapsed_
 void rescue_pump(struct engine *e);
 void rescue_answered(struct engine *e, struct ledger_batch *b /* takes */);
 int64_t rescue_wake_ns(const struct engine *e);
+
+/* engine_operate.c */
+void operate_arrived(struct engine *e, struct ledger_batch *b /* takes */);
+void operate_back(struct engine *e, struct ledger_batch *b /* takes */);
+void operate_resolved(struct engine *e, struct ledger_batch *b /* takes */, bool happened);
+
+/* engine_bulk.c */
+void bulk_arrived(struct engine *e, const struct bulk_request *request, void *cookie);
+void bulk_stop(struct engine *e, uint64_t no);
+void bulk_stop_all(struct engine *e, const char *why);
+void bulk_pump(struct engine *e);
+bool bulk_owns(const struct engine *e, const struct ledger_batch *b); /* a page of an operation */
+void bulk_answered(struct engine *e, struct ledger_bulk *b /* takes */);
+int64_t bulk_wake_ns(const struct engine *e);
+void bulk_deinit(struct engine *e);
+
+/* engine_prune.c */
+void prune_pump(struct engine *e);
+void prune_answered(struct engine *e, struct ledger_prune *b /* takes */);
+int64_t prune_wake_ns(const struct engine *e);
+
+/* engine_progress.c */
+void save_arrived(struct engine *e, uint32_t worker, uint32_t position, struct str checkpoint);
+void progress_told(struct engine *e, uint32_t worker, uint32_t position, double done,
+                   double total);
+void save_pump(struct engine *e);
+void save_answered(struct engine *e, struct ledger_save *b /* takes */);
+int64_t save_wake_ns(const struct engine *e);
+
+/* engine_reply.c */
+void reply_fill(struct engine *e, struct ledger_finish *f); /* before it is posted */
+void reply_held(struct engine *e, struct ledger_finish *f, struct finish_row *row,
+                const struct held_job *h); /* of a rescued job */
+void reply_written(struct engine *e, const struct ledger_finish *f); /* it is durable */
+void reply_relayed(struct engine *e, const struct job_reply *list, uint32_t n);
+void reply_answered(struct engine *e, struct replies *list /* takes */);
+
+/* engine_reconcile.c */
+void reconcile_arrived(struct engine *e, void *cookie);
+void reconcile_pump(struct engine *e);
+void reconcile_answered(struct engine *e, struct ledger_tide *b /* takes */);
+int64_t reconcile_wake_ns(const struct engine *e);
+void reconcile_deinit(struct engine *e);
+
+/* --- schedules -------------------------------------------------------------------------------- */
+
+/* engine_cron.c, engine_tick.c, engine_cron_config.c */
+void cron_told(struct engine *e, uint64_t revision); /* of the table, by a beat */
+void cron_configure(struct engine *e);               /* the configuration is there, or another */
+void cron_zone(struct engine *e, const struct engine_event *ev);
+void cron_run(struct engine *e, struct str name, void *cookie);
+void cron_pump(struct engine *e);
+bool cron_owns(const struct engine *e, const struct ledger_batch *b);
+void cron_answered(struct engine *e, struct ledger_batch *b /* takes */);
+bool cron_busy(const struct engine *e); /* ticks are on their way */
+int64_t cron_wake_ns(const struct engine *e);
+void cron_deinit(struct engine *e);
 
 #endif

@@ -4,15 +4,16 @@
  * again later.
  *
  * An unknown commit is never assumed to have happened or not: RESOLVE inserts its number, and the
- * answer says. Duties that are harmless to repeat (beat, due, unpark, fold, bury) are not resolved,
- * just repeated with a new number.
+ * answer says. Duties that are harmless to repeat (beat, due, unpark, fold, bury, prune) are not
+ * resolved, just repeated with a new number.
  */
 #include "core/engine_inner.h"
 
 static bool worth_resolving(enum ledger_op op)
 {
         return op == LEDGER_SUBMIT || op == LEDGER_ARRIVE || op == LEDGER_CLAIM ||
-               op == LEDGER_FINISH || op == LEDGER_CANCEL || op == LEDGER_REQUEUE;
+               op == LEDGER_FINISH || op == LEDGER_CANCEL || op == LEDGER_REQUEUE ||
+               op == LEDGER_CONTROL || op == LEDGER_SCHEDULE;
 }
 
 static void hold_batch(struct engine *e, enum ledger_lane lane, struct ledger_batch *b)
@@ -119,6 +120,9 @@ void resolve_answered(struct engine *e, struct ledger_resolve *r)
         case LEDGER_ARRIVE: arrive_resolved(e, LEDGER_AS(arrive, ARRIVE, b), happened); break;
         case LEDGER_CLAIM: claim_resolved(e, LEDGER_AS(claim, CLAIM, b), happened); break;
         case LEDGER_FINISH: finish_resolved(e, LEDGER_AS(finish, FINISH, b), happened); break;
+        case LEDGER_CONTROL:
+        case LEDGER_SCHEDULE:
+        case LEDGER_BULK: operate_resolved(e, b, happened); break;
         default: operator_resolved(e, b, happened); break;
         }
 }

@@ -222,10 +222,13 @@ static void settle_held(struct engine *e, const struct held_job *h, struct ledge
             .snoozes = h->snoozes,
             .strikes = h->strikes,
             .cancel_asked = h->cancel_asked,
+            .left_work = h->left_work,
+            .retry_until_us = h->retry_until_us,
+            .wall_us = e->now.wall_us,
         };
-        int at = queue_find(e, h->queue);
-        const struct retry_policy plain = RETRY_POLICY_DEFAULT;
-        const struct retry_policy *policy = at < 0 ? &plain : &e->queues[at].retry;
+        struct retry_policy room;
+        const struct retry_policy *policy =
+            job_policy(e, queue_find(e, h->queue), h->type, h->policy, &room);
         struct former_job key = {.id = h->id}, *former = NULL;
         if (e->rescue.former && e->n_former) {
                 former = bsearch(&key, e->former, e->n_former, sizeof *e->former, compare_former);
@@ -247,6 +250,7 @@ static void settle_held(struct engine *e, const struct held_job *h, struct ledge
                 row->error_text =
                     finish_text(f, STR("the node that ran it disappeared"), ERROR_TEXT_MAX);
         }
+        settle_fingerprint(row, h->type);
         if (PLANT(rescue_unfenced)) {
                 row->claim = 0;
         }
@@ -267,6 +271,7 @@ static bool write_page(struct engine *e, struct ledger_held *h)
         }
         for (uint32_t i = 0; i < h->n; i++) {
                 settle_held(e, &h->jobs[i], f);
+                reply_held(e, f, &f->rows[i], &h->jobs[i]);
                 finish_hint_due(e, &f->rows[i]);
         }
         for (uint32_t i = 0; i < h->n_covered; i++) {
@@ -311,6 +316,7 @@ static void page_written(struct engine *e, struct ledger_finish *f)
         } else {
                 e->dirty = true;
                 claim_hint_all(e);
+                reply_written(e, f);
                 engine_note(e, 5, NULL, "rescued %u jobs of node %016llx (%u had ended meanwhile)",
                             f->n - f->stale, (unsigned long long)r->victim, f->stale);
                 r->after = r->after_next;

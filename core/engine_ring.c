@@ -42,7 +42,7 @@ void ring_outbox(struct engine *e, const struct outbox_row *rows, uint32_t n)
         }
 }
 
-static bool list_add(struct number_list *l, int64_t number)
+bool number_add(struct number_list *l, int64_t number)
 {
         if (l->n == l->capacity) {
                 uint32_t capacity = l->capacity ? l->capacity * 2 : 64;
@@ -63,7 +63,7 @@ void ring_answered(struct engine *e, struct doorbells *list)
                 struct doorbells *d = list;
                 list = d->next;
                 if (d->outbox && (d->confirmed || PLANT(outbox_unconfirmed))) {
-                        list_add(&e->rung, d->outbox); /* no memory: it is rung once more */
+                        number_add(&e->rung, d->outbox); /* no memory: it is rung once more */
                 }
                 doorbells_free(d);
         }
@@ -71,19 +71,33 @@ void ring_answered(struct engine *e, struct doorbells *list)
 
 /* --- the ledger's side ------------------------------------------------------------------------ */
 
+/* Takes up to RUNG_MAX numbers off the list's end. NULL: no memory, the list is as it was. */
+static int64_t *take_numbers(struct number_list *l, struct arena *a, uint32_t *ret_n)
+{
+        uint32_t n = l->n < RUNG_MAX ? l->n : RUNG_MAX;
+        int64_t *taken = arena_alloc(a, (n ? n : 1) * sizeof *taken);
+        *ret_n = taken ? n : 0;
+        if (taken && n) {
+                l->n -= n;
+                memcpy(taken, l->items + l->n, n * sizeof *taken);
+        }
+        return taken;
+}
+
 static void post_rung(struct engine *e)
 {
         struct ledger_batch *batch = ledger_batch_new(LEDGER_RUNG);
-        uint32_t n = e->rung.n < RUNG_MAX ? e->rung.n : RUNG_MAX;
         struct ledger_rung *b = batch ? LEDGER_AS(rung, RUNG, batch) : NULL;
         e->rung_ns = e->now.mono_ns + RETRY_AFTER; /* should there be no memory */
-        if (!b || !(b->rows = arena_alloc(&batch->arena, n * sizeof *b->rows))) {
+        if (!b) {
+                return;
+        }
+        b->rows = take_numbers(&e->rung, &batch->arena, &b->n);
+        b->replies = take_numbers(&e->replied, &batch->arena, &b->n_replies);
+        if (b->n + b->n_replies == 0) {
                 ledger_batch_free(batch);
                 return;
         }
-        e->rung.n -= n;
-        memcpy(b->rows, e->rung.items + e->rung.n, n * sizeof *b->rows);
-        b->n = n;
         e->ringing = post_batch(e, batch);
 }
 
@@ -112,7 +126,7 @@ static bool any_up(const struct engine *e)
 
 static bool rung_wanted(const struct engine *e)
 {
-        return e->rung.n && !e->ringing;
+        return (e->rung.n || e->replied.n) && !e->ringing;
 }
 
 static bool relay_wanted(const struct engine *e)
@@ -146,8 +160,14 @@ static void rung_answered(struct engine *e, struct ledger_rung *b)
 {
         e->ringing = false;
         e->rung_ns = b->base.outcome == LEDGER_COMMITTED ? 0 : e->now.mono_ns + RETRY_AFTER;
-        for (uint32_t i = 0; b->base.outcome != LEDGER_COMMITTED && i < b->n; i++) {
-                list_add(&e->rung, b->rows[i]);
+        if (b->base.outcome == LEDGER_COMMITTED) {
+                return;
+        }
+        for (uint32_t i = 0; i < b->n; i++) {
+                number_add(&e->rung, b->rows[i]);
+        }
+        for (uint32_t i = 0; i < b->n_replies; i++) {
+                number_add(&e->replied, b->replies[i]);
         }
 }
 
@@ -159,7 +179,8 @@ static void relay_answered(struct engine *e, struct ledger_relay *b)
                 return;
         }
         ring_outbox(e, b->rows, b->n);
-        if (b->n == RELAY_LIMIT) {
+        reply_relayed(e, b->replies, b->n_replies);
+        if (b->n == RELAY_LIMIT || b->n_replies == RELAY_LIMIT) {
                 e->relay_ns = e->now.mono_ns;
         }
 }

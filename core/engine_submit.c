@@ -6,6 +6,8 @@
  */
 #include "core/engine_inner.h"
 
+#include "core/defaults.h"
+
 #include <stdio.h>
 
 #define WAITING_ROWS_MAX 200000
@@ -32,15 +34,21 @@ static bool goes_through_broker(const struct engine *e, struct str queue)
 {
         int at = queue_find(e, queue);
         const struct queue_books *q = at < 0 ? NULL : &e->queues[at];
-        return q && !q->by_priority && queue_up(e, q);
+        return q && !q->taken_in && queue_up(e, q);
 }
 
 /* A type that no handler here serves is parked as it comes, so that it never stands before others
  * in its lane. */
 void submit_place(const struct engine *e, struct submission *s, bool ring)
 {
+        const struct queue_config *q = NULL;
         for (uint32_t i = 0; i < s->n; i++) {
                 struct submit_row *row = &s->rows[i];
+                if (!q || !str_eq(q->name, row->queue)) {
+                        int at = config_queue_named(e->config, row->queue);
+                        q = at < 0 ? NULL : &e->config->queues[at];
+                }
+                row_defaults(e->config, q, row, e->now.wall_us);
                 if (row->state != STATE_PENDING || row->band != BAND_OFFERED) {
                         continue;
                 }
@@ -110,6 +118,7 @@ void submit_pump(struct engine *e)
                 submit->rows += s->n;
         }
         e->waiting_rows -= submit->rows;
+        bounds_tell(e, submit);
         e->submitting = post_batch(e, b);
 }
 
@@ -118,6 +127,7 @@ void submit_hint(struct engine *e, const struct submission *s)
         struct str last = {0};
         for (uint32_t i = 0; i < s->n; i++) {
                 const struct submit_row *row = &s->rows[i];
+                e->view.unique_held += row->result == SUBMIT_HELD;
                 if (row->state == STATE_SCHEDULED) {
                         int64_t wait_us =
                             row->after_us > 0 ? row->after_us : row->at_us - e->now.wall_us;

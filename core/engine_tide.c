@@ -4,7 +4,7 @@
  * A broker queue is nearly first in, first out. When a doorbell or mark with seq S has come in, the
  * rows with a smaller seq that still wait for theirs were passed over; so was everything when the
  * broker said twice in a row that it holds nothing for the queue, or cannot be reached for ten
- * seconds. Those rows are offered from the ledger instead. A doorbell that comes late is dropped. A
+ * seconds, or nothing is consumed since the queue is as long as it may be. Those rows are offered from the ledger instead. A doorbell that comes late is dropped. A
  * long queue triggers nothing: its head has a smaller seq than all that wait behind it.
  */
 #include "core/engine_inner.h"
@@ -20,7 +20,7 @@
 
 static bool broker_lost_all(const struct engine *e, const struct queue_books *q)
 {
-        return q->transport.n == 0 || q->empty >= 2 || queue_down_for(e, q, DOWN_LONG);
+        return q->transport.n == 0 || q->empty >= 2 || q->full || queue_down_for(e, q, DOWN_LONG);
 }
 
 static void post_tide(struct engine *e, struct queue_books *q)
@@ -66,7 +66,8 @@ int64_t tide_wake_ns(const struct engine *e)
 /* Rows wait and no doorbell comes by: a mark goes through the queue and tells on its way out. */
 static void ring_mark(struct engine *e, struct queue_books *q, int64_t seq)
 {
-        if (PLANT(mark_never) || !queue_up(e, q) || e->now.mono_ns < q->mark_ns) {
+        bool comes = queue_up(e, q) && !q->paused; /* else marks would only gather there */
+        if (PLANT(mark_never) || !comes || e->now.mono_ns < q->mark_ns) {
                 return;
         }
         struct doorbell mark = {.seq = seq + 1};

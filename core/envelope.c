@@ -170,14 +170,15 @@ static void open_letter(struct opening *o, struct arrival *ret)
         struct submit_row *row = o->row;
         row->queue = keep(o, o->defaults->queue);
         row->priority = o->defaults->priority;
-        row->max_attempts = o->defaults->max_attempts;
-        row->timeout_ms = o->defaults->timeout_ms;
         row->content_type = STR("application/octet-stream");
         opening_read_fields(o);
         opening_keep_headers(o);
         row->payload = too_large(o) ? STR("") : keep(o, o->in->body);
         decide_state(o);
         choose_key(o);
+        if (opening_unique(o) && row->state != STATE_DEAD) {
+                unique_key_of(&o->unique, row->type, row->queue, row->payload, &row->unique);
+        }
         ret->fingerprint = row->key.set ? 0 : opening_fingerprint(o);
 }
 
@@ -202,6 +203,7 @@ int envelope_open(const struct envelope *in, const struct envelope_defaults *d, 
         o.wall_us = wall_us;
         o.arena = a;
         o.row = &arrival.row;
+        o.unique = (struct unique_wish){0};
         o.type_from_address = o.out_of_memory = false;
         o.note_n = 0;
         find_known(&o);

@@ -40,12 +40,11 @@ struct envelope {
         int64_t timestamp_s;   /* 0: absent */
 };
 
-/* What the queue adds. Borrowed. */
+/* What the queue adds. Borrowed. Attempts, time-out, heartbeat and the budget of wall time stay 0
+ * where the letter says nothing: core/defaults.h gives them later, by type and queue. */
 struct envelope_defaults {
         struct str queue, default_type;
         uint8_t priority;
-        uint16_t max_attempts;
-        uint32_t timeout_ms;
         uint32_t payload_max;
 };
 

@@ -7,12 +7,15 @@
  */
 #include "core/envelope_inner.h"
 
+#include <stdio.h>
+
 #include "core/pattern.h"
 #include "core/rfc3339.h"
 
 #define DAY_MS         INT64_C(86400000)
 #define TIMEOUT_MAX_MS (30 * DAY_MS)
 #define DELAY_MAX_MS   (3660 * DAY_MS)
+#define HEARTBEAT_MIN  1000
 #define ATTEMPTS_MAX   1000
 #define TAGS_MAX       32
 #define TAG_MAX        64
@@ -167,20 +170,68 @@ static bool take_tags(struct opening *o, struct str s)
         return true;
 }
 
-/* --- those without: their form ---------------------------------------------------------------- */
-
-static bool check_key(struct opening *o, struct str s)
+/* What is wrong with it is told by who reads it, word by word. */
+static bool take_retry(struct opening *o, struct str s)
 {
-        (void)o;
+        struct retry_policy any = RETRY_POLICY_DEFAULT;
+        char note[256], text[320];
+        if (s.n == 0) {
+                return false;
+        }
+        if (retry_parse(s, &any, note, sizeof note)) {
+                snprintf(text, sizeof text, "job-retry: %s", note);
+                opening_complain_text(o, text);
+                return true;
+        }
+        keep(o, s, &o->row->policy);
+        return true;
+}
+
+static bool take_heartbeat(struct opening *o, struct str s)
+{
+        int64_t ms;
+        if (!duration_parse(s, &ms) || ms < HEARTBEAT_MIN || ms > TIMEOUT_MAX_MS) {
+                return false;
+        }
+        o->row->heartbeat_ms = (uint32_t)ms;
+        return true;
+}
+
+/* --- the wish to be unique -------------------------------------------------------------------- */
+
+static bool take_unique_key(struct opening *o, struct str s)
+{
+        o->unique.key = s;
         return s.n >= 1 && s.n <= KEY_TEXT_MAX;
 }
 
-static bool check_period(struct opening *o, struct str s)
+static bool take_unique_for(struct opening *o, struct str s)
 {
-        int64_t ms;
-        (void)o;
-        return duration_parse(s, &ms) && ms >= 1 && ms <= DELAY_MAX_MS;
+        return duration_parse(s, &o->unique.for_ms) && o->unique.for_ms >= 1 &&
+               o->unique.for_ms <= DELAY_MAX_MS;
 }
+
+static bool take_unique_scope(struct opening *o, struct str s)
+{
+        return unique_scope_parse(s, &o->unique.scope);
+}
+
+static bool take_unique_states(struct opening *o, struct str s)
+{
+        return unique_states_parse(s, &o->unique.states);
+}
+
+static bool take_unique_conflict(struct opening *o, struct str s)
+{
+        return unique_conflict_parse(s, &o->unique.conflict);
+}
+
+bool opening_unique(const struct opening *o)
+{
+        return o->known[KNOWN_UNIQUE_KEY] || (o->unique.scope & SCOPE_PAYLOAD);
+}
+
+/* --- those without a column: their form ------------------------------------------------------- */
 
 static bool check_job_id(struct opening *o, struct str s)
 {
@@ -263,9 +314,17 @@ static const struct known {
                     "at most 32 tags joined by commas, of 1 to 64 bytes each, without blanks and "
                     "control characters",
                     take_tags},
-    [KNOWN_UNIQUE_KEY] = {"job-unique-key", "1 to 255 bytes", check_key},
+    [KNOWN_RETRY] = {"job-retry", "a policy, as in exponential base=1s cap=10m attempts=5",
+                     take_retry},
+    [KNOWN_HEARTBEAT] = {"job-heartbeat", "a duration from 1s to 30d" DURATION_ALLOWED,
+                         take_heartbeat},
+    [KNOWN_UNIQUE_KEY] = {"job-unique-key", "1 to 255 bytes", take_unique_key},
     [KNOWN_UNIQUE_FOR] = {"job-unique-for", "a duration from 1ms to 3660d" DURATION_ALLOWED,
-                          check_period},
+                          take_unique_for},
+    [KNOWN_UNIQUE_SCOPE] = {"job-unique-scope", UNIQUE_SCOPE_ALLOWED, take_unique_scope},
+    [KNOWN_UNIQUE_STATES] = {"job-unique-states", UNIQUE_STATES_ALLOWED, take_unique_states},
+    [KNOWN_UNIQUE_CONFLICT] = {"job-unique-conflict", UNIQUE_CONFLICT_ALLOWED,
+                               take_unique_conflict},
     [KNOWN_REPLY_TO] = {"job-reply-to", "text without NUL", NULL},
     [KNOWN_TENANT] = {"job-tenant", "text without NUL", NULL},
     [KNOWN_PARENT_ID] = {"job-parent-id", "a job's id, of 36 characters", check_job_id},
@@ -362,6 +421,17 @@ static void check_together(struct opening *o)
             row->deadline_us <= row->at_us) {
                 opening_complain_text(o, "job-deadline lies before job-run-at, so the job could "
                                          "never start");
+        }
+        for (enum known_header k = KNOWN_UNIQUE_FOR; k <= KNOWN_UNIQUE_CONFLICT; k++) {
+                if (o->known[k] && !opening_unique(o)) {
+                        char text[160];
+                        snprintf(text, sizeof text,
+                                 "%s was given without job-unique-key; write the key, or "
+                                 "job-unique-scope with payload in it",
+                                 known_table[k].name);
+                        opening_complain_text(o, text);
+                        break;
+                }
         }
         if (row->type.n == 0) {
                 row->type = STR(ENVELOPE_TYPE_UNKNOWN);

@@ -17,9 +17,15 @@ enum known_header {
         KNOWN_TIMEOUT,
         KNOWN_MAX_ATTEMPTS,
         KNOWN_TAGS,
-        /* from here on: checked, and kept among the row's headers, since they have no column */
+        KNOWN_RETRY,
+        KNOWN_HEARTBEAT,
+        /* from here on: checked, and kept among the row's headers, since they have no column that
+         * shows them */
         KNOWN_UNIQUE_KEY,
         KNOWN_UNIQUE_FOR,
+        KNOWN_UNIQUE_SCOPE,
+        KNOWN_UNIQUE_STATES,
+        KNOWN_UNIQUE_CONFLICT,
         KNOWN_REPLY_TO,
         KNOWN_TENANT,
         KNOWN_PARENT_ID,
@@ -40,6 +46,7 @@ struct opening {
         struct arena *arena;
         struct submit_row *row;
         const struct envelope_header *known[KNOWN_COUNT]; /* the first of each name */
+        struct unique_wish unique;
         bool type_from_address;
         bool out_of_memory;
         uint32_t note_n;
@@ -55,6 +62,9 @@ void opening_complain_text(struct opening *o, const char *text);
 
 /* Reads the known headers, and the properties that stand in for those that are not there. */
 void opening_read_fields(struct opening *o);
+
+/* Does it wish to be unique? */
+bool opening_unique(const struct opening *o);
 
 /* row.headers: properties, known headers without a column, all the rest, each name once. */
 void opening_keep_headers(struct opening *o);

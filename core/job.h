@@ -44,11 +44,14 @@ struct job {
         uint32_t heartbeat_ms; /* the job's own; 0: handler's, type's, then queue's */
         int64_t created_us, deadline_us;
         int64_t retry_until_us; /* no further attempt after it; 0: no such time */
+        int64_t late_us;        /* it was scheduled or waited for a retry: the claim's time less the
+                                   time that it was due, by the ledger's clock; else 0 */
         struct str policy;      /* its own retry policy; empty: none */
         struct str queue, type, content_type;
         struct str headers; /* name NUL value NUL ..., names in lower case */
         struct str payload;
         struct str checkpoint;
+        bool left_work; /* it saved a checkpoint or told progress, in this or an earlier attempt */
 
         /* The engine's own, zero when the ledger hands the job over. */
         struct claim *of;
@@ -56,7 +59,6 @@ struct job {
         int32_t handler; /* in the roster it was dispatched with; -1: none */
         bool ended;      /* its verdict waits to be written, or is */
         bool alone;      /* member of a crashed batch: runs singly */
-        bool left_work;  /* it saved a checkpoint or told progress, in this or an earlier attempt */
 };
 
 struct claim {
@@ -67,6 +69,7 @@ struct claim {
         struct job *jobs;
         uint32_t n;
         uint32_t open; /* jobs whose end is not yet on its way to the ledger */
+        int64_t taken_us; /* the engine's: wall time when it was answered */
         bool
             unretired; /* some of its jobs were let go for others to rescue: its commit must stay */
         struct claim *prev, *next;

@@ -39,6 +39,7 @@
 #include "core/id.h"
 #include "core/job.h"
 #include "core/roster.h"
+#include "core/schedule.h"
 #include "core/state.h"
 
 struct pollfd;
@@ -198,7 +199,9 @@ struct submission {
         struct arena arena; /* rows and texts */
         struct submit_row *rows;
         uint32_t n;
-        bool atomic;                /* all rows or none: a CONFLICT undoes the others */
+        bool atomic;                /* all rows or none: one that is CONFLICT, UNSTORABLE or FULL
+                                       undoes the others (UNDONE); HELD and REPLACED are as good as
+                                       EXISTS. A FULL one undoes those of a request key too */
         struct job_key request_key; /* Idempotency-Key: names the whole request */
         uint8_t request_hash[16];   /* of the request's body */
         /* answers */
@@ -213,13 +216,14 @@ struct submission {
 struct submission *submission_new(void);
 struct submission *submission_free(struct submission *s); /* NULL-safe, returns NULL */
 
-/* The bound of a queue whose length has one: of its pending and scheduled rows, wherever they wait.
- */
+/* The bound of a queue whose length has one: of its pending, scheduled and retrying rows, wherever
+ * they wait. Rows that would not go in anyway (EXISTS, CONFLICT, HELD, REPLACED) never meet it. */
 struct queue_bound {
         struct str queue;
         uint32_t max;
         bool drop_oldest; /* a row over it takes the place of the oldest pending one, which becomes
-                             cancelled(dropped); else the row itself is SUBMIT_FULL */
+                             cancelled(dropped); else, or when none is pending, the row itself is
+                             SUBMIT_FULL. A letter goes in all the same then */
 };
 
 /* SUBMIT: many submissions in one transaction, each on its own: what fails in one leaves the
@@ -550,6 +554,7 @@ struct ledger_list {
         int state;                   /* enum job_state, or -1: any */
         struct str type, queue, tag; /* empty: any; type may be a pattern */
         uint64_t fingerprint;        /* of the last error; 0: any */
+        enum error_class error;      /* likewise; NONE: any */
         bool whole;                  /* with payload, headers and result, as SHOW has them */
         int64_t since_us;            /* created at or after; 0: any */
         bool has_before;

@@ -16,6 +16,7 @@ struct queue_control {
         int32_t concurrency; /* per node; CONTROL_UNSET: as configured */
         int32_t global;      /* over all nodes; CONTROL_UNSET: as configured */
 };
+#define CONTROL_NONE ((struct queue_control){{0}, false, CONTROL_UNSET, CONTROL_UNSET})
 
 /* CONTROL: changes what `set` names of a queue's control; a row that says nothing any more goes.
  * Every node learns it with its next BEAT. */
@@ -51,13 +52,6 @@ struct ledger_save {
 
 /* --- schedules -------------------------------------------------------------------------------- */
 
-#define SCHEDULE_NAME_MAX 128
-#define SCHEDULE_SPEC_MAX 255
-#define SCHEDULE_CATCH_MAX 1000 /* ticks that one catch-up makes up for, at most */
-
-enum catch_up { CATCH_NONE, CATCH_LAST, CATCH_ALL };
-enum overlap { OVERLAP_ALLOW, OVERLAP_SKIP, OVERLAP_BUFFER, OVERLAP_CANCEL };
-
 /* A schedule as the ledger keeps it. Times are wall µs, 0: none. */
 struct schedule_row {
         struct str name;
@@ -90,21 +84,28 @@ struct ledger_schedules {
 
 /* SCHEDULE: puts one in, in place of the one of its name, or drops it. `expected`: the revision
  * that must still stand; 0: none of the name may be there; SCHEDULE_ANY: whatever is there. A put
- * keeps last_us, last_job and buffered_us of the one it replaces. */
+ * keeps created_us, last_us, last_job and buffered_us of the one it replaces; a new one is created
+ * now, its other three are taken as given. Of `job` all is kept but id, key, key_text, state,
+ * reason, band, at_us, after_us, error_text and inbox. A name that is not 1 to SCHEDULE_NAME_MAX
+ * bytes, a spec or zone over SCHEDULE_SPEC_MAX: REFUSED. */
 #define SCHEDULE_ANY UINT64_MAX
 struct ledger_schedule {
         struct ledger_batch base;
         bool drop;
         uint64_t expected;
         struct schedule_row row; /* drop: its name alone; answer: revision, and all that now holds */
-        bool done;  /* answer: false: the expected revision did not stand, nothing written */
+        bool done;  /* answer: false: the expected revision did not stand, nothing written;
+                       row.revision is what stands (0: nothing), the rest is as given. A drop with SCHEDULE_ANY is done even if
+                       nothing was there */
         bool found; /* answer: one of the name was there before */
+        const struct schedule_row *wanted; /* the poster's own; ledgers never read it */
 };
 
 /* TICK: the jobs of a schedule's due ticks, and its new place in time; all of it, or, when the
  * revision has passed, nothing. Rows are inserted as SUBMIT does (their keys name schedule and
- * tick, so that none is made twice); `cancel`: the older job is cancelled as by an operator. A run
- * by hand is a TICK too: rows, and next_us as it was. */
+ * tick, so that none is made twice), never in the BROKER band and whatever the bound of their queue;
+ * `cancel`: the older job is cancelled as by an operator, with reason OVERLAPPED. A run by hand is a
+ * TICK too: rows, and next_us as it was. */
 struct ledger_tick {
         struct ledger_batch base;
         struct str name;
@@ -115,8 +116,8 @@ struct ledger_tick {
         bool has_cancel;
         struct job_id cancel;
         /* answers */
-        bool done;
-        uint64_t now_revision;
+        bool done;             /* false: the revision has passed, nothing written */
+        uint64_t now_revision; /* what stands now; 0: there is no such schedule */
         enum cancel_result cancelled; /* of has_cancel */
         uint64_t cancel_holder;       /* when ASKED */
 };
@@ -131,7 +132,7 @@ struct job_filter {
         enum error_class error; /* of the last error; NONE: any */
         uint64_t fingerprint;   /* of the last error; 0: any */
         int64_t since_us, before_us; /* created at or after, before; 0: any */
-        int64_t ended_before_us;     /* dead, cancelled: since before; 0: any */
+        int64_t ended_before_us;     /* terminal, and so since before it; 0: any */
 };
 
 enum bulk_kind {
@@ -153,16 +154,18 @@ struct ledger_bulk {
         uint32_t limit;      /* 1 to 1000 */
         int64_t again_since_us; /* REQUEUE: jobs of the filter that died again since are counted */
         /* answers */
-        uint32_t done;      /* COUNT: how many match */
-        uint32_t asked;     /* CANCEL: running ones among them */
-        uint32_t again;     /* dead now, since again_since_us, with a generation above 0; counted up to
-                               10,000 */
+        uint32_t done;      /* COUNT: how many of this page match, whatever `limit` */
+        uint32_t asked;     /* CANCEL: running ones among them, those asked before too */
+        uint32_t again;     /* dead now, since again_since_us, with a generation above 0, of the
+                               filter's queue, type, tag and time of creation (they may have died of
+                               something else); counted up to 10,000 */
         bool more;
         struct job_id last; /* where the next page goes on, when `more` */
 };
 
-/* GROUPS: dead jobs by what ended them, the largest group first. Looks at 100,000 dead jobs at
- * most, the latest first. */
+/* GROUPS: dead jobs by queue, type, class and fingerprint of their last error, the largest group
+ * first, of equal ones that with the latest. Times are those at which they died. Looks at 100,000
+ * dead jobs at most, the latest first. */
 struct error_group {
         struct str queue, type, text; /* text: of the latest */
         enum error_class error;
@@ -194,9 +197,12 @@ struct prune_rule {
 /* PRUNE: one page of a walk over the jobs from the oldest id on: rows that a rule lets go are
  * deleted with their attempts, checkpoint and payload. The key of one that was created less than
  * KEY_LIFE_US ago is remembered until then: a letter or submission with it is KNOWN, EXISTS or
- * CONFLICT as if the row were there. Takes the duty's lock, or does nothing (`done` false, `last` as
- * `after`). Looks at `limit` rows at most; ends the walk at rows younger than the shortest rule. */
-#define KEY_LIFE_US (INT64_C(7) * 86400 * US_PER_S)
+ * CONFLICT as if the row were there (existing_state: STATE_NONE). Looks at `limit` rows at most;
+ * ends the walk at rows younger than the shortest rule. The walk is one holder's at a time: a page
+ * takes it, or keeps it, for PRUNE_HOLD_US; the one that ends it gives it back; while it is
+ * another's, nothing is looked at (`done` false, `last` as `after`). */
+#define KEY_LIFE_US   (INT64_C(7) * 86400 * US_PER_S)
+#define PRUNE_HOLD_US (60 * US_PER_S)
 struct ledger_prune {
         struct ledger_batch base;
         const struct prune_rule *rules; /* the poster's */
@@ -207,7 +213,8 @@ struct ledger_prune {
         /* answers */
         uint32_t pruned;
         struct job_id last;
-        bool end; /* the walk is through: begin anew, later */
+        bool done; /* false: another holder walks, nothing was looked at */
+        bool end;  /* the walk is through: begin anew, later */
 };
 
 /* --- nodes, for people ------------------------------------------------------------------------ */

@@ -18,6 +18,12 @@ static int64_t capped_product(int64_t base, int64_t factor, int64_t cap)
         return factor > cap / base ? cap : base * factor;
 }
 
+static int64_t table_delay(const struct retry_policy *p, uint32_t steps)
+{
+        uint32_t n = p->n_table < RETRY_TABLE_MAX ? p->n_table : RETRY_TABLE_MAX;
+        return n ? p->table_ms[steps < n ? steps : n - 1] : p->cap_ms;
+}
+
 static int64_t plain_delay(const struct retry_policy *p, uint32_t attempt)
 {
         uint32_t steps = attempt ? attempt - 1 : 0;
@@ -27,6 +33,7 @@ static int64_t plain_delay(const struct retry_policy *p, uint32_t attempt)
                                       p->cap_ms);
         case BACKOFF_LINEAR: return capped_product(p->base_ms, (int64_t)steps + 1, p->cap_ms);
         case BACKOFF_FIXED: return capped_product(p->base_ms, 1, p->cap_ms);
+        case BACKOFF_TABLE: return table_delay(p, steps);
         }
         return p->cap_ms;
 }

@@ -5,8 +5,8 @@
  *   table        its attempt-th entry, the last one from there on
  *   delay = min(cap, that) * (1 + jitter * u),  u uniform in [-1, 1]
  *
- * and how long it is tried at all: max_attempts, and a budget of wall time (`for`) from its creation,
- * or from the time it was scheduled for: a retry that would begin later is not made.
+ * and how long it is tried at all: max_attempts, and a budget of wall time (`for`) from its
+ * creation, or from the time it was scheduled for: a retry that would begin later is not made.
  *
  * Pure: the random number is passed in. Integer arithmetic, so the same everywhere.
  */
@@ -18,8 +18,9 @@
 #define BACKOFFS(X)                                                                                \
         X(EXPONENTIAL, "exponential") X(LINEAR, "linear") X(FIXED, "fixed") X(TABLE, "table")
 
-#define RETRY_TABLE_MAX 16
-#define RETRY_TEXT_MAX  512
+#define RETRY_TABLE_MAX    16
+#define RETRY_TEXT_MAX     512
+#define RETRY_ATTEMPTS_MAX 1000
 
 enum backoff {
 #define X(name, text) BACKOFF_##name,
@@ -46,8 +47,9 @@ struct retry_policy {
  *     exponential | linear | fixed | table=1s,10s,2m
  *     base=1s   cap=10m   jitter=0.2   attempts=5   for=2h
  *
- * What it names replaces that part of *policy, the rest stays. > 0: refused, nothing changed, and
- * `note` says what, where and what is allowed. */
+ * What it names replaces that part of *policy, the rest stays; but a base or a table above a cap
+ * that the text does not name raises the cap to it. An empty text changes nothing. > 0: refused,
+ * nothing changed, and `note` says what, where and what is allowed. */
 #define RETRY_REFUSED 1
 int retry_parse(struct str text, struct retry_policy *policy, char *note, size_t note_size);
 

@@ -6,6 +6,8 @@
  */
 #include "core/settle.h"
 
+#include "core/fingerprint.h"
+
 static void start_row(const struct settle_job *j, struct finish_row *row)
 {
         *row = (struct finish_row){
@@ -16,6 +18,7 @@ static void start_row(const struct settle_job *j, struct finish_row *row)
             .attempt = j->attempt,
             .snoozes = j->snoozes,
             .strikes = j->strikes,
+            .left_work = j->left_work,
             .job = row->job,
         };
 }
@@ -37,17 +40,19 @@ static void fail_row(const struct settle_job *j, enum error_class how, int64_t d
 {
         row->error = how;
         bool struck_out = row->strikes >= STRIKES_MAX;
+        int64_t after_us = 1000 * (delay_ms > 0 ? delay_ms : retry_delay_ms(p, j->attempt, u));
+        bool late = j->retry_until_us && j->wall_us + after_us > j->retry_until_us;
         if (j->cancel_asked) {
                 row->error = how == ERROR_FAILED ? ERROR_CANCELLED : how;
                 cancel_row(row);
         } else if (struck_out) {
                 end_row(row, STATE_DEAD, REASON_CRASHED);
-        } else if (j->attempt >= j->max_attempts) {
+        } else if (j->attempt >= j->max_attempts || late) {
                 end_row(row, STATE_DEAD, REASON_EXHAUSTED);
         } else {
                 end_row(row, STATE_RETRYING, REASON_NONE);
                 row->keep_attempt = true;
-                row->after_us = 1000 * (delay_ms > 0 ? delay_ms : retry_delay_ms(p, j->attempt, u));
+                row->after_us = after_us;
         }
 }
 
@@ -96,6 +101,13 @@ void settle_failure(const struct settle_job *j, enum error_class how, const stru
                 ret_row->strikes++;
         }
         fail_row(j, how, 0, p, u, ret_row);
+}
+
+void settle_fingerprint(struct finish_row *row, struct str type)
+{
+        if (row->error != ERROR_NONE) {
+                row->fingerprint = error_fingerprint(type, row->error, row->error_text);
+        }
 }
 
 void settle_unstarted(const struct settle_job *j, struct finish_row *ret_row)

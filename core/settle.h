@@ -18,11 +18,13 @@ struct settle_job {
         uint64_t token;
         uint16_t attempt, max_attempts, snoozes;
         uint8_t strikes;
-        bool cancel_asked;
+        bool cancel_asked, left_work;
+        int64_t retry_until_us; /* no attempt begins after it; 0: no such time */
+        int64_t wall_us;        /* now */
 };
 
-/* The handler answered. u: 64 random bits for the jitter. Fills everything of the row but texts and
- * times. */
+/* The handler answered. u: 64 random bits for the jitter. Fills everything of the row but texts,
+ * times and the fingerprint. p: of a verdict that does not fail, it is not looked at. */
 void settle_verdict(const struct settle_job *j, enum verdict_kind kind, int64_t delay_ms,
                     const struct retry_policy *p, uint64_t u, struct finish_row *ret_row);
 
@@ -30,6 +32,9 @@ void settle_verdict(const struct settle_job *j, enum verdict_kind kind, int64_t 
  * CANCELLED (killed after a cancel). */
 void settle_failure(const struct settle_job *j, enum error_class how, const struct retry_policy *p,
                     uint64_t u, struct finish_row *ret_row);
+
+/* A row with all of its texts: what its error is grouped by. Rows without an error get none. */
+void settle_fingerprint(struct finish_row *row, struct str type);
 
 /* It never started: back to pending, the attempt is not spent. */
 void settle_unstarted(const struct settle_job *j, struct finish_row *ret_row);

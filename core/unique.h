@@ -5,8 +5,13 @@
  * empty when the payload is in the scope. Queue and key are hashed with what the scope names into
  * 16 bytes, and a row of the ledger's table `keys` says which job holds them. The holder blocks
  * while it is in one of `states`, and, with a period, at least so long after it took the key,
- * whatever became of it. Who loses changes nothing, or gives the waiting holder its payload and
- * time (UNIQUE_REPLACE; a holder that runs already or has ended is left as it is).
+ * whatever became of it: states and period are those that the holder came with. A holder whose row
+ * is gone blocks by its period alone. Who loses changes nothing, or gives the waiting holder its
+ * payload and time (UNIQUE_REPLACE; a holder that runs already or has ended is left as it is): a
+ * pending holder becomes scheduled (reason REPLACED) or stays where it waits, a scheduled one is
+ * offered or has the new time, a retrying one is offered or retries at the new time. Rows that
+ * begin DEAD neither hold nor meet a key. A job that is requeued holds its key again if nobody took
+ * it.
  */
 #ifndef SKEP_CORE_UNIQUE_H
 #define SKEP_CORE_UNIQUE_H
@@ -35,14 +40,23 @@ struct unique_wish {
 /* As rows carry it and ledgers keep it. All zero: not unique. */
 struct unique_key {
         bool set;
+        bool of_queue; /* the queue is in its scope */
         uint8_t hash[16];
         uint8_t states;
         bool replace;
         int64_t for_us;
 };
 
+/* What the scope names must be what the row has; a row whose queue is not known yet is hashed with
+ * the one that stands in it (empty, too), and whoever gives it another moves the key along. */
 void unique_key_of(const struct unique_wish *wish, struct str type, struct str queue,
                    struct str payload, struct unique_key *ret);
+void unique_key_move(struct unique_key *key, struct str from, struct str to);
+
+#define UNIQUE_SCOPE_ALLOWED "type, queue or payload, or several of them joined by commas"
+#define UNIQUE_STATES_ALLOWED                                                                      \
+        "states joined by commas, as in scheduled,pending, or incomplete, or all"
+#define UNIQUE_CONFLICT_ALLOWED "keep or replace"
 
 /* The text forms that headers, JSON and the CLI share: "type,queue,payload"; "scheduled,running"
  * (states) or "incomplete" (the default) or "all"; "keep", "replace". false: not that. */

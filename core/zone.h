@@ -20,7 +20,7 @@ struct civil {
         uint8_t weekday;              /* 0 Sunday to 6; only ever an answer */
 };
 
-/* NULL: the bytes are no TZif, or memory is out. */
+/* NULL: the bytes are no TZif (or one that counts leap seconds), or memory is out. */
 struct zone *zone_new(struct str name, struct str tzif);
 struct zone *zone_free(struct zone *z); /* NULL-safe, returns NULL */
 const struct zone *zone_utc(void);      /* static */
@@ -32,6 +32,10 @@ bool zone_name_valid(struct str name);
 /* The offset from UTC in seconds at an instant. */
 int32_t zone_offset(const struct zone *z, int64_t unix_s);
 void zone_civil(const struct zone *z, int64_t unix_s, struct civil *ret);
+
+/* The first instant after `unix_s` from which on the offset is another; INT64_MAX: there is none.
+ */
+int64_t zone_change(const struct zone *z, int64_t unix_s);
 
 /* The instants that have this civil time: 0 (it was skipped as clocks went forward; then ret[0] is
  * the instant at which they did), 1, or 2 (clocks went back; in order). */

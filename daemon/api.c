@@ -21,16 +21,16 @@ struct waiter {
         UT_hash_handle hh;
 };
 
-static void answer(struct node *n, struct api_request *r)
+void api_answer(struct node *n, struct api_request *r)
 {
         http_answer(n->http, r);
 }
 
-static void refuse(struct node *n, struct api_request *r, const char *note)
+void api_refuse(struct node *n, struct api_request *r, const char *note)
 {
         r->unavailable = true;
         snprintf(r->note, sizeof r->note, "%s", note);
-        answer(n, r);
+        api_answer(n, r);
 }
 
 static void post_read(struct node *n, struct ledger_batch *b, void *cookie)
@@ -73,7 +73,7 @@ static void wait_for(struct node *n, struct api_request *r)
 {
         struct waiter *w = calloc(1, sizeof *w);
         if (!w) {
-                refuse(n, r, "out of memory");
+                api_refuse(n, r, "out of memory");
                 return;
         }
         w->request = r;
@@ -101,9 +101,9 @@ static void waiter_answered(struct node *n, struct waiter *w, struct ledger_batc
         waiter_end(n, w);
         r->batch = b;
         if (b->outcome != LEDGER_COMMITTED) {
-                refuse(n, r, b->note);
+                api_refuse(n, r, b->note);
         } else {
-                answer(n, r);
+                api_answer(n, r);
         }
 }
 
@@ -147,7 +147,7 @@ void api_refuse_waiters(struct node *n)
                 if (!w->reading) {
                         struct api_request *r = w->request;
                         waiter_end(n, w);
-                        refuse(n, r, "skepd is stopping");
+                        api_refuse(n, r, "skepd is stopping");
                 }
         }
 }
@@ -160,7 +160,7 @@ static void read_stats(struct node *n, struct api_request *r)
         if (b) {
                 post_read(n, b, r);
         } else {
-                refuse(n, r, "out of memory");
+                api_refuse(n, r, "out of memory");
         }
 }
 
@@ -169,6 +169,17 @@ static void tell_operator(struct node *n, struct api_request *r)
         struct engine_event ev = {.kind = r->kind == API_CANCEL ? EV_CANCEL : EV_REQUEUE};
         ev.operator_.id = r->id;
         ev.operator_.cookie = r;
+        node_step(n, &ev);
+}
+
+static void post_write(struct node *n, struct api_request *r)
+{
+        if (n->stopping) {
+                api_refuse(n, r, "skepd is stopping");
+                return;
+        }
+        struct engine_event ev = {.kind = EV_OPERATE, .batch = STEAL(r->batch)};
+        ev.batch->cookie = r;
         node_step(n, &ev);
 }
 
@@ -185,7 +196,7 @@ static void take_request(struct node *n, struct api_request *r, struct submissio
         case API_CANCEL:
         case API_REQUEUE:
                 if (n->stopping) {
-                        refuse(n, r, "skepd is stopping");
+                        api_refuse(n, r, "skepd is stopping");
                 } else {
                         tell_operator(n, r);
                 }
@@ -193,22 +204,24 @@ static void take_request(struct node *n, struct api_request *r, struct submissio
         case API_WAIT: wait_for(n, r); break;
         case API_HANDLERS:
                 r->text = view_handlers(n, &r->arena);
-                answer(n, r);
+                api_answer(n, r);
                 break;
         case API_WORKERS:
                 r->text = view_workers(n, &r->arena);
-                answer(n, r);
+                api_answer(n, r);
                 break;
         case API_DOCTOR:
                 r->text = view_doctor(n, &r->arena);
-                answer(n, r);
+                api_answer(n, r);
                 break;
         case API_READY:
                 r->text = view_ready(n, &r->arena, &r->status);
-                answer(n, r);
+                api_answer(n, r);
                 break;
         case API_STATS:
         case API_METRICS: read_stats(n, r); break;
+        case API_OPERATE: post_write(n, r); break;
+        default: operate_request(n, r); break;
         }
 }
 
@@ -238,7 +251,7 @@ void api_answer_submission(struct node *n, struct submission *s)
         r->unavailable = s->refused;
         snprintf(r->note, sizeof r->note, "%s", s->note);
         metrics_submitted(n->metrics, s);
-        answer(n, r);
+        api_answer(n, r);
 }
 
 void api_answer_operator(struct node *n, struct ledger_batch *b, void *cookie)
@@ -246,7 +259,7 @@ void api_answer_operator(struct node *n, struct ledger_batch *b, void *cookie)
         struct api_request *r = cookie;
         r->batch = b;
         if (b->outcome != LEDGER_COMMITTED) {
-                refuse(n, r, b->note);
+                api_refuse(n, r, b->note);
                 return;
         }
         if (b->op == LEDGER_CANCEL) { /* whoever waits for it learns it now */
@@ -257,7 +270,7 @@ void api_answer_operator(struct node *n, struct ledger_batch *b, void *cookie)
                         }
                 }
         }
-        answer(n, r);
+        api_answer(n, r);
 }
 
 void api_answer_read(struct node *n, struct ledger_batch *b)
@@ -267,21 +280,36 @@ void api_answer_read(struct node *n, struct ledger_batch *b)
                 waiter_answered(n, waiter_of(n, r), b);
                 return;
         }
+        if (operate_read(n, r, b)) {
+                return;
+        }
         bool ok = b->outcome == LEDGER_COMMITTED;
         if (r->kind == API_METRICS) {
                 r->text = metrics_text(n->metrics, n->engine, &n->relay,
                                        ok ? LEDGER_AS(stats, STATS, b) : NULL, &r->arena);
                 ledger_batch_free(b);
-                answer(n, r);
+                api_answer(n, r);
         } else if (!ok) {
                 r->batch = b;
-                refuse(n, r, b->note);
+                api_refuse(n, r, b->note);
         } else if (r->kind == API_STATS) {
                 r->text = view_stats(n, LEDGER_AS(stats, STATS, b), &r->arena);
                 ledger_batch_free(b);
-                answer(n, r);
+                api_answer(n, r);
         } else {
                 r->batch = b;
-                answer(n, r);
+                r->holder = n->holder;
+                api_answer(n, r);
+        }
+}
+
+void api_answer_written(struct node *n, struct ledger_batch *b)
+{
+        struct api_request *r = b->cookie;
+        r->batch = b;
+        if (b->outcome == LEDGER_COMMITTED) {
+                api_answer(n, r);
+        } else {
+                api_refuse(n, r, b->note);
         }
 }

@@ -82,10 +82,12 @@ static void carry_action(struct node *n, const struct engine_action *a)
         case ACT_CANCEL_ANSWER:
         case ACT_REQUEUE_ANSWER: api_answer_operator(n, a->batch, a->cookie); break;
         case ACT_READ: api_answer_read(n, a->batch); break;
+        case ACT_OPERATED: api_answer_written(n, a->batch); break;
         case ACT_CONSUME:
         case ACT_SETTLE:
         case ACT_DROP:
         case ACT_RING:
+        case ACT_REPLY:
         case ACT_FLOOR: relay_carry(n, a); break;
         case ACT_SETTLED:
                 metrics_settled(n->metrics, a->finish);
@@ -93,6 +95,11 @@ static void carry_action(struct node *n, const struct engine_action *a)
                 break;
         case ACT_NOTE: carry_note(n, a); break;
         case ACT_STOPPED: n->stopped = true; break;
+        case ACT_BULK:
+        case ACT_RECONCILED:
+        case ACT_RAN: operate_carry(n, a); break;
+        case ACT_SAVED: host_checkpoint_saved(n->host, a->worker, a->position, a->ok); break;
+        case ACT_ZONE: zones_ask(&n->zones, a->text); break;
         }
 }
 
@@ -111,14 +118,18 @@ static void step_once(struct node *n, const struct engine_event *ev)
         }
 }
 
-/* Carrying an action out may ask for a read (somebody waits for the job that just ended): its turn
- * comes after the step. */
-static void step_reads(struct node *n)
+/* Carrying an action out may ask for a read (somebody waits for the job that just ended) or a time
+ * zone: their turn comes after the step. */
+static void step_asked(struct node *n)
 {
+        struct engine_event zone = {.kind = EV_ZONE};
         while (n->reads && !n->broken) {
                 struct ledger_batch *b = n->reads;
                 n->reads = b->next;
                 step_once(n, &(struct engine_event){.kind = EV_READ, .batch = b});
+        }
+        while (!n->broken && zones_next(&n->zones, &zone.zone.name, &zone.zone.zone)) {
+                step_once(n, &zone);
         }
 }
 
@@ -130,7 +141,7 @@ void node_step(struct node *n, const struct engine_event *ev)
         }
         n->stepping = true;
         step_once(n, ev);
-        step_reads(n);
+        step_asked(n);
         n->stepping = false;
 }
 
@@ -140,7 +151,7 @@ void node_read(struct node *n, struct ledger_batch *b)
         n->reads = b;
         if (!n->stepping && !n->broken) {
                 n->stepping = true;
-                step_reads(n);
+                step_asked(n);
                 n->stepping = false;
         }
 }

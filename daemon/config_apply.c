@@ -60,17 +60,13 @@ struct config_scope config_scope_whole(struct config *c)
         return (struct config_scope){c, config_keys, &c->origins, ""};
 }
 
-struct config_scope config_scope_queue(struct queue_config *q)
+struct config_scope config_scope_entry(struct config *c, const struct config_list *l, uint32_t i)
 {
-        struct config_scope s = {q, config_queue_keys, &q->origins, ""};
-        snprintf(s.label, sizeof s.label, "queue %.*s: ", (int)q->name.n, q->name.p);
-        return s;
-}
-
-struct config_scope config_scope_transport(struct transport_config *t)
-{
-        struct config_scope s = {t, config_transport_keys, &t->origins, ""};
-        snprintf(s.label, sizeof s.label, "transport %.*s: ", (int)t->name.n, t->name.p);
+        char *entry = config_entry(c, l, i);
+        struct config_scope s = {entry, l->keys,
+                                 (struct config_origin **)(void *)(entry + l->origins), ""};
+        struct str name = config_entry_name(c, l, i);
+        snprintf(s.label, sizeof s.label, "%s %.*s: ", l->one, (int)name.n, name.p);
         return s;
 }
 
@@ -182,6 +178,7 @@ static const struct {
     [CONFIG_RATIO] = {1u << NODE_WHOLE | 1u << NODE_REAL, "a number without quotes"},
     [CONFIG_CHOICE] = {1u << NODE_TEXT, "a word in quotes"},
     [CONFIG_TEXTS] = {1u << NODE_LIST, "a list of texts, [ \"a\", \"b\" ]"},
+    [CONFIG_DELAYS] = {1u << NODE_LIST, "a list of durations, [ \"1s\", \"10s\" ]"},
 };
 
 static int put_list(struct config_build *b, const struct config_scope *s,
@@ -209,7 +206,8 @@ static int put_node(struct config_build *b, const struct config_scope *s,
                     const struct config_key *k, const struct config_node *n, bool by_file,
                     struct config_origin where)
 {
-        if (!(type_forms[k->type].kinds & 1u << n->kind)) {
+        bool word = k->word && n->kind == NODE_TEXT && str_eq(n->text, str_of(k->word));
+        if (!word && !(type_forms[k->type].kinds & 1u << n->kind)) {
                 return config_error(b, where, "%s%s: takes %s, not %s", s->label, k->name,
                                     type_forms[k->type].takes, config_kind_names[n->kind]);
         }
@@ -234,7 +232,6 @@ static bool is_section(const struct config_key *keys, struct str name)
 /* The section whose name is near to what was written. */
 static struct str nearest_section(const struct config_scope *s, struct str written)
 {
-        static const char *const lists[] = {"queues", "transports"};
         struct str best = {0};
         uint32_t best_distance = 3;
         for (const struct config_key *k = s->keys; k->name; k++) {
@@ -245,10 +242,10 @@ static struct str nearest_section(const struct config_scope *s, struct str writt
                         best_distance = distance;
                 }
         }
-        for (size_t i = 0; s->keys == config_keys && i < ARRAY_LEN(lists); i++) {
-                uint32_t distance = config_distance(str_of(lists[i]), written);
+        for (size_t i = 0; s->keys == config_keys && i < CONFIG_LISTS; i++) {
+                uint32_t distance = config_distance(str_of(config_lists[i].name), written);
                 if (distance < best_distance) {
-                        best = str_of(lists[i]);
+                        best = str_of(config_lists[i].name);
                         best_distance = distance;
                 }
         }
@@ -280,16 +277,19 @@ static int refuse_unknown(struct config_build *b, const struct config_scope *s, 
 static bool apply_list(struct config_build *b, struct str name, const struct config_node *n,
                        struct str source, int *ret)
 {
-        if (str_eq(name, STR("queues"))) {
-                *ret = config_apply_queues(b, n, source);
-        } else if (str_eq(name, STR("transports"))) {
-                *ret = config_apply_transports(b, n, source);
-        } else if (str_eq(name, STR("handlers.options"))) {
+        if (str_eq(name, STR("handlers.options"))) {
                 *ret = config_apply_options(b, n, source);
-        } else {
-                return false;
+                return true;
         }
-        return true;
+        for (size_t i = 0; i < CONFIG_LISTS; i++) {
+                if (str_eq(name, str_of(config_lists[i].name))) {
+                        *ret = i == LIST_TRANSPORTS
+                                   ? config_apply_transports(b, n, source)
+                                   : config_apply_entries(b, &config_lists[i], n, source);
+                        return true;
+                }
+        }
+        return false;
 }
 
 static int apply_node(struct config_build *b, const struct config_scope *s,
@@ -299,8 +299,9 @@ static int apply_node(struct config_build *b, const struct config_scope *s,
         bool by_file = false;
         int r = 0;
         const struct config_key *k = config_key_find(s->keys, name, &by_file);
-        if (k && k == &config_queue_keys[CONFIG_QUEUE_KEY_NAME]) {
-                return 0; /* it said which queue this is */
+        if (k == &s->keys[CONFIG_KEY_NAME] && s->keys != config_keys &&
+            s->keys != config_transport_keys) {
+                return 0; /* it said which entry this is */
         }
         if (k) {
                 return put_node(b, s, k, n, by_file, where);

@@ -6,6 +6,7 @@
 #ifndef SKEP_DAEMON_CONFIG_APPLY_H
 #define SKEP_DAEMON_CONFIG_APPLY_H
 
+#include "core/pattern.h"
 #include "daemon/config_file.h"
 #include "daemon/config_load.h"
 
@@ -26,12 +27,11 @@ struct config_scope {
         void *base;
         const struct config_key *keys;
         struct config_origin **origins;
-        char label[QUEUE_NAME_MAX + 32]; /* before a key in messages: "queue email: ", or empty */
+        char label[TYPE_MAX + 32]; /* before a key in messages: "queue email: ", or empty */
 };
 
 struct config_scope config_scope_whole(struct config *c);
-struct config_scope config_scope_queue(struct queue_config *q);
-struct config_scope config_scope_transport(struct transport_config *t);
+struct config_scope config_scope_entry(struct config *c, const struct config_list *l, uint32_t i);
 
 /* The key of that name; *ret_by_file: it was NAME_file of one that may be given so. */
 const struct config_key *config_key_find(const struct config_key *keys, struct str name,
@@ -51,8 +51,9 @@ extern const char *const config_kind_names[]; /* enum config_node_kind, for peop
 int config_apply_group(struct config_build *b, const struct config_scope *s,
                        const struct config_node *group, struct str prefix, struct str source);
 
-/* The lists of the whole: `queues`, `transports`, `handlers.options`. */
-int config_apply_queues(struct config_build *b, const struct config_node *list, struct str source);
+/* The lists of the whole: `queues`, `types` and `schedules`; `transports`; `handlers.options`. */
+int config_apply_entries(struct config_build *b, const struct config_list *l,
+                         const struct config_node *list, struct str source);
 int config_apply_transports(struct config_build *b, const struct config_node *group,
                             struct str source);
 int config_apply_options(struct config_build *b, const struct config_node *list, struct str source);

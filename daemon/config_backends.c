@@ -6,9 +6,14 @@
  * by changing a URL shall not believe that a password file or a stream's name still counts.
  */
 #include "core/pattern.h"
+#include "core/zone.h"
 #include "daemon/config_apply.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define ZONES "/usr/share/zoneinfo"
 
 static const char *const ledger_schemes[] = {"postgresql", "postgres", "sqlite", NULL};
 static const char *const transport_schemes[] = {"amqp", "amqps", "nats", "tls", NULL};
@@ -92,7 +97,9 @@ static int check_queue(struct config_build *b, struct queue_config *q)
                 if (!str_eq(t->name, q->transport) || is_built_in(transport_schemes, scheme)) {
                         continue;
                 }
-                struct config_scope s = config_scope_queue(q);
+                uint32_t index = (uint32_t)(q - b->config->queues);
+                struct config_scope s =
+                    config_scope_entry(b->config, &config_lists[LIST_QUEUES], index);
                 return config_error(b, origin_of(&s, "transport"),
                                     "queue %s: transport: %s is %.*s:, which this build cannot "
                                     "speak (it has %s); leave transport out and the queue's jobs "
@@ -124,7 +131,9 @@ bool config_key_foreign(const struct config_key *k, struct str url)
 
 static int check_keys(struct config_build *b, struct transport_config *t)
 {
-        struct config_scope s = config_scope_transport(t);
+        uint32_t index = (uint32_t)(t - b->config->transports);
+        struct config_scope s =
+            config_scope_entry(b->config, &config_lists[LIST_TRANSPORTS], index);
         struct str scheme = scheme_of(t->url);
         int r = 0;
         for (const struct config_key *k = s.keys; k->name && r == 0; k++) {
@@ -158,7 +167,8 @@ static struct str pattern_of(const struct queue_config *q, uint32_t i)
 static int check_pair(struct config_build *b, struct queue_config *q, struct str mine,
                       const struct queue_config *other, struct str theirs)
 {
-        struct config_scope s = config_scope_queue(q);
+        uint32_t index = (uint32_t)(q - b->config->queues);
+        struct config_scope s = config_scope_entry(b->config, &config_lists[LIST_QUEUES], index);
         bool valid = pattern_valid(mine) && pattern_valid(theirs);
         bool tied =
             valid && q != other && q->n_types && other->n_types && pattern_tie(mine, theirs);
@@ -210,9 +220,29 @@ static int check_overlaps(struct config_build *b, uint32_t i)
         return r;
 }
 
+/* A name that this machine has no file for would leave the schedule waiting. */
+static int check_zone(struct config_build *b, uint32_t i)
+{
+        const struct schedule_config *d = &b->config->schedules[i];
+        struct config_scope s = config_scope_entry(b->config, &config_lists[LIST_SCHEDULES], i);
+        char path[sizeof ZONES + 80];
+        if (d->zone.n == 0 || !zone_name_valid(d->zone)) {
+                return 0;
+        }
+        snprintf(path, sizeof path, ZONES "/%.*s", (int)d->zone.n, d->zone.p);
+        if (access(path, R_OK) == 0) {
+                return 0;
+        }
+        return config_error(b, origin_of(&s, "zone"), "%szone: %s cannot be read: %s", s.label,
+                            path, strerror(errno));
+}
+
 int config_check_backends(struct config_build *b)
 {
         int r = check_ledger(b);
+        for (uint32_t i = 0; i < b->config->n_schedules && r == 0; i++) {
+                r = check_zone(b, i);
+        }
         for (uint32_t i = 0; i < b->config->n_transports && r == 0; i++) {
                 r = check_keys(b, &b->config->transports[i]);
         }

@@ -1,8 +1,8 @@
 /*
- * The lists of a file: queues, transports, options of handlers. Merging is here: an entry whose
- * name is known changes that one key by key, a new one is appended; the same name twice in one file
- * is an error. A list that replaced an earlier file's list was discarded: a drop-in file should
- * need to say only what it changes.
+ * The lists of a file: queues, types, schedules, transports, options of handlers. Merging is here:
+ * an entry whose name is known changes that one key by key, a new one is appended; the same name
+ * twice in one file is an error. A list that replaced an earlier file's list was discarded: a
+ * drop-in file should need to say only what it changes.
  */
 #include "daemon/config_apply.h"
 
@@ -18,78 +18,95 @@ static const struct config_node *member(const struct config_node *group, const c
         return NULL;
 }
 
-/* The queue that an entry means, appended when it is new. > 0: refused. */
-static int find_queue(struct config_build *b, const struct config_node *name,
-                      struct config_origin where, struct queue_config **ret)
+/* The entry of the list that is meant, appended when it is new. > 0: refused. */
+static int find_entry(struct config_build *b, const struct config_list *l,
+                      const struct config_node *name, struct config_origin where, uint32_t *ret)
 {
         char note[CONFIG_NOTE_MAX];
-        struct queue_config try = {0};
-        struct config *c = b->config;
-        const struct config_key *key = &config_queue_keys[CONFIG_QUEUE_KEY_NAME];
-        int r = config_set(&try, &b->report->arena, key, name->text, note, sizeof note);
+        struct str try;
+        void *entry;
+        struct config_key key = l->keys[CONFIG_KEY_NAME];
+        key.offset = 0;
+        int r = config_set(&try, &b->report->arena, &key, name->text, note, sizeof note);
         if (r > 0) {
-                r = config_error(b, where, "queues: %s", note);
+                r = config_error(b, where, "%s: %s", l->name, note);
                 return r < 0 ? r : CONFIG_REFUSED;
         }
-        int known = r == 0 ? config_queue_named(c, name->text) : -1;
+        int known = r == 0 ? config_entry_named(b->config, l, name->text) : -1;
         if (known >= 0) {
-                *ret = &c->queues[known];
+                *ret = (uint32_t)known;
                 return 0;
         }
-        r = r == 0 ? config_queue_add(c, name->text, ret) : r;
+        r = r == 0 ? config_entry_add(b->config, l, name->text, &entry) : r;
         if (r > 0) {
-                r = config_error(b, where, "queues: more than %d are not allowed",
-                                 CONFIG_QUEUES_MAX);
+                r = config_error(b, where, "%s: more than %u are not allowed", l->name, l->max);
                 return r < 0 ? r : CONFIG_REFUSED;
         }
+        *ret = config_entries(b->config, l) - 1;
         return r;
 }
 
-static int apply_queue(struct config_build *b, const struct config_node *entry, uint32_t index,
-                       struct str source)
+/* Types and schedules know where their entry began. */
+static void note_entry(struct config *c, const struct config_list *l, uint32_t i,
+                       struct config_origin where)
 {
-        struct queue_config *q;
+        if (l == &config_lists[LIST_TYPES]) {
+                c->types[i].origin = where;
+        } else if (l == &config_lists[LIST_SCHEDULES]) {
+                c->schedules[i].origin = where;
+        }
+}
+
+static int apply_entry(struct config_build *b, const struct config_list *l,
+                       const struct config_node *entry, uint32_t index, struct str source)
+{
+        uint32_t i = 0;
+        const char *key = l->keys[CONFIG_KEY_NAME].name;
         struct config_origin where = {source, entry->line};
-        const struct config_node *name = member(entry, "name");
+        const struct config_node *name = member(entry, key);
         if (entry->kind != NODE_GROUP) {
                 return config_error(b, where,
-                                    "queues: entry %u is %s; it takes a section "
-                                    "{ name = \"email\"; }",
-                                    index + 1, config_kind_names[entry->kind]);
+                                    "%s: entry %u is %s; it takes a section "
+                                    "{ %s = \"email\"; }",
+                                    l->name, index + 1, config_kind_names[entry->kind], key);
         }
         if (!name || name->kind != NODE_TEXT) {
-                return config_error(b, where, "queues: entry %u needs a name = \"...\"", index + 1);
+                return config_error(b, where, "%s: entry %u needs a %s = \"...\"", l->name,
+                                    index + 1, key);
         }
         where.line = name->line;
-        int r = find_queue(b, name, where, &q);
+        int r = find_entry(b, l, name, where, &i);
         if (r != 0) {
                 return r < 0 ? r : 0;
         }
-        struct config_scope s = config_scope_queue(q);
-        struct config_origin *slot = config_origin_slot(b, &s, &s.keys[CONFIG_QUEUE_KEY_NAME]);
+        struct config_scope s = config_scope_entry(b->config, l, i);
+        struct config_origin *slot = config_origin_slot(b, &s, &s.keys[CONFIG_KEY_NAME]);
         if (!slot) {
                 return -ENOMEM;
         }
         if (slot->source.p == where.source.p) {
-                return config_error(b, where, "queues: %s is there twice, see line %d",
+                return config_error(b, where, "%s: %s is there twice, see line %d", l->name,
                                     name->text.p, slot->line);
         }
         *slot = where;
+        note_entry(b->config, l, i, where);
         return config_apply_group(b, &s, entry, STR(""), source);
 }
 
-int config_apply_queues(struct config_build *b, const struct config_node *list, struct str source)
+int config_apply_entries(struct config_build *b, const struct config_list *l,
+                         const struct config_node *list, struct str source)
 {
         struct config_origin where = {source, list->line};
         int r = 0;
         if (list->kind != NODE_LIST) {
                 return config_error(b, where,
-                                    "queues: takes a list of sections, ( { name = "
+                                    "%s: takes a list of sections, ( { %s = "
                                     "\"email\"; } ), not %s",
+                                    l->name, l->keys[CONFIG_KEY_NAME].name,
                                     config_kind_names[list->kind]);
         }
         for (uint32_t i = 0; i < list->n && r == 0; i++) {
-                r = apply_queue(b, &list->children[i], i, source);
+                r = apply_entry(b, l, &list->children[i], i, source);
         }
         return r;
 }
@@ -97,9 +114,10 @@ int config_apply_queues(struct config_build *b, const struct config_node *list, 
 static int apply_transport(struct config_build *b, const struct config_node *entry,
                            struct str source)
 {
-        struct transport_config *t = NULL;
+        const struct config_list *l = &config_lists[LIST_TRANSPORTS];
         struct config *c = b->config;
         struct config_origin where = {source, entry->line};
+        struct transport_config *t;
         if (entry->kind != NODE_GROUP) {
                 return config_error(b, where,
                                     "transports: %s: takes a section { url = \"...\"; }, "
@@ -109,12 +127,8 @@ static int apply_transport(struct config_build *b, const struct config_node *ent
         if (entry->name.n > 64) {
                 return config_error(b, where, "transports: a name of more than 64 bytes");
         }
-        for (uint32_t i = 0; i < c->n_transports; i++) {
-                if (str_eq(c->transports[i].name, entry->name)) {
-                        t = &c->transports[i];
-                }
-        }
-        int r = t ? 0 : config_transport_add(c, entry->name, &t);
+        int i = config_entry_named(c, l, entry->name);
+        int r = i >= 0 ? 0 : config_transport_add(c, entry->name, &t);
         if (r > 0) {
                 return config_error(b, where, "transports: more than %d are not allowed",
                                     CONFIG_TRANSPORTS_MAX);
@@ -122,8 +136,9 @@ static int apply_transport(struct config_build *b, const struct config_node *ent
         if (r < 0) {
                 return r;
         }
-        t->origin = where;
-        struct config_scope s = config_scope_transport(t);
+        uint32_t at = i >= 0 ? (uint32_t)i : c->n_transports - 1;
+        c->transports[at].origin = where;
+        struct config_scope s = config_scope_entry(c, l, at);
         return config_apply_group(b, &s, entry, STR(""), source);
 }
 

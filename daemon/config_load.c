@@ -182,7 +182,7 @@ static int warn_of_password(struct config_build *b, struct str source)
         struct config_scope s = config_scope_whole(c);
         bool held = holds_password(&s, source);
         for (uint32_t i = 0; i < c->n_transports && !held; i++) {
-                s = config_scope_transport(&c->transports[i]);
+                s = config_scope_entry(c, &config_lists[LIST_TRANSPORTS], i);
                 held = holds_password(&s, source);
         }
         return held ? config_warn(b, (struct config_origin){source, 0},

@@ -13,7 +13,7 @@ static char fold(char letter)
         if (letter >= 'A' && letter <= 'Z') {
                 return (char)(letter | 0x20);
         }
-        return letter == '.' || letter == '-' || letter == '*' ? '_' : letter;
+        return letter == '.' || letter == '-' || letter == '*' || letter == '>' ? '_' : letter;
 }
 
 /* Does `text` begin with `name` and a dot? folded: as the environment can write the name. */
@@ -62,6 +62,15 @@ static int refuse_name(struct config_build *b, const struct config_key *keys, st
         return config_error(b, where, "%sunknown key; did you mean `%s`?", shown, full.p);
 }
 
+static const struct config_list *list_of(const struct config_key *keys)
+{
+        size_t i = 0;
+        while (i + 1 < CONFIG_LISTS && config_lists[i].keys != keys) {
+                i++;
+        }
+        return &config_lists[i];
+}
+
 static int put_named(struct config_build *b, const struct config_scope *s, struct str before,
                      struct str rest, struct str value, bool folded, const char *shown,
                      struct config_origin where)
@@ -71,32 +80,33 @@ static int put_named(struct config_build *b, const struct config_scope *s, struc
         if (!k) {
                 return refuse_name(b, s->keys, before, rest, folded, shown, where);
         }
-        if (k == &config_queue_keys[CONFIG_QUEUE_KEY_NAME]) {
-                return config_error(b, where, "%sa queue's name is set in a file alone", shown);
+        if (k == &s->keys[CONFIG_KEY_NAME] && s->keys != config_keys &&
+            s->keys != config_transport_keys) {
+                return config_error(b, where, "%sa %s's %s is set in a file alone", shown,
+                                    list_of(s->keys)->one, k->name);
         }
         return config_put(b, s, k, value, by_file, where);
 }
 
-/* The names of all queues or transports, for messages. */
-static struct str list_names(struct config_build *b, bool queues)
+/* The names of all entries, for messages. */
+static struct str list_names(struct config_build *b, const struct config_list *l)
 {
-        const struct config *c = b->config;
         struct str all = STR("");
-        uint32_t n = queues ? c->n_queues : c->n_transports;
-        for (uint32_t i = 0; i < n && i < 8 && all.p; i++) {
-                struct str name = queues ? c->queues[i].name : c->transports[i].name;
+        for (uint32_t i = 0; i < config_entries(b->config, l) && i < 8 && all.p; i++) {
+                struct str name = config_entry_name(b->config, l, i);
                 all = arena_printf(&b->report->arena, "%s%s%s", all.p, i ? ", " : "", name.p);
         }
         return all;
 }
 
 /* The entry that text begins with, the longest name of all; -1: none, -2: two fit equally. */
-static int find_entry(const struct config *c, bool queues, struct str text, bool folded)
+static int find_entry(const struct config *c, const struct config_list *l, struct str text,
+                      bool folded)
 {
         int best = -1;
-        uint32_t best_n = 0, n = queues ? c->n_queues : c->n_transports;
-        for (uint32_t i = 0; i < n; i++) {
-                struct str name = queues ? c->queues[i].name : c->transports[i].name;
+        uint32_t best_n = 0;
+        for (uint32_t i = 0; i < config_entries(c, l); i++) {
+                struct str name = config_entry_name(c, l, i);
                 if (!begins_with(text, name, folded) || name.n < best_n) {
                         continue;
                 }
@@ -106,28 +116,26 @@ static int find_entry(const struct config *c, bool queues, struct str text, bool
         return best;
 }
 
-static int apply_entry(struct config_build *b, bool queues, struct str name, struct str value,
-                       bool folded, const char *shown, struct config_origin where)
+static int apply_entry(struct config_build *b, const struct config_list *l, struct str name,
+                       struct str value, bool folded, const char *shown, struct config_origin where)
 {
         struct config *c = b->config;
         struct str head = {name.p, (uint32_t)strcspn(name.p, ".") + 1};
         struct str text = {name.p + head.n, name.n - head.n};
-        const char *what = queues ? "queue" : "transport";
-        int i = find_entry(c, queues, text, folded);
+        int i = find_entry(c, l, text, folded);
         if (i == -2) {
-                return config_error(b, where, "%sfits two %ss; set it in a file", shown, what);
+                return config_error(b, where, "%sfits two %s; set it in a file", shown, l->name);
         }
         if (i < 0) {
-                struct str names = list_names(b, queues);
+                struct str names = list_names(b, l);
                 if (!names.p) {
                         return -ENOMEM;
                 }
-                return config_error(b, where, "%sthere is no such %s; there %s %s", shown, what,
+                return config_error(b, where, "%sthere is no such %s; there %s %s", shown, l->one,
                                     names.n ? "are:" : "is", names.n ? names.p : "none");
         }
-        struct config_scope s =
-            queues ? config_scope_queue(&c->queues[i]) : config_scope_transport(&c->transports[i]);
-        uint32_t n = queues ? c->queues[i].name.n : c->transports[i].name.n;
+        struct config_scope s = config_scope_entry(c, l, (uint32_t)i);
+        uint32_t n = config_entry_name(c, l, (uint32_t)i).n;
         struct str before = {name.p, head.n + n + 1};
         struct str rest = {text.p + n + 1, text.n - n - 1};
         return put_named(b, &s, before, rest, value, folded, shown, where);
@@ -136,11 +144,10 @@ static int apply_entry(struct config_build *b, bool queues, struct str name, str
 int config_apply_name(struct config_build *b, struct str name, struct str value, bool folded,
                       const char *shown, struct config_origin where)
 {
-        if (begins_with(name, STR("queues"), false)) {
-                return apply_entry(b, true, name, value, folded, shown, where);
-        }
-        if (begins_with(name, STR("transports"), false)) {
-                return apply_entry(b, false, name, value, folded, shown, where);
+        for (size_t i = 0; i < CONFIG_LISTS; i++) {
+                if (begins_with(name, str_of(config_lists[i].name), false)) {
+                        return apply_entry(b, &config_lists[i], name, value, folded, shown, where);
+                }
         }
         struct config_scope whole = config_scope_whole(b->config);
         return put_named(b, &whole, STR(""), name, value, folded, shown, where);
@@ -202,7 +209,7 @@ int config_apply_credentials(struct config_build *b, const char *folder)
         struct config_scope s = config_scope_whole(c);
         int r = apply_credentials(b, &s, folder, "");
         for (uint32_t i = 0; i < c->n_transports && r == 0; i++) {
-                s = config_scope_transport(&c->transports[i]);
+                s = config_scope_entry(c, &config_lists[LIST_TRANSPORTS], i);
                 struct str prefix =
                     arena_printf(&b->report->arena, "transports-%s-", c->transports[i].name.p);
                 r = prefix.p ? apply_credentials(b, &s, folder, prefix.p) : -ENOMEM;

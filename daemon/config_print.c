@@ -83,13 +83,13 @@ static int put_value(struct page *p, const struct config_key *keys, const struct
 static int put_example(struct page *p, const struct config_key *keys, const struct config_key *k)
 {
         char allowed[160];
-        bool live = keys == config_queue_keys && k == &keys[CONFIG_QUEUE_KEY_NAME];
+        bool live = keys == config_queue_keys && k == &keys[CONFIG_KEY_NAME];
         struct str literal = config_literal(p->arena, k, str_of(k->fallback));
         if (!literal.p) {
                 return -ENOMEM;
         }
         put_comment(p, k->help);
-        if (k->type != CONFIG_TEXT && k->type != CONFIG_TEXTS) {
+        if (k->type != CONFIG_TEXT && k->type != CONFIG_TEXTS && k->type != CONFIG_DELAYS) {
                 config_allowed(k, allowed, sizeof allowed);
                 put(p, "# Allowed: %s.\n", allowed);
         }
@@ -213,25 +213,31 @@ static int put_transports(struct page *p)
         return r;
 }
 
-static int put_queue(struct page *p, const struct queue_config *q, bool last)
+static int put_entry(struct page *p, const struct config_list *l, uint32_t i)
 {
+        char *entry = p->config ? config_entry(p->config, l, i) : NULL;
+        bool last = !p->config || i + 1 == config_entries(p->config, l);
         put(p, "{\n");
         p->indent += 8;
-        p->base = q;
-        p->origins = q ? q->origins : NULL;
-        int r = put_keys(p, config_queue_keys);
+        p->base = entry;
+        p->origins = entry ? *(struct config_origin **)(void *)(entry + l->origins) : NULL;
+        int r = put_keys(p, l->keys);
         p->indent -= 8;
         put(p, last ? "}\n" : "},\n");
         return r;
 }
 
-static int put_queues(struct page *p)
+static int put_entries(struct page *p, const struct config_list *l)
 {
+        uint32_t n = config_entries(p->config, l);
         int r = 0;
-        put(p, "queues = (\n");
+        if (n == 0) {
+                return 0;
+        }
+        put(p, "%s = (\n", l->name);
         p->indent += 8;
-        for (uint32_t i = 0; i < p->config->n_queues && r == 0; i++) {
-                r = put_queue(p, &p->config->queues[i], i + 1 == p->config->n_queues);
+        for (uint32_t i = 0; i < n && r == 0; i++) {
+                r = put_entry(p, l, i);
         }
         p->indent -= 8;
         put(p, ");\n");
@@ -246,26 +252,46 @@ int config_print(FILE *out, const struct config *c, bool origin)
         if (r == 0) {
                 r = put_transports(&p);
         }
-        return r == 0 ? put_queues(&p) : r;
+        static const enum config_list_id lists[] = {LIST_QUEUES, LIST_TYPES, LIST_SCHEDULES};
+        for (size_t i = 0; i < ARRAY_LEN(lists) && r == 0; i++) {
+                r = put_entries(&p, &config_lists[lists[i]]);
+        }
+        return r;
 }
 
-/* All of it stands behind "# ": a transport has no default that could be loaded. */
-static int put_transport_example(struct page *p)
+/* What stands there for a key that has no default. */
+static const struct {
+        const char *key, *value;
+} samples[] = {
+    {"url", "amqp://localhost"}, {"pattern", "email.>"},     {"name", "nightly"},
+    {"cron", "30 4 * * *"},      {"type", "report.nightly"},
+};
+
+static const char *sample_of(const struct config_key *k)
 {
-        put_comment(p, "Brokers that queues may name, here one called rabbit. The keys with their "
-                       "defaults:");
-        put(p, "# transports = { rabbit = {\n");
-        for (const struct config_key *k = config_transport_keys; k->name; k++) {
-                bool url = strcmp(k->name, "url") == 0;
-                struct str text = url ? STR("amqp://localhost") : str_of(k->fallback);
-                struct str literal = config_literal(p->arena, k, text);
+        for (size_t i = 0; i < ARRAY_LEN(samples) && !k->fallback[0] && k->min > 0; i++) {
+                if (strcmp(samples[i].key, k->name) == 0) {
+                        return samples[i].value;
+                }
+        }
+        return k->fallback;
+}
+
+/* All of it stands behind "# ": such an entry has no default that could be loaded. */
+static int put_entry_example(struct page *p, const struct config_list *l, const char *words,
+                             const char *open, const char *close)
+{
+        put_comment(p, words);
+        put(p, "# %s = %s\n", l->name, open);
+        for (const struct config_key *k = l->keys; k->name; k++) {
+                struct str literal = config_literal(p->arena, k, str_of(sample_of(k)));
                 if (!literal.p) {
                         return -ENOMEM;
                 }
                 put(p, "#         # %s\n", k->help);
                 put(p, "#         %s = %.*s;\n", k->name, (int)literal.n, literal.p);
         }
-        put(p, "# }; };\n");
+        put(p, "# %s\n", close);
         return 0;
 }
 
@@ -283,11 +309,28 @@ int config_print_example(FILE *out)
               "more.\n\n",
               out);
         int r = put_keys(&p, config_keys);
-        r = r == 0 ? put_transport_example(&p) : r;
+        if (r == 0) {
+                r = put_entry_example(&p, &config_lists[LIST_TRANSPORTS],
+                                      "Brokers that queues may name, here one called rabbit. The "
+                                      "keys with their defaults:",
+                                      "{ rabbit = {", "}; };");
+        }
         put(&p, "\nqueues = (\n");
         p.indent += 8;
-        r = r == 0 ? put_queue(&p, NULL, true) : r;
+        r = r == 0 ? put_entry(&p, &config_lists[LIST_QUEUES], 0) : r;
         p.indent -= 8;
-        put(&p, ");\n");
+        put(&p, ");\n\n");
+        if (r == 0) {
+                r = put_entry_example(&p, &config_lists[LIST_TYPES],
+                                      "What jobs of a type get where they say nothing themselves, "
+                                      "over their queue's:",
+                                      "( {", "} );");
+        }
+        fputs("\n", out);
+        if (r == 0) {
+                r = put_entry_example(&p, &config_lists[LIST_SCHEDULES],
+                                      "Jobs that are made by the clock; docs/schedules.md:", "( {",
+                                      "} );");
+        }
         return r;
 }

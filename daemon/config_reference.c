@@ -27,8 +27,9 @@ static const char head[] =
     "(`~/.config/...`; not for\n"
     "   root), or else `/etc/skep/skep.conf`.\n"
     "3. **`conf.d/*.conf`** beside it, in the order of their names. An entry of `queues`, "
-    "`transports` or\n"
-    "   `handlers.options` whose name is known changes that one key by key; a new name is "
+    "`transports`,\n"
+    "   `types`, `schedules` or `handlers.options` whose name is known changes that one key by "
+    "key; a new name is "
     "appended.\n"
     "4. **Credentials**: `ledger-url` and `transports-NAME-url` in `$CREDENTIALS_DIRECTORY`.\n"
     "5. **Environment**: names with a double underscore, `SKEP_HANDLERS__WORKERS=4`,\n"
@@ -96,6 +97,28 @@ static const char queues[] =
     "refused.\n"
     "\n";
 
+static const char types[] =
+    "\n"
+    "## `types`\n"
+    "\n"
+    "A list of types and patterns of types, `types = ( { pattern = \"email.>\"; retry = "
+    "\"attempts=5 for=2h\"; } );`:\n"
+    "what their jobs are given where they say nothing themselves. It goes over the queue's, and a "
+    "job's own over both.\n"
+    "Two patterns that match a type equally well are refused.\n"
+    "\n";
+
+static const char schedules[] =
+    "\n"
+    "## `schedules`\n"
+    "\n"
+    "A list of schedules, `schedules = ( { name = \"nightly\"; cron = \"30 4 * * *\"; type = "
+    "\"report\"; } );`. Each node\n"
+    "puts those of its configuration into the ledger when it starts and when it reloads; of those "
+    "that a reload no longer\n"
+    "names it takes out its own. See [schedules](schedules.md).\n"
+    "\n";
+
 static int put_row(FILE *out, struct arena *a, const struct config_key *k)
 {
         char allowed[160];
@@ -150,5 +173,9 @@ int config_print_reference(FILE *out)
         fputs(transports, out);
         r = r == 0 ? put_table(out, config_transport_keys, NULL) : r;
         fputs(queues, out);
-        return r == 0 ? put_table(out, config_queue_keys, NULL) : r;
+        r = r == 0 ? put_table(out, config_queue_keys, NULL) : r;
+        fputs(types, out);
+        r = r == 0 ? put_table(out, config_type_keys, NULL) : r;
+        fputs(schedules, out);
+        return r == 0 ? put_table(out, config_schedule_keys, NULL) : r;
 }

@@ -257,6 +257,8 @@ static void stop_parts(struct daemon *d)
         n->ledger = n->ledger ? n->ledger->ops->close(n->ledger) : NULL;
         n->engine = engine_free(n->engine);
         n->metrics = metrics_free(n->metrics);
+        n->zones = zones_free(n->zones);
+        operate_deinit(n);
         free(n->actions.list);
         n->log = log_stop(n->log);
         if (d->push) {

@@ -13,8 +13,9 @@
 #define TYPES_MAX 200
 #define NAME_MAX_ (2 * 256)
 
-static const double bounds[] = {0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800};
-#define BOUNDS ARRAY_LEN(bounds)
+#define BOUNDS 10
+static const double bounds[BOUNDS] = {0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800};
+static const double late_bounds[BOUNDS] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 10, 60};
 
 struct histogram {
         uint64_t buckets[BOUNDS + 1], count;
@@ -25,7 +26,7 @@ struct series {
         char name[NAME_MAX_]; /* queue NUL type NUL */
         uint32_t queue_n, name_n;
         uint64_t enqueued, ended[JOB_STATE_COUNT], attempts[JOB_STATE_COUNT];
-        struct histogram wait, run;
+        struct histogram wait, run, late;
         UT_hash_handle hh;
 };
 
@@ -84,10 +85,10 @@ static struct series *series_of(struct metrics *m, struct str queue, struct str 
         return s;
 }
 
-static void observe(struct histogram *h, double seconds)
+static void observe(struct histogram *h, const double limits[static BOUNDS], double seconds)
 {
         size_t i = 0;
-        while (i < BOUNDS && seconds > bounds[i]) {
+        while (i < BOUNDS && seconds > limits[i]) {
                 i++;
         }
         h->buckets[i]++;
@@ -104,6 +105,20 @@ void metrics_submitted(struct metrics *m, const struct submission *sub)
                 if (s) {
                         s->enqueued++;
                 }
+        }
+}
+
+/* How late it was at its claim, by the ledger's clock, and how long it waited here since, by ours.
+ */
+static void observe_run(struct series *s, const struct finish_row *row)
+{
+        const struct job *j = row->job;
+        observe(&s->run, bounds, (double)(row->ended_us - row->started_us) / 1e6);
+        if (j->late_us > 0) {
+                int64_t here = row->started_us - j->of->taken_us;
+                observe(&s->late, late_bounds, (double)(j->late_us + (here > 0 ? here : 0)) / 1e6);
+        } else if (j->attempt == 1) {
+                observe(&s->wait, bounds, (double)(row->started_us - j->created_us) / 1e6);
         }
 }
 
@@ -124,11 +139,7 @@ void metrics_settled(struct metrics *m, const struct ledger_finish *f)
                         s->ended[row->to]++;
                 }
                 if (row->started_us) {
-                        observe(&s->run, (double)(row->ended_us - row->started_us) / 1e6);
-                        if (row->job->attempt == 1) {
-                                observe(&s->wait,
-                                        (double)(row->started_us - row->job->created_us) / 1e6);
-                        }
+                        observe_run(s, row);
                 }
         }
 }
@@ -136,7 +147,7 @@ void metrics_settled(struct metrics *m, const struct ledger_finish *f)
 void metrics_committed(struct metrics *m, enum ledger_op op, int64_t ns, uint32_t jobs)
 {
         enum ledger_lane lane = ledger_op_lane(op);
-        observe(&m->commit[lane], (double)ns / 1e9);
+        observe(&m->commit[lane], bounds, (double)ns / 1e9);
         m->batch_jobs[lane] += jobs;
 }
 
@@ -196,7 +207,7 @@ static void put_by_state(FILE *out, const struct metrics *m, const char *name, c
 }
 
 static void put_histogram(FILE *out, const struct metrics *m, const char *name, const char *help,
-                          size_t offset)
+                          const double limits[static BOUNDS], size_t offset)
 {
         put_head(out, name, "histogram", help);
         for (const struct series *s = m->all; s; s = s->hh.next) {
@@ -207,7 +218,7 @@ static void put_histogram(FILE *out, const struct metrics *m, const char *name, 
                 for (size_t i = 0; i <= BOUNDS; i++) {
                         below += h->buckets[i];
                         if (i < BOUNDS) {
-                                snprintf(le, sizeof le, ",le=\"%g\"", bounds[i]);
+                                snprintf(le, sizeof le, ",le=\"%g\"", limits[i]);
                         } else {
                                 snprintf(le, sizeof le, ",le=\"+Inf\"");
                         }
@@ -255,6 +266,19 @@ static void put_queues(FILE *out, const struct ledger_stats *stats)
         }
 }
 
+static void put_paused(FILE *out, const struct engine *e)
+{
+        struct queue_view views[CONFIG_QUEUES_MAX];
+        uint32_t n = engine_queue_views(e, views, CONFIG_QUEUES_MAX);
+        put_head(out, "skep_queue_paused", "gauge", "1 while an operator has paused the queue.");
+        for (uint32_t i = 0; i < n; i++) {
+                if (!views[i].gone) {
+                        put(out, "skep_queue_paused{queue=\"%.*s\"} %d\n", (int)views[i].name.n,
+                            views[i].name.p, views[i].paused);
+                }
+        }
+}
+
 static void put_workers(FILE *out, const struct engine *e)
 {
         struct worker_view views[ENGINE_WORKERS_MAX];
@@ -284,6 +308,14 @@ static void put_engine(FILE *out, const struct metrics *m, const struct engine *
         put_head(out, "skep_claimed_jobs", "gauge",
                  "Jobs claimed by this node and not durably ended.");
         put(out, "skep_claimed_jobs %u\n", v.claimed);
+        put_head(out, "skep_unique_held_total", "counter",
+                 "Letters and submissions whose unique key another job held.");
+        put(out, "skep_unique_held_total %llu\n", (unsigned long long)v.unique_held);
+        put_head(out, "skep_jobs_pruned_total", "counter",
+                 "Rows that had been there long enough, removed by this node.");
+        put(out, "skep_jobs_pruned_total %llu\n", (unsigned long long)v.pruned);
+        put_head(out, "skep_replies_total", "counter", "Replies that a broker has confirmed.");
+        put(out, "skep_replies_total %llu\n", (unsigned long long)v.replies);
         put_head(out, "skep_ledger_up", "gauge", "1 while the ledger answers.");
         put(out, "skep_ledger_up %d\n", v.ledger_up && v.registered);
 }
@@ -356,11 +388,15 @@ struct str metrics_text(const struct metrics *m, const struct engine *e, const s
                      "Tries that ended on this node, by the state that followed.",
                      offsetof(struct series, attempts));
         put_histogram(out, m, "skep_job_wait_seconds", "From acceptance to the first start.",
-                      offsetof(struct series, wait));
-        put_histogram(out, m, "skep_job_run_seconds", "Run time of a try.",
+                      bounds, offsetof(struct series, wait));
+        put_histogram(out, m, "skep_job_run_seconds", "Run time of a try.", bounds,
                       offsetof(struct series, run));
+        put_histogram(out, m, "skep_job_lateness_seconds",
+                      "From the time a job was scheduled for, or its retry was due, to its start.",
+                      late_bounds, offsetof(struct series, late));
         put_commits(out, m);
         put_workers(out, e);
+        put_paused(out, e);
         put_engine(out, m, e);
         if (relay->n) {
                 put_transports(out, relay);

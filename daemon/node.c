@@ -63,6 +63,7 @@ static void tell_gone(struct node *n, const struct host_event *ev)
         gone.gone.how = ev->gone.how;
         gone.gone.running = ev->gone.running;
         gone.gone.position = ev->gone.position;
+        gone.gone.n_running = 1;
         gone.gone.started_wall_us = ev->gone.started_wall_us;
         gone.gone.pid = ev->pid;
         gone.gone.text = ev->gone.text;
@@ -77,6 +78,15 @@ static void tell_verdicts(struct node *n, const struct host_event *ev)
         v.verdicts.n = ev->n_verdicts;
         v.verdicts.list = ev->verdicts;
         node_step(n, &v);
+}
+
+static void tell_save(struct node *n, const struct host_event *ev)
+{
+        struct engine_event save = {.kind = EV_SAVE};
+        save.save.worker = ev->worker;
+        save.save.position = ev->first;
+        save.save.bytes = ev->bytes;
+        node_step(n, &save);
 }
 
 static void take_host_event(struct node *n, const struct host_event *ev)
@@ -99,7 +109,7 @@ static void take_host_event(struct node *n, const struct host_event *ev)
         case HOST_VERDICTS: tell_verdicts(n, ev); break;
         case HOST_WORKER_GONE: tell_gone(n, ev); break;
         case HOST_LOG: log_handler(n, ev); break;
-        case HOST_CHECKPOINT: host_checkpoint_saved(n->host, ev->worker, ev->first, false); break;
+        case HOST_CHECKPOINT: tell_save(n, ev); break;
         case HOST_FAILED: log_plugin(n, LOG_ERR_, ev, "worker program"); break;
         case HOST_NONE: break;
         }
@@ -129,10 +139,9 @@ static void tell_seen(struct node *n)
                         continue;
                 }
                 struct engine_event ev = {.kind = EV_SEEN};
-                int64_t progress;
                 ev.seen.worker = views[i].worker;
                 ev.seen.running = host_worker_running(n->host, views[i].worker, &ev.seen.position,
-                                                      &ev.seen.since_ns, &progress);
+                                                      &ev.seen.since_ns, &ev.seen.life_ns);
                 node_step(n, &ev);
         }
 }
@@ -147,6 +156,7 @@ static void take_time(struct node *n)
         if (api_wake_ns(n) <= now) {
                 api_look_at_waiters(n, now);
         }
+        operate_look(n);
 }
 
 static void take_signals(struct node *n)
@@ -176,8 +186,8 @@ static void take_signals(struct node *n)
 static int64_t wake_ns(const struct node *n)
 {
         int64_t at = engine_wake_ns(n->engine);
-        int64_t others[] = {api_wake_ns(n), host_deadline_ns(n->host), relay_deadline_ns(n),
-                            n->ledger->ops->deadline_ns(n->ledger)};
+        int64_t others[] = {api_wake_ns(n), operate_wake_ns(n), host_deadline_ns(n->host),
+                            relay_deadline_ns(n), n->ledger->ops->deadline_ns(n->ledger)};
         for (size_t i = 0; i < ARRAY_LEN(others); i++) {
                 at = others[i] < at ? others[i] : at;
         }

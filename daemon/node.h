@@ -16,6 +16,7 @@
 #include "daemon/metrics.h"
 #include "daemon/relay.h"
 #include "daemon/state_dir.h"
+#include "daemon/zones.h"
 #include "http/server.h"
 #include "plugins/host.h"
 
@@ -40,7 +41,9 @@ struct node {
         struct ledger_batch *reads; /* wait for the end of the step */
         struct waiter *waiters;     /* uthash by request */
         int64_t waiters_ns;         /* when they are looked at again */
-        uint32_t generation;        /* of the roster */
+        struct bulk_waiter *bulk_waiters;
+        struct zone_book *zones;
+        uint32_t generation; /* of the roster */
 
         /* SIGHUP: loads the configuration anew, tells the node by node_configure(). */
         void (*reload)(struct node *n, void *ctx);
@@ -62,10 +65,29 @@ void api_take_requests(struct node *n);
 void api_answer_submission(struct node *n, struct submission *s);
 void api_answer_operator(struct node *n, struct ledger_batch *b, void *cookie);
 void api_answer_read(struct node *n, struct ledger_batch *b);
+void api_answer_written(struct node *n, struct ledger_batch *b);
+void api_answer(struct node *n, struct api_request *r);                   /* as it is */
+void api_refuse(struct node *n, struct api_request *r, const char *note); /* 503 */
 void api_settled(struct node *n, const struct ledger_finish *f);
 void api_look_at_waiters(struct node *n, int64_t now_ns);
 int64_t api_wake_ns(const struct node *n);
 void api_refuse_waiters(struct node *n);
+
+/* daemon/operate.c: requests of operators */
+void operate_request(struct node *n, struct api_request *r);
+void operate_carry(struct node *n, const struct engine_action *a); /* BULK, RECONCILED, RAN */
+bool operate_read(struct node *n, struct api_request *r,
+                  struct ledger_batch *b); /* true: b was taken, it was one of these */
+void operate_look(struct node *n);         /* after each pass of the loop */
+int64_t operate_wake_ns(const struct node *n);
+void operate_deinit(struct node *n);
+
+/* daemon/views_operate.c: JSON for people, from the ledger and the engine together */
+struct str view_queues(struct node *n, const struct ledger_stats *s, struct str name,
+                       struct arena *a, bool *ret_found); /* name empty: all */
+struct str view_reconciled(const struct reconciled *what, struct arena *a);
+bool view_explain_counts(const struct ledger_show *show); /* does it need STATS? */
+struct str view_explain(struct node *n, struct ledger_batch *read, struct arena *a);
 
 /* daemon/views.c: JSON for people */
 struct str view_handlers(struct node *n, struct arena *a);

@@ -255,6 +255,9 @@ static void take_line(struct node *n, struct relay_line *l)
         if (got.bells) {
                 node_step(n, &(struct engine_event){.kind = EV_RUNG, .bells = got.bells});
         }
+        if (got.replies) {
+                node_step(n, &(struct engine_event){.kind = EV_REPLIED, .replies = got.replies});
+        }
         take_confirmed(n, l, got.confirmed);
 }
 
@@ -281,6 +284,16 @@ static void ring(struct node *n, struct doorbells *bells)
                 t->ops->ring(t, bells);
         } else {
                 doorbells_free(bells); /* they stay in the outbox */
+        }
+}
+
+static void reply(struct node *n, const struct engine_action *a)
+{
+        const struct relay_line *l = line_named(&n->relay, a->transport);
+        if (l && l->transport->ops->reply) {
+                l->transport->ops->reply(l->transport, a->replies);
+        } else {
+                replies_free(a->replies); /* they stay in the ledger */
         }
 }
 
@@ -311,6 +324,7 @@ void relay_carry(struct node *n, const struct engine_action *a)
                 t->ops->receipt_free(a->receipt);
                 break;
         case ACT_FLOOR: tell_floor(n, a); break;
+        case ACT_REPLY: reply(n, a); break;
         default: ring(n, a->bells); break;
         }
 }

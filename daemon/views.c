@@ -2,55 +2,27 @@
  * What /v1/handlers, /v1/workers, /v1/stats and /readyz show, as JSON text. Small documents, made
  * on request.
  */
-#include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
+#include "daemon/json.h"
 #include "daemon/node.h"
-
-static json_t *text_of(struct str s)
-{
-        json_t *j = s.p ? json_stringn(s.p, s.n) : json_string("");
-        return j ? j : json_string("(not UTF-8)");
-}
-
-static struct str print(json_t *root, struct arena *a)
-{
-        char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
-        struct str s = text ? arena_str(a, str_of(text)) : (struct str){0};
-        free(text);
-        json_decref(root);
-        return s;
-}
-
-static void set_time(json_t *o, const char *name, int64_t wall_us)
-{
-        time_t seconds = (time_t)(wall_us / US_PER_S);
-        struct tm tm;
-        char text[40], stamp[64];
-        gmtime_r(&seconds, &tm);
-        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-        snprintf(stamp, sizeof stamp, "%s.%06dZ", text, (int)(wall_us % US_PER_S));
-        json_object_set_new(o, name, json_string(stamp));
-}
 
 static json_t *show_plugin(const struct plugin_row *p)
 {
         json_t *o = json_object();
-        json_object_set_new(o, "plugin", text_of(p->file));
+        json_object_set_new(o, "plugin", json_of(p->file));
         json_object_set_new(o, "state",
                             json_string(p->serving    ? "serving"
                                         : p->reason.n ? "refused"
                                                       : "probing"));
-        json_object_set_new(o, "types", text_of(p->types));
-        json_object_set_new(o, "summary", text_of(p->summary));
+        json_object_set_new(o, "types", json_of(p->types));
+        json_object_set_new(o, "summary", json_of(p->summary));
         if (!p->serving && p->reason.n) {
-                json_object_set_new(o, "reason", text_of(p->reason));
+                json_object_set_new(o, "reason", json_of(p->reason));
         }
         json_object_set_new(o, "build", json_string(p->build));
         json_object_set_new(o, "bytes", json_integer((json_int_t)p->bytes));
-        set_time(o, "probed_at", p->probed_wall_us);
+        json_set_time(o, "probed_at", p->probed_wall_us);
         json_t *manifest = p->manifest_json ? json_loads(p->manifest_json, 0, NULL) : NULL;
         if (manifest) {
                 json_object_set_new(o, "manifest", manifest);
@@ -69,7 +41,7 @@ struct str view_handlers(struct node *n, struct arena *a)
         json_t *root = json_object();
         json_object_set_new(root, "generation", json_integer(n->generation));
         json_object_set_new(root, "handlers", list);
-        return print(root, a);
+        return json_print(root, a);
 }
 
 struct str view_workers(struct node *n, struct arena *a)
@@ -91,13 +63,13 @@ struct str view_workers(struct node *n, struct arena *a)
                         char id[JOB_ID_TEXT];
                         id_text(&v->running, id);
                         json_object_set_new(o, "job_id", json_string(id));
-                        json_object_set_new(o, "type", text_of(v->type));
+                        json_object_set_new(o, "type", json_of(v->type));
                 }
                 json_array_append_new(list, o);
         }
         json_t *root = json_object();
         json_object_set_new(root, "workers", list);
-        return print(root, a);
+        return json_print(root, a);
 }
 
 static json_t *show_queue(const struct queue_stat *q)
@@ -106,11 +78,11 @@ static json_t *show_queue(const struct queue_stat *q)
         for (unsigned s = 0; s < JOB_STATE_COUNT; s++) {
                 json_object_set_new(jobs, state_name(s), json_integer((json_int_t)q->jobs[s]));
         }
-        json_object_set_new(o, "queue", text_of(q->queue));
+        json_object_set_new(o, "queue", json_of(q->queue));
         json_object_set_new(o, "jobs", jobs);
         json_object_set_new(o, "parked", json_integer((json_int_t)q->parked));
         if (q->oldest_pending_us) {
-                set_time(o, "oldest_pending_at", q->oldest_pending_us);
+                json_set_time(o, "oldest_pending_at", q->oldest_pending_us);
         }
         return o;
 }
@@ -133,7 +105,7 @@ struct str view_stats(struct node *n, const struct ledger_stats *s, struct arena
         json_object_set_new(node, "crashes", json_integer((json_int_t)v.crashes));
         json_object_set_new(root, "queues", queues);
         json_object_set_new(root, "node", node);
-        return print(root, a);
+        return json_print(root, a);
 }
 
 struct str view_ready(struct node *n, struct arena *a, int *ret_status)
@@ -161,7 +133,7 @@ struct str view_ready(struct node *n, struct arena *a, int *ret_status)
                             json_string(n->generation ? "loaded" : "being probed"));
         json_object_set_new(root, "stopping", json_boolean(n->stopping));
         *ret_status = ready ? 200 : 503;
-        return print(root, a);
+        return json_print(root, a);
 }
 
 /* --- doctor ----------------------------------------------------------------------------------- */
@@ -250,5 +222,5 @@ struct str view_doctor(struct node *n, struct arena *a)
         check_transports(n, list);
         check_plugins(n, list);
         json_object_set_new(root, "checks", list);
-        return print(root, a);
+        return json_print(root, a);
 }

@@ -9,6 +9,17 @@
 #include "http/call.h"
 #include "http/render.h"
 
+void call_refuse(struct call *call, enum problem_kind kind, const char *fmt, ...)
+{
+        char detail[640];
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(detail, sizeof detail, fmt, ap);
+        va_end(ap);
+        problem_set(&call->problem, kind, "%s", detail);
+        call->failed = true;
+}
+
 void call_header(struct call *call, const char *name, const char *fmt, ...)
 {
         char text[1024];
@@ -84,7 +95,7 @@ void call_respond_problem(struct call *call)
         call_respond(call, problem_status(p), "application/problem+json", &o);
 }
 
-static void respond_json(struct call *call, unsigned status, struct out *o)
+void call_respond_json(struct call *call, unsigned status, struct out *o)
 {
         call_respond(call, status, "application/json", o);
 }
@@ -96,7 +107,7 @@ static void set_unavailable(struct call *call, const char *note)
         call->failed = true;
 }
 
-static void set_not_found(struct call *call)
+void call_no_job(struct call *call)
 {
         char text[JOB_ID_TEXT], quoted[QUOTE_TEXT], queue[QUOTE_TEXT];
         id_text(&call->match.id, text);
@@ -111,8 +122,7 @@ static void set_not_found(struct call *call)
         call->failed = true;
 }
 
-/* The daemon's answer has its batch, and the ledger wrote or read it. */
-static bool batch_done(struct call *call, const struct api_request *r, enum ledger_op op)
+bool call_batch_done(struct call *call, const struct api_request *r, enum ledger_op op)
 {
         if (r->batch && r->batch->op == op && r->batch->outcome == LEDGER_COMMITTED) {
                 return true;
@@ -124,12 +134,12 @@ static bool batch_done(struct call *call, const struct api_request *r, enum ledg
 static void answer_show(struct call *call, struct api_request *r)
 {
         struct out o = {0};
-        if (!batch_done(call, r, LEDGER_SHOW)) {
+        if (!call_batch_done(call, r, LEDGER_SHOW)) {
                 return;
         }
         struct ledger_show *show = LEDGER_AS(show, SHOW, r->batch);
         if (!show->found) {
-                set_not_found(call);
+                call_no_job(call);
                 return;
         }
         if (r->kind == API_READ && call->wait_s && !state_terminal(show->row.state)) {
@@ -140,14 +150,14 @@ static void answer_show(struct call *call, struct api_request *r)
                 call_header(call, "Preference-Applied", "wait=%u", call->wait_s);
         }
         render_job(&o, &show->row);
-        respond_json(call, 200, &o);
+        call_respond_json(call, 200, &o);
 }
 
 static void answer_list(struct call *call, struct api_request *r)
 {
         struct out o = {0}, link = {0};
         char cursor[CURSOR_TEXT];
-        if (!batch_done(call, r, LEDGER_LIST)) {
+        if (!call_batch_done(call, r, LEDGER_LIST)) {
                 return;
         }
         render_list(&o, &call->query, LEDGER_AS(list, LIST, r->batch), cursor);
@@ -158,7 +168,7 @@ static void answer_list(struct call *call, struct api_request *r)
                 }
         }
         out_deinit(&link);
-        respond_json(call, 200, &o);
+        call_respond_json(call, 200, &o);
 }
 
 static void set_conflict(struct call *call, enum job_state state, const char *what)
@@ -180,12 +190,12 @@ static void respond_state(struct call *call, unsigned status, const char *state,
         out_member(&o, "state", str_of(state));
         out_bool(&o, flag, value);
         out_text(&o, "}");
-        respond_json(call, status, &o);
+        call_respond_json(call, status, &o);
 }
 
 static void answer_cancel(struct call *call, struct api_request *r)
 {
-        if (!batch_done(call, r, LEDGER_CANCEL)) {
+        if (!call_batch_done(call, r, LEDGER_CANCEL)) {
                 return;
         }
         const struct ledger_cancel *c = LEDGER_AS(cancel, CANCEL, r->batch);
@@ -199,13 +209,13 @@ static void answer_cancel(struct call *call, struct api_request *r)
         case CANCEL_TERMINAL:
                 set_conflict(call, c->state, "has ended; there is nothing to cancel");
                 break;
-        case CANCEL_NOT_FOUND: set_not_found(call); break;
+        case CANCEL_NOT_FOUND: call_no_job(call); break;
         }
 }
 
 static void answer_requeue(struct call *call, struct api_request *r)
 {
-        if (!batch_done(call, r, LEDGER_REQUEUE)) {
+        if (!call_batch_done(call, r, LEDGER_REQUEUE)) {
                 return;
         }
         const struct ledger_requeue *q = LEDGER_AS(requeue, REQUEUE, r->batch);
@@ -223,7 +233,7 @@ static void answer_requeue(struct call *call, struct api_request *r)
                                  ? "is never run again; submit a new job"
                                  : "cannot be started a second time; cancel it first");
                 break;
-        case REQUEUE_NOT_FOUND: set_not_found(call); break;
+        case REQUEUE_NOT_FOUND: call_no_job(call); break;
         }
 }
 
@@ -233,6 +243,11 @@ static void answer_text(struct call *call, const struct api_request *r, unsigned
         struct out o = {0};
         out_put(&o, r->text.p, r->text.n);
         call_respond(call, status, content_type, &o);
+}
+
+void call_respond_text(struct call *call, unsigned status, const struct api_request *r)
+{
+        answer_text(call, r, status, "application/json");
 }
 
 /* The end of a wait after POST: the job was created whatever became of the wait. */
@@ -245,12 +260,12 @@ static void answer_created(struct call *call, struct api_request *r)
                 show = LEDGER_AS(show, SHOW, r->batch);
         }
         if (!show || !show->found) {
-                respond_json(call, 201, &call->created);
+                call_respond_json(call, 201, &call->created);
                 return;
         }
         call_header(call, "Preference-Applied", "wait=%u", call->wait_s);
         render_job(&o, &show->row);
-        respond_json(call, 201, &o);
+        call_respond_json(call, 201, &o);
 }
 
 static void answer_kind(struct call *call, struct api_request *r)
@@ -261,6 +276,10 @@ static void answer_kind(struct call *call, struct api_request *r)
         }
         if (r->unavailable && r->kind != API_SUBMIT) {
                 set_unavailable(call, r->note);
+                return;
+        }
+        if (call->answered) {
+                call->answered(call, r);
                 return;
         }
         switch (r->kind) {
@@ -282,22 +301,20 @@ static void answer_kind(struct call *call, struct api_request *r)
         case API_CANCEL: answer_cancel(call, r); break;
         case API_REQUEUE: answer_requeue(call, r); break;
         case API_HANDLERS:
-        case API_WORKERS:
         case API_DOCTOR:
-        case API_STATS: answer_text(call, r, 200, "application/json"); break;
+        case API_STATS: call_respond_text(call, 200, r); break;
         case API_METRICS:
                 answer_text(call, r, 200, "text/plain; version=0.0.4; charset=utf-8");
                 break;
-        case API_READY:
-                answer_text(call, r, r->status == 200 ? 200 : 503, "application/json");
-                break;
+        case API_READY: call_respond_text(call, r->status == 200 ? 200 : 503, r); break;
+        default: break; /* asked by an area, which has looked at it */
         }
 }
 
 void call_answer(struct call *call, struct api_request *r)
 {
         call->listener->n_waiting--;
-        call->listener->n_long_waits -= r->kind == API_WAIT;
+        call->listener->n_long_waits -= call->takes_long;
         call->request = NULL;
         answer_kind(call, r);
         request_free(r);

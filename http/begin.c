@@ -14,18 +14,6 @@ static const char *header(const struct call *call, const char *name)
         return MHD_lookup_connection_value(call->connection, MHD_HEADER_KIND, name);
 }
 
-__attribute__((format(printf, 3, 4))) static void refuse(struct call *call, enum problem_kind kind,
-                                                         const char *fmt, ...)
-{
-        char detail[512];
-        va_list ap;
-        va_start(ap, fmt);
-        vsnprintf(detail, sizeof detail, fmt, ap);
-        va_end(ap);
-        problem_set(&call->problem, kind, "%s", detail);
-        call->failed = true;
-}
-
 struct counted {
         const char *twice;
         unsigned seen;
@@ -56,14 +44,15 @@ static void check_framing(struct call *call)
         MHD_get_connection_values(call->connection, MHD_HEADER_KIND, count_header, &c);
         const char *coding = header(call, "Transfer-Encoding");
         if (c.twice) {
-                refuse(call, PROBLEM_MALFORMED, "the header %s is given twice; send it once",
-                       c.twice);
+                call_refuse(call, PROBLEM_MALFORMED, "the header %s is given twice; send it once",
+                            c.twice);
         } else if (coding && header(call, "Content-Length")) {
-                refuse(call, PROBLEM_MALFORMED,
-                       "Content-Length and Transfer-Encoding are both given; send one of them");
+                call_refuse(
+                    call, PROBLEM_MALFORMED,
+                    "Content-Length and Transfer-Encoding are both given; send one of them");
         } else if (coding && strcasecmp(coding, "chunked") != 0) {
-                refuse(call, PROBLEM_MALFORMED,
-                       "Transfer-Encoding: only \"chunked\" is understood");
+                call_refuse(call, PROBLEM_MALFORMED,
+                            "Transfer-Encoding: only \"chunked\" is understood");
         }
         call->hurried = call->failed; /* nobody knows where this request ends */
 }
@@ -85,21 +74,22 @@ static void check_host(struct call *call)
                 }
         }
         char quoted[QUOTE_TEXT];
-        refuse(call, PROBLEM_MISDIRECTED,
-               "Host: \"%s\" is not this server; use localhost, 127.0.0.1 or [::1], with the port",
-               quote_text(str_of(host ? host : ""), quoted));
+        call_refuse(
+            call, PROBLEM_MISDIRECTED,
+            "Host: \"%s\" is not this server; use localhost, 127.0.0.1 or [::1], with the port",
+            quote_text(str_of(host ? host : ""), quoted));
 }
 
 static void check_token(struct call *call)
 {
         const char *given = header(call, "Authorization");
         if (!tokens_accept(call->http->tokens, given)) {
-                refuse(call, PROBLEM_UNAUTHORIZED, "%s",
-                       given ? "Authorization: this is no valid token; send "
-                               "\"Bearer\" and a token of the server's token file"
-                             : "over TCP every request needs the header "
-                               "\"Authorization: Bearer TOKEN\" with a token of the "
-                               "server's token file");
+                call_refuse(call, PROBLEM_UNAUTHORIZED, "%s",
+                            given ? "Authorization: this is no valid token; send "
+                                    "\"Bearer\" and a token of the server's token file"
+                                  : "over TCP every request needs the header "
+                                    "\"Authorization: Bearer TOKEN\" with a token of the "
+                                    "server's token file");
                 call_header(call, "WWW-Authenticate", "Bearer realm=\"skep\"");
         }
 }
@@ -116,25 +106,27 @@ static void check_media_type(struct call *call)
         const char *type = header(call, "Content-Type"), *coding = header(call, "Content-Encoding");
         char quoted[QUOTE_TEXT];
         if (coding && strcasecmp(coding, "identity") != 0) {
-                refuse(call, PROBLEM_MEDIA_TYPE,
-                       "Content-Encoding: \"%s\" is not understood; send the body uncompressed",
-                       quote_text(str_of(coding), quoted));
+                call_refuse(
+                    call, PROBLEM_MEDIA_TYPE,
+                    "Content-Encoding: \"%s\" is not understood; send the body uncompressed",
+                    quote_text(str_of(coding), quoted));
                 return;
         }
         call->body_kind = BODY_JSON;
         if (!type || media_type_is(type, "application/json")) {
                 return;
         }
-        if (media_type_is(type, "application/x-ndjson") ||
-            media_type_is(type, "application/ndjson")) {
+        bool jobs = call->match.route == ROUTE_JOBS;
+        if (jobs && (media_type_is(type, "application/x-ndjson") ||
+                     media_type_is(type, "application/ndjson"))) {
                 call->body_kind = BODY_NDJSON;
                 return;
         }
-        refuse(call, PROBLEM_MEDIA_TYPE,
-               "Content-Type: \"%s\" is not understood; send application/json (one object or an "
-               "array) or "
-               "application/x-ndjson (an object per line)",
-               quote_text(str_of(type), quoted));
+        call_refuse(call, PROBLEM_MEDIA_TYPE,
+                    "Content-Type: \"%s\" is not understood; send application/json%s",
+                    quote_text(str_of(type), quoted),
+                    jobs ? " (one object or an array) or application/x-ndjson (an object per line)"
+                         : "");
 }
 
 static void check_length(struct call *call)
@@ -143,14 +135,15 @@ static void check_length(struct call *call)
         unsigned long long n = text ? strtoull(text, NULL, 10) : 0;
         const struct settings *s = call->http->settings;
         if (call->body_kind == BODY_NONE && n > 0) {
-                refuse(call, PROBLEM_MALFORMED, "%s takes no body; leave it out",
-                       route_path(call->match.route));
+                call_refuse(call, PROBLEM_MALFORMED, "%s takes no body; leave it out",
+                            route_path(call->match.route));
         } else if (call->body_kind == BODY_JSON && n > s->array_max) {
-                refuse(call, PROBLEM_TOO_LARGE,
-                       "the body has %llu bytes; at most %zu for one object (payload_max is %u) "
-                       "and %zu for an array. "
-                       "Send many jobs as application/x-ndjson",
-                       n, s->object_max, s->config.payload_max, s->array_max);
+                call_refuse(
+                    call, PROBLEM_TOO_LARGE,
+                    "the body has %llu bytes; at most %zu for one object (payload_max is %u) "
+                    "and %zu for an array. "
+                    "Send many jobs as application/x-ndjson",
+                    n, s->object_max, s->config.payload_max, s->array_max);
         }
 }
 
@@ -166,8 +159,8 @@ static void read_key(struct call *call)
                     key.p + 1, key.n - 2}; /* a structured field's string, as the draft writes it */
         }
         if (key.n < 1 || key.n > KEY_TEXT_MAX) {
-                refuse(call, PROBLEM_INVALID,
-                       "Idempotency-Key: %u bytes are not allowed; 1 to 255 are", key.n);
+                call_refuse(call, PROBLEM_INVALID,
+                            "Idempotency-Key: %u bytes are not allowed; 1 to 255 are", key.n);
                 snprintf(call->problem.field, sizeof call->problem.field, "Idempotency-Key");
                 return;
         }
@@ -219,10 +212,11 @@ static void check_query(struct call *call)
         MHD_get_connection_values_n(call->connection, MHD_GET_ARGUMENT_KIND, take_argument, call);
         if (!call->failed && call->query.cursor.n &&
             !cursor_parse(&call->query, call->query.cursor, &last)) {
-                refuse(call, PROBLEM_INVALID,
-                       "cursor: it does not belong to this query; take it from the answer's Link "
-                       "header, or begin "
-                       "without a cursor");
+                call_refuse(
+                    call, PROBLEM_INVALID,
+                    "cursor: it does not belong to this query; take it from the answer's Link "
+                    "header, or begin "
+                    "without a cursor");
                 snprintf(call->problem.field, sizeof call->problem.field, "cursor");
         }
 }
@@ -241,18 +235,18 @@ static void check_route(struct call *call, const char *url, const char *method)
         call->method = method_parse(method);
         if (!(call->method & allowed)) {
                 char quoted[QUOTE_TEXT];
-                refuse(call, PROBLEM_METHOD, "%s is not a method of %s; it knows %s",
-                       quote_text(str_of(method), quoted), route_path(call->match.route),
-                       route_allow(allowed));
+                call_refuse(call, PROBLEM_METHOD, "%s is not a method of %s; it knows %s",
+                            quote_text(str_of(method), quoted), route_path(call->match.route),
+                            route_allow(allowed));
                 call_header(call, "Allow", "%s", route_allow(allowed));
         }
 }
 
 static void check_body(struct call *call)
 {
-        if (call->match.route == ROUTE_JOBS && call->method == METHOD_POST) {
+        if (call->method & route_bodies(call->match.route)) {
                 check_media_type(call);
-                if (!call->failed) {
+                if (!call->failed && call->match.route == ROUTE_JOBS) {
                         read_key(call);
                 }
         }

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "http/fields.h"
+#include "http/object.h"
 #include "http/out.h"
 #include "http/problem.h"
 #include "http/route.h"
@@ -100,7 +101,7 @@ struct call {
         size_t body_max;
         uint64_t received;
         bool looked; /* at the first character of the body */
-        bool array, complete, failed, suspended;
+        bool array, complete, failed, suspended, takes_long;
         bool hurried; /* the problem is told before the body is read, and the connection closed */
         struct problem problem;      /* when failed */
         uint32_t wait_s;             /* Prefer: wait; 0: none */
@@ -108,6 +109,9 @@ struct call {
         struct stream *stream;       /* NDJSON */
         struct out created;          /* POST with wait: the answer of the submission */
         struct api_request *request; /* with the daemon */
+        /* Who looks at its answer; NULL: answer.c, by its kind. May post again. */
+        void (*answered)(struct call *call, struct api_request *r);
+        void *plan; /* what an area keeps from one request to the next; in the arena */
         size_t held;
         struct MHD_Response *response;
         unsigned status;
@@ -150,6 +154,13 @@ void call_dispatch(struct call *call);
 struct api_request *call_request(struct call *call, enum api_kind kind); /* NULL with the problem */
 void call_post(struct call *call, struct api_request *r /* takes r */);
 void call_wait(struct call *call, const struct job_id *id);
+void call_read(struct call *call, struct ledger_batch *b /* takes b */);
+void call_operate(struct call *call, struct ledger_batch *b /* takes b */);
+
+/* The body's object, taken by t->table; t->arena: where what is kept goes. `example` is told when
+ * there is none. false: the problem is told. */
+bool call_take_object(struct call *call, const struct field *table, const char *example,
+                      struct arena *arena, struct taking *t);
 
 /* answer.c */
 void call_answer(struct call *call, struct api_request *r /* takes r */);
@@ -160,6 +171,21 @@ void call_respond(struct call *call, unsigned status, const char *content_type,
 void call_respond_static(struct call *call, unsigned status, const char *content_type,
                          const char *text, size_t n);
 void call_respond_problem(struct call *call);
+void call_respond_json(struct call *call, unsigned status, struct out *body /* takes its bytes */);
+void call_respond_text(struct call *call, unsigned status, const struct api_request *r); /* JSON */
+void call_no_job(struct call *call); /* 404, for the id or key of the path */
+
+/* The daemon's answer has its batch, and the ledger wrote or read it; else the problem is told. */
+bool call_batch_done(struct call *call, const struct api_request *r, enum ledger_op op);
+__attribute__((format(printf, 3, 4))) void call_refuse(struct call *call, enum problem_kind kind,
+                                                       const char *fmt, ...);
+
+/* The areas: queues.c, schedules.c, dead.c, operations.c, nodes.c */
+void queues_call(struct call *call);
+void schedules_call(struct call *call);
+void dead_call(struct call *call);
+void operations_call(struct call *call);
+void nodes_call(struct call *call);
 
 /* submit.c */
 void submit_body(struct call *call);

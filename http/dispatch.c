@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "http/call.h"
+#include "http/render.h"
 
 struct api_request *call_request(struct call *call, enum api_kind kind)
 {
@@ -17,6 +18,12 @@ struct api_request *call_request(struct call *call, enum api_kind kind)
         }
         r->kind = kind;
         return r;
+}
+
+/* Holds its place among those that wait for more than the ledger. */
+static bool takes_long(const struct api_request *r)
+{
+        return r->wait_ms > 0 || r->kind == API_WAIT || r->kind == API_RECONCILE;
 }
 
 /* Does the call have a place among those that wait? */
@@ -36,10 +43,10 @@ static bool admit(struct call *call, const struct api_request *r)
                             "%u requests wait already; repeat it later", l->n_waiting);
                 return false;
         }
-        if (r->kind == API_WAIT && l->n_long_waits >= l->long_waits_max) {
+        if (takes_long(r) && l->n_long_waits >= l->long_waits_max) {
                 problem_set(&call->problem, PROBLEM_TOO_MANY,
-                            "%u requests wait for jobs to end already; ask without \"Prefer: "
-                            "wait\", or later",
+                            "%u requests wait for an end already; ask without \"Prefer: wait\", "
+                            "or later",
                             l->n_long_waits);
                 return false;
         }
@@ -76,8 +83,8 @@ void call_post(struct call *call, struct api_request *r)
         r->connection = call;
         call->request = r;
         call->listener->n_waiting++;
-        call->listener->n_long_waits += r->kind == API_WAIT;
-        bool wait = r->kind == API_WAIT;
+        call->takes_long = takes_long(r);
+        call->listener->n_long_waits += call->takes_long;
         count_ref(h, 1);
         if (h->post(h->ctx, r)) { /* its answer is looked at by this thread, later */
                 if (!call->suspended) {
@@ -87,7 +94,7 @@ void call_post(struct call *call, struct api_request *r)
         }
         count_ref(h, -1);
         call->listener->n_waiting--;
-        call->listener->n_long_waits -= wait;
+        call->listener->n_long_waits -= call->takes_long;
         call->request = NULL;
         request_free(r);
         problem_set(&call->problem, PROBLEM_UNAVAILABLE,
@@ -114,15 +121,25 @@ void call_wait(struct call *call, const struct job_id *id)
         }
 }
 
-static void post_read(struct call *call, struct ledger_batch *b)
+static void post_batch(struct call *call, enum api_kind kind, struct ledger_batch *b)
 {
-        struct api_request *r = call_request(call, API_READ);
+        struct api_request *r = call_request(call, kind);
         if (!r) {
                 ledger_batch_free(b);
                 return;
         }
         r->batch = b;
         call_post(call, r);
+}
+
+void call_read(struct call *call, struct ledger_batch *b)
+{
+        post_batch(call, API_READ, b);
+}
+
+void call_operate(struct call *call, struct ledger_batch *b)
+{
+        post_batch(call, API_OPERATE, b);
 }
 
 static void show_job(struct call *call)
@@ -152,7 +169,23 @@ static void show_job(struct call *call)
                 show->key = key_from_text(call->match.key);
                 show->queue = arena_str(&b->arena, call->query.queue);
         }
-        post_read(call, b);
+        call_read(call, b);
+}
+
+/* Only jobs below it are wanted: the cursor's, and those whose ids were minted before a time. */
+static bool list_below(const struct query *q, struct job_id *ret)
+{
+        struct job_id minted = {0};
+        uint64_t ms = (uint64_t)q->before_us / 1000;
+        bool has = q->cursor.n && cursor_parse(q, q->cursor, ret);
+        for (int i = 0; i < 6; i++) {
+                minted.b[i] = (uint8_t)(ms >> (40 - 8 * i));
+        }
+        if (q->before_us && (!has || memcmp(minted.b, ret->b, sizeof minted.b) < 0)) {
+                *ret = minted;
+                has = true;
+        }
+        return has;
 }
 
 static void list_jobs(struct call *call)
@@ -168,35 +201,87 @@ static void list_jobs(struct call *call)
         list->type = arena_str(&b->arena, q->type);
         list->queue = arena_str(&b->arena, q->queue);
         list->tag = arena_str(&b->arena, q->tag);
-        list->since_us = q->has_since ? q->since_us : 0;
-        list->limit = q->limit;
-        list->has_before = q->cursor.n && cursor_parse(q, q->cursor, &list->before);
-        post_read(call, b);
+        list->error = q->error;
+        list->fingerprint = q->fingerprint;
+        list->since_us = q->since_us;
+        list->whole = q->whole;
+        list->limit = q->whole && q->limit > LIST_WHOLE_MAX ? LIST_WHOLE_MAX : q->limit;
+        list->has_before = list_below(q, &list->before);
+        call_read(call, b);
+}
+
+bool call_take_object(struct call *call, const struct field *table, const char *example,
+                      struct arena *arena, struct taking *t)
+{
+        struct str body = {call->body.p, (uint32_t)call->body.n};
+        *t = (struct taking){.settings = call->http->settings,
+                             .arena = arena,
+                             .body = body,
+                             .now_us = now_wall_us(),
+                             .problem = &call->problem,
+                             .table = table,
+                             .prefix = "",
+                             .example = example};
+        if (body.n == 0) {
+                call_refuse(call, PROBLEM_MALFORMED, "the body is empty; %s", example);
+                return false;
+        }
+        int r = object_take(t, body);
+        call->failed |= r != 0;
+        if (r == -ENOMEM) {
+                call_out_of_memory(call);
+        }
+        return r == 0;
+}
+
+static void jobs_call(struct call *call)
+{
+        if (call->method == METHOD_GET) {
+                list_jobs(call);
+        } else if (call->body_kind == BODY_NDJSON) {
+                stream_end(call);
+        } else {
+                submit_body(call);
+        }
+}
+
+static void job_call(struct call *call)
+{
+        if (call->method == METHOD_DELETE) {
+                post_simple(call, API_CANCEL);
+        } else {
+                show_job(call);
+        }
 }
 
 static void route_call(struct call *call)
 {
         switch (call->match.route) {
-        case ROUTE_JOBS:
-                if (call->method == METHOD_GET) {
-                        list_jobs(call);
-                } else if (call->body_kind == BODY_NDJSON) {
-                        stream_end(call);
-                } else {
-                        submit_body(call);
-                }
-                break;
-        case ROUTE_JOB:
-                if (call->method == METHOD_DELETE) {
-                        post_simple(call, API_CANCEL);
-                } else {
-                        show_job(call);
-                }
-                break;
+        case ROUTE_JOBS: jobs_call(call); break;
+        case ROUTE_JOB: job_call(call); break;
         case ROUTE_JOB_KEY: show_job(call); break;
         case ROUTE_RETRY: post_simple(call, API_REQUEUE); break;
+        case ROUTE_QUEUES:
+        case ROUTE_QUEUE:
+        case ROUTE_QUEUE_PAUSE:
+        case ROUTE_QUEUE_RESUME: queues_call(call); break;
+        case ROUTE_SCHEDULES:
+        case ROUTE_PREVIEW:
+        case ROUTE_SCHEDULE:
+        case ROUTE_SCHEDULE_RUN:
+        case ROUTE_SCHEDULE_PAUSE:
+        case ROUTE_SCHEDULE_RESUME: schedules_call(call); break;
+        case ROUTE_JOBS_CANCEL:
+        case ROUTE_DEAD_GROUPS:
+        case ROUTE_DEAD_REQUEUE:
+        case ROUTE_DEAD_PURGE: dead_call(call); break;
+        case ROUTE_OPERATIONS:
+        case ROUTE_OPERATION: operations_call(call); break;
+        case ROUTE_EXPLAIN:
+        case ROUTE_RECONCILE:
+        case ROUTE_NODES:
+        case ROUTE_WORKERS: nodes_call(call); break;
         case ROUTE_HANDLERS: post_simple(call, API_HANDLERS); break;
-        case ROUTE_WORKERS: post_simple(call, API_WORKERS); break;
         case ROUTE_DOCTOR: post_simple(call, API_DOCTOR); break;
         case ROUTE_STATS: post_simple(call, API_STATS); break;
         case ROUTE_METRICS: post_simple(call, API_METRICS); break;

@@ -8,12 +8,10 @@
 #ifndef SKEP_HTTP_FIELDS_H
 #define SKEP_HTTP_FIELDS_H
 
-#include "core/arena.h"
 #include "core/ledger.h"
-#include "http/problem.h"
-#include "http/settings.h"
+#include "http/object.h"
 
-#define FIELDS_REFUSED 1
+#define FIELDS_REFUSED OBJECT_REFUSED
 
 #define TAGS_MAX 32
 #define TAG_MAX  64 /* bytes */
@@ -24,10 +22,8 @@
 int fields_parse(const struct settings *s, struct arena *a, struct str body, struct str text,
                  int64_t now_us, struct submit_row *ret_row, struct problem *ret_problem);
 
-/* The problem "not JSON, at line, column", for a fault of http/json.h. */
-void fields_malformed(struct str body, size_t at, const char *what, struct problem *ret_problem);
-
-/* The name among n nearest to what was written, or NULL when none is near. */
-const char *nearest_name(const char *const *names, size_t n, struct str written);
+/* The job of a schedule, as the member `job` of `outer`: without what a tick decides by itself
+ * (its key and times), and what would make its runs one. */
+int fields_parse_tick(const struct taking *outer, struct str text, struct submit_row *ret_row);
 
 #endif

@@ -8,97 +8,43 @@
 #include <stdio.h>
 
 #include "core/pattern.h"
-#include "http/base64.h"
 #include "core/rfc3339.h"
+#include "http/base64.h"
 
-#define TIMEOUT_MAX_MS (INT64_C(30) * 86400000)
-#define DELAY_MAX_MS   (INT64_C(3660) * 86400000)
-
-enum field_index {
-        F_TYPE,
-        F_QUEUE,
-        F_KEY,
-        F_PRIORITY,
-        F_RUN_AT,
-        F_DELAY,
-        F_DEADLINE,
-        F_TIMEOUT,
-        F_MAX_ATTEMPTS,
-        F_TAGS,
-        F_HEADERS,
-        F_PAYLOAD,
-        F_PAYLOAD_BASE64,
-        F_CONTENT_TYPE,
-        F_UNIQUE_KEY,
-        F_UNIQUE_FOR,
-};
-
-static bool has(const struct taking *t, enum field_index i)
-{
-        return t->seen >> i & 1;
-}
-
-static void name_field(struct taking *t, const struct field *f)
-{
-        snprintf(t->problem->field, sizeof t->problem->field, "%s", f->name);
-        if (!t->problem->allowed_text[0]) {
-                t->problem->allowed = f->allowed;
-        }
-}
-
-int field_refuse(struct taking *t, const struct field *f)
-{
-        char quoted[QUOTE_TEXT];
-        problem_set(t->problem, PROBLEM_INVALID, "%s: %s is not allowed; write %s", f->name,
-                    quote_text(t->raw, quoted), f->allowed);
-        name_field(t, f);
-        return FIELDS_REFUSED;
-}
-
-static struct str text_of(const json_t *v)
-{
-        return (struct str){json_string_value(v), (uint32_t)json_string_length(v)};
-}
-
-static int keep(struct taking *t, struct str s, struct str *ret)
-{
-        struct str kept = arena_str(t->arena, s);
-        if (!kept.p) {
-                return -ENOMEM;
-        }
-        *ret = kept;
-        return 0;
-}
+#define TIMEOUT_MAX_MS   (INT64_C(30) * 86400000)
+#define DELAY_MAX_MS     (INT64_C(3660) * 86400000)
+#define HEARTBEAT_MIN_MS 100
+#define ADDRESS_MAX      255 /* bytes of reply_to, correlation_id */
 
 static int take_type(struct taking *t, const struct field *f, json_t *v)
 {
-        return type_valid(text_of(v)) ? keep(t, text_of(v), &t->row.type) : field_refuse(t, f);
+        return type_valid(json_str(v)) ? object_keep(t, json_str(v), &job_of(t)->row.type)
+                                       : field_refuse(t, f);
 }
 
 static int take_queue(struct taking *t, const struct field *f, json_t *v)
 {
-        if (config_queue_named(&t->settings->config, text_of(v)) >= 0) {
-                return keep(t, text_of(v), &t->row.queue);
+        if (config_queue_named(&t->settings->config, json_str(v)) >= 0) {
+                return object_keep(t, json_str(v), &job_of(t)->row.queue);
         }
         char quoted[QUOTE_TEXT];
-        problem_set(
-            t->problem, PROBLEM_INVALID,
+        field_refuse_text(
+            t, f,
             "queue: %s is not configured; configured: %s. Leave the field out to choose by type",
             quote_text(t->raw, quoted), t->settings->queue_names);
         snprintf(t->problem->allowed_text, sizeof t->problem->allowed_text, "%s",
                  t->settings->queue_names);
-        name_field(t, f);
-        return FIELDS_REFUSED;
+        return OBJECT_REFUSED;
 }
 
 static int take_key(struct taking *t, const struct field *f, json_t *v)
 {
-        struct str text = text_of(v);
+        struct str text = json_str(v);
         if (text.n < 1 || text.n > KEY_TEXT_MAX) {
                 return field_refuse(t, f);
         }
-        t->row.key = key_from_text(text);
-        return keep(t, text, &t->row.key_text);
+        job_of(t)->row.key = key_from_text(text);
+        return object_keep(t, text, &job_of(t)->row.key_text);
 }
 
 static int take_priority(struct taking *t, const struct field *f, json_t *v)
@@ -107,7 +53,7 @@ static int take_priority(struct taking *t, const struct field *f, json_t *v)
             json_integer_value(v) > PRIORITY_MAX) {
                 return field_refuse(t, f);
         }
-        t->row.priority = (uint8_t)json_integer_value(v);
+        job_of(t)->row.priority = (uint8_t)json_integer_value(v);
         return 0;
 }
 
@@ -116,36 +62,47 @@ static int take_max_attempts(struct taking *t, const struct field *f, json_t *v)
         if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > 1000) {
                 return field_refuse(t, f);
         }
-        t->row.max_attempts = (uint16_t)json_integer_value(v);
+        job_of(t)->row.max_attempts = (uint16_t)json_integer_value(v);
         return 0;
 }
 
 static int take_run_at(struct taking *t, const struct field *f, json_t *v)
 {
-        return rfc3339_parse(text_of(v), &t->run_at_us) ? 0 : field_refuse(t, f);
+        return rfc3339_parse(json_str(v), &job_of(t)->run_at_us) ? 0 : field_refuse(t, f);
 }
 
 static int take_deadline(struct taking *t, const struct field *f, json_t *v)
 {
-        return rfc3339_parse(text_of(v), &t->row.deadline_us) && t->row.deadline_us > 0
+        return rfc3339_parse(json_str(v), &job_of(t)->row.deadline_us) &&
+                       job_of(t)->row.deadline_us > 0
                    ? 0
                    : field_refuse(t, f);
 }
 
 static int take_delay(struct taking *t, const struct field *f, json_t *v)
 {
-        bool fits = duration_parse(text_of(v), &t->delay_ms) && t->delay_ms >= 0 &&
-                    t->delay_ms <= DELAY_MAX_MS;
+        int64_t *ms = &job_of(t)->delay_ms;
+        bool fits = duration_parse(json_str(v), ms) && *ms >= 0 && *ms <= DELAY_MAX_MS;
         return fits ? 0 : field_refuse(t, f);
 }
 
 static int take_timeout(struct taking *t, const struct field *f, json_t *v)
 {
         int64_t ms;
-        if (!duration_parse(text_of(v), &ms) || ms < 1 || ms > TIMEOUT_MAX_MS) {
+        if (!duration_parse(json_str(v), &ms) || ms < 1 || ms > TIMEOUT_MAX_MS) {
                 return field_refuse(t, f);
         }
-        t->row.timeout_ms = (uint32_t)ms;
+        job_of(t)->row.timeout_ms = (uint32_t)ms;
+        return 0;
+}
+
+static int take_heartbeat(struct taking *t, const struct field *f, json_t *v)
+{
+        int64_t ms;
+        if (!duration_parse(json_str(v), &ms) || ms < HEARTBEAT_MIN_MS || ms > TIMEOUT_MAX_MS) {
+                return field_refuse(t, f);
+        }
+        job_of(t)->row.heartbeat_ms = (uint32_t)ms;
         return 0;
 }
 
@@ -170,7 +127,7 @@ static int take_tags(struct taking *t, const struct field *f, json_t *v)
         }
         for (size_t i = 0; i < json_array_size(v); i++) {
                 json_t *tag = json_array_get(v, i);
-                if (!json_is_string(tag) || !tag_valid(text_of(tag))) {
+                if (!json_is_string(tag) || !tag_valid(json_str(tag))) {
                         return field_refuse(t, f);
                 }
                 char wanted[TAG_MAX + 3];
@@ -180,7 +137,7 @@ static int take_tags(struct taking *t, const struct field *f, json_t *v)
                         n += (uint32_t)k - 1;
                 }
         }
-        return n == 1 ? 0 : keep(t, (struct str){text, n}, &t->row.tags);
+        return n == 1 ? 0 : object_keep(t, (struct str){text, n}, &job_of(t)->row.tags);
 }
 
 static bool header_name_valid(struct str s)
@@ -228,60 +185,67 @@ static int take_headers(struct taking *t, const struct field *f, json_t *v)
                         name[i] = (char)(key[i] >= 'A' && key[i] <= 'Z' ? key[i] | 0x20 : key[i]);
                 }
                 if (header_there(text, n, name, k)) {
-                        problem_set(t->problem, PROBLEM_INVALID,
-                                    "headers: \"%s\" is given twice; names are the same in upper "
-                                    "and lower case",
-                                    name);
-                        name_field(t, f);
-                        return FIELDS_REFUSED;
+                        return field_refuse_text(t, f,
+                                                 "headers: \"%s\" is given twice; names are the "
+                                                 "same in upper and lower case",
+                                                 name);
                 }
                 memcpy(text + n, name, k + 1);
                 memcpy(text + n + k + 1, json_string_value(value), m + 1);
                 n += (uint32_t)(k + m + 2);
         }
-        return n == 0 ? 0 : keep(t, (struct str){text, n}, &t->row.headers);
+        return n == 0 ? 0 : object_keep(t, (struct str){text, n}, &job_of(t)->row.headers);
 }
 
 static int take_content_type(struct taking *t, const struct field *f, json_t *v)
 {
-        struct str s = text_of(v);
+        struct str s = json_str(v);
         const char *slash = memchr(s.p, '/', s.n);
         bool fits = slash && slash > s.p && slash < s.p + s.n - 1 && s.n <= 255;
         for (uint32_t i = 0; fits && i < s.n; i++) {
                 fits = s.p[i] >= 0x20 && s.p[i] < 0x7f;
         }
-        return fits ? keep(t, s, &t->row.content_type) : field_refuse(t, f);
+        return fits ? object_keep(t, s, &job_of(t)->row.content_type) : field_refuse(t, f);
 }
 
-static int refuse_unsupported(struct taking *t, const struct field *f, const struct json_item *item)
+/* 1 to ADDRESS_MAX bytes without control characters. */
+static int take_address(struct taking *t, const struct field *f, json_t *v)
 {
-        (void)item;
-        problem_set(t->problem, PROBLEM_UNSUPPORTED,
-                    "%s: known, but this version does not support unique jobs yet; leave it out. "
-                    "To make repeating "
-                    "a submission safe use \"key\"",
-                    f->name);
-        name_field(t, f);
-        return FIELDS_REFUSED;
+        struct job_taking *j = job_of(t);
+        struct str s = json_str(v);
+        bool fits = s.n >= 1 && s.n <= ADDRESS_MAX;
+        for (uint32_t i = 0; fits && i < s.n; i++) {
+                fits = (uint8_t)s.p[i] >= 0x20 && s.p[i] != 0x7f;
+        }
+        bool reply = f == &fields_table[F_REPLY_TO];
+        return fits ? object_keep(t, s, reply ? &j->reply_to : &j->correlation_id)
+                    : field_refuse(t, f);
+}
+
+static int take_parent(struct taking *t, const struct field *f, json_t *v)
+{
+        struct job_id id;
+        return id_parse(json_str(v), &id) ? object_keep(t, json_str(v), &job_of(t)->parent_id)
+                                          : field_refuse(t, f);
 }
 
 static int refuse_large(struct taking *t, const struct field *f, size_t bytes)
 {
         problem_set(t->problem, PROBLEM_TOO_LARGE,
-                    "%s: %zu bytes are more than the limit of %u; keep large data elsewhere and "
-                    "send a reference, or "
-                    "raise payload_max in the configuration",
-                    f->name, bytes, t->settings->config.payload_max);
-        name_field(t, f);
-        return FIELDS_REFUSED;
+                    "%s%s: %zu bytes are more than the limit of %u; keep large data elsewhere and "
+                    "send a reference, or raise payload_max in the configuration",
+                    t->prefix, f->name, bytes, t->settings->config.payload_max);
+        snprintf(t->problem->field, sizeof t->problem->field, "%s%s", t->prefix, f->name);
+        t->problem->allowed = f->allowed;
+        return OBJECT_REFUSED;
 }
 
-int field_payload(struct taking *t, const struct field *f, const struct json_item *item)
+static int take_payload(struct taking *t, const struct field *f, const struct json_item *item)
 {
         if (item->value.n > t->settings->config.payload_max) {
                 return refuse_large(t, f, item->value.n);
         }
-        return keep(t, item->value, &t->row.payload);
+        return object_keep(t, item->value, &job_of(t)->row.payload);
 }
 
 static int take_base64(struct taking *t, const struct field *f, const struct json_item *item)
@@ -306,143 +270,70 @@ static int take_base64(struct taking *t, const struct field *f, const struct jso
         if (n > t->settings->config.payload_max) {
                 return refuse_large(t, f, n);
         }
-        t->row.payload = (struct str){room, n};
+        job_of(t)->row.payload = (struct str){room, n};
         return 0;
 }
 
-#define DURATIONS "\"250ms\", \"30s\", \"5m\", \"2h\" or \"7d\""
-#define SHORT     4096u
-#define ANY_SIZE  UINT32_MAX
+#define NAMES_ALLOWED "letters, digits and !#$%&'*+-.^_`|~"
 
 const struct field fields_table[] = {
-    [F_TYPE] = {"type", FIELD_STRING, SHORT,
+    [F_TYPE] = {"type", FIELD_STRING, FIELD_SHORT,
                 "a string of 1 to 255 bytes: letters, digits, _ and - in words joined by dots, as "
                 "in \"email.send\"",
                 take_type, NULL},
-    [F_QUEUE] = {"queue", FIELD_STRING, SHORT, "the name of a configured queue, as a string",
+    [F_QUEUE] = {"queue", FIELD_STRING, FIELD_SHORT, "the name of a configured queue, as a string",
                  take_queue, NULL},
-    [F_KEY] = {"key", FIELD_STRING, SHORT, "a string of 1 to 255 bytes", take_key, NULL},
-    [F_PRIORITY] = {"priority", FIELD_INTEGER, SHORT, "an integer from 0 (last) to 9 (first)",
+    [F_KEY] = {"key", FIELD_STRING, FIELD_SHORT, "a string of 1 to 255 bytes", take_key, NULL},
+    [F_PRIORITY] = {"priority", FIELD_INTEGER, FIELD_SHORT, "an integer from 0 (last) to 9 (first)",
                     take_priority, NULL},
-    [F_RUN_AT] = {"run_at", FIELD_STRING, SHORT, "an RFC 3339 time, as in \"2031-05-04T13:00:00Z\"",
-                  take_run_at, NULL},
-    [F_DELAY] = {"delay", FIELD_STRING, SHORT, "a duration of at most 3660d, as in " DURATIONS,
-                 take_delay, NULL},
-    [F_DEADLINE] = {"deadline", FIELD_STRING, SHORT,
-                    "an RFC 3339 time, as in \"2031-05-04T13:00:00Z\"", take_deadline, NULL},
-    [F_TIMEOUT] = {"timeout", FIELD_STRING, SHORT, "a duration from 1ms to 30d, as in " DURATIONS,
-                   take_timeout, NULL},
-    [F_MAX_ATTEMPTS] = {"max_attempts", FIELD_INTEGER, SHORT,
+    [F_RUN_AT] = {"run_at", FIELD_STRING, FIELD_SHORT, TIME_TEXT, take_run_at, NULL},
+    [F_DELAY] = {"delay", FIELD_STRING, FIELD_SHORT,
+                 "a duration of at most 3660d, as in " DURATIONS, take_delay, NULL},
+    [F_DEADLINE] = {"deadline", FIELD_STRING, FIELD_SHORT, TIME_TEXT, take_deadline, NULL},
+    [F_TIMEOUT] = {"timeout", FIELD_STRING, FIELD_SHORT,
+                   "a duration from 1ms to 30d, as in " DURATIONS, take_timeout, NULL},
+    [F_HEARTBEAT] = {"heartbeat", FIELD_STRING, FIELD_SHORT,
+                     "a duration from 100ms to 30d, as in " DURATIONS, take_heartbeat, NULL},
+    [F_MAX_ATTEMPTS] = {"max_attempts", FIELD_INTEGER, FIELD_SHORT,
                         "an integer from 1 to 1000, the first attempt included", take_max_attempts,
                         NULL},
+    [F_RETRY] = {"retry", FIELD_ANY, FIELD_SHORT,
+                 "a text as in \"exponential base=1s cap=10m jitter=0.2 attempts=5 for=2h\" or "
+                 "\"table=1s,10s,2m\", or an object of backoff, base, cap, jitter, attempts, for, "
+                 "table",
+                 NULL, field_retry},
     [F_TAGS] = {"tags", FIELD_ARRAY, 16384,
                 "an array of at most 32 strings of 1 to 64 bytes each, without commas, spaces and "
                 "control characters",
                 take_tags, NULL},
     [F_HEADERS] = {"headers", FIELD_OBJECT, 8 * HEADERS_MAX,
-                   "an object of strings, at most 8 KiB in all; names are letters, digits and "
-                   "!#$%&'*+-.^_`|~",
+                   "an object of strings, at most 8 KiB in all; names are " NAMES_ALLOWED,
                    take_headers, NULL},
-    [F_PAYLOAD] = {"payload", FIELD_ANY, ANY_SIZE, "any JSON value", NULL, field_payload},
-    [F_PAYLOAD_BASE64] = {"payload_base64", FIELD_STRING, ANY_SIZE,
+    [F_PAYLOAD] = {"payload", FIELD_ANY, FIELD_LARGE, "any JSON value", NULL, take_payload, true},
+    [F_PAYLOAD_BASE64] = {"payload_base64", FIELD_STRING, FIELD_LARGE,
                           "a string of base64 (RFC 4648 section 4, padded)", NULL, take_base64},
-    [F_CONTENT_TYPE] = {"content_type", FIELD_STRING, SHORT,
+    [F_CONTENT_TYPE] = {"content_type", FIELD_STRING, FIELD_SHORT,
                         "a media type as a string, as in \"image/png\"", take_content_type, NULL},
-    [F_UNIQUE_KEY] = {"unique_key", FIELD_ANY, ANY_SIZE, "nothing yet", NULL, refuse_unsupported},
-    [F_UNIQUE_FOR] = {"unique_for", FIELD_ANY, ANY_SIZE, "nothing yet", NULL, refuse_unsupported},
+    [F_UNIQUE_KEY] = {"unique_key", FIELD_STRING, FIELD_SHORT,
+                      "a string of at most 255 bytes; an empty one with \"payload\" in "
+                      "unique_scope",
+                      field_unique, NULL},
+    [F_UNIQUE_SCOPE] = {"unique_scope", FIELD_ANY, FIELD_SHORT,
+                        UNIQUE_SCOPE_ALLOWED "; or an array of them", field_unique, NULL},
+    [F_UNIQUE_STATES] = {"unique_states", FIELD_ANY, FIELD_SHORT,
+                         UNIQUE_STATES_ALLOWED "; or an array of states", field_unique, NULL},
+    [F_UNIQUE_FOR] = {"unique_for", FIELD_STRING, FIELD_SHORT,
+                      "a duration from 1ms to 3660d, as in " DURATIONS, field_unique, NULL},
+    [F_UNIQUE_CONFLICT] = {"unique_conflict", FIELD_STRING, FIELD_SHORT, UNIQUE_CONFLICT_ALLOWED,
+                           field_unique, NULL},
+    [F_REPLY_TO] = {"reply_to", FIELD_STRING, FIELD_SHORT,
+                    "an address of the queue's transport (AMQP: a queue's name, NATS: a subject), "
+                    "1 to 255 bytes without control characters",
+                    take_address, NULL},
+    [F_CORRELATION_ID] = {"correlation_id", FIELD_STRING, FIELD_SHORT,
+                          "a string of 1 to 255 bytes without control characters", take_address,
+                          NULL},
+    [F_PARENT_ID] = {"parent_id", FIELD_STRING, FIELD_SHORT,
+                     "a job's id, a UUID in its form of 36 characters", take_parent, NULL},
     {0},
 };
-
-static int refuse_pair(struct taking *t, enum field_index i, const char *text)
-{
-        problem_set(t->problem, PROBLEM_INVALID, "%s", text);
-        snprintf(t->problem->field, sizeof t->problem->field, "%s", fields_table[i].name);
-        return FIELDS_REFUSED;
-}
-
-static int finish_queue(struct taking *t)
-{
-        const struct config *c = &t->settings->config;
-        int i = has(t, F_QUEUE) ? config_queue_named(c, t->row.queue)
-                                : config_queue_for(c, t->row.type);
-        if (i < 0) {
-                problem_set(t->problem, PROBLEM_INVALID,
-                            "queue: none was given, none is configured for the type \"%.*s\", and "
-                            "there is no queue "
-                            "\"default\"; configured: %s",
-                            (int)t->row.type.n, t->row.type.p, t->settings->queue_names);
-                snprintf(t->problem->allowed_text, sizeof t->problem->allowed_text, "%s",
-                         t->settings->queue_names);
-                name_field(t, &fields_table[F_QUEUE]);
-                return FIELDS_REFUSED;
-        }
-        const struct queue_config *q = &c->queues[i];
-        if (!has(t, F_PRIORITY)) {
-                t->row.priority = (uint8_t)q->priority;
-        }
-        if (!has(t, F_MAX_ATTEMPTS)) {
-                t->row.max_attempts = q->retry.max_attempts;
-        }
-        return has(t, F_QUEUE) ? 0 : keep(t, q->name, &t->row.queue);
-}
-
-static int finish_times(struct taking *t)
-{
-        if (has(t, F_DELAY) && has(t, F_RUN_AT)) {
-                return refuse_pair(t, F_DELAY,
-                                   "delay and run_at were both given; keep one of them");
-        }
-        t->row.state = STATE_PENDING;
-        t->row.band = BAND_OFFERED;
-        if (t->delay_ms > 0) {
-                t->row.state = STATE_SCHEDULED;
-                t->row.after_us = t->delay_ms * 1000;
-        } else if (has(t, F_RUN_AT) && t->run_at_us > t->now_us) {
-                t->row.state = STATE_SCHEDULED;
-                t->row.at_us = t->run_at_us;
-        }
-        if (has(t, F_DEADLINE) && has(t, F_RUN_AT) && t->row.deadline_us <= t->run_at_us) {
-                return refuse_pair(t, F_DEADLINE,
-                                   "deadline lies before run_at, so the job could never start; "
-                                   "write a later deadline or an earlier run_at");
-        }
-        return 0;
-}
-
-static int finish_payload(struct taking *t)
-{
-        if (has(t, F_PAYLOAD) && has(t, F_PAYLOAD_BASE64)) {
-                return refuse_pair(t, F_PAYLOAD_BASE64,
-                                   "payload and payload_base64 were both given; keep one of them");
-        }
-        if (has(t, F_PAYLOAD) && has(t, F_CONTENT_TYPE) && !json_media_type(t->row.content_type)) {
-                return refuse_pair(
-                    t, F_CONTENT_TYPE,
-                    "content_type: payload is always JSON; send other content as payload_base64");
-        }
-        if (!has(t, F_CONTENT_TYPE)) {
-                t->row.content_type = has(t, F_PAYLOAD_BASE64) ? STR("application/octet-stream")
-                                                               : STR("application/json");
-        }
-        if (!has(t, F_PAYLOAD) && !has(t, F_PAYLOAD_BASE64)) {
-                t->row.payload = STR("");
-                t->row.content_type =
-                    has(t, F_CONTENT_TYPE) ? t->row.content_type : STR("application/octet-stream");
-        }
-        return 0;
-}
-
-int fields_finish(struct taking *t)
-{
-        if (!has(t, F_TYPE)) {
-                problem_set(t->problem, PROBLEM_INVALID, "type: missing; write %s",
-                            fields_table[F_TYPE].allowed);
-                name_field(t, &fields_table[F_TYPE]);
-                return FIELDS_REFUSED;
-        }
-        int r = finish_times(t);
-        if (r == 0) {
-                r = finish_payload(t);
-        }
-        return r ? r : finish_queue(t);
-}

@@ -1,53 +1,61 @@
 /*
- * Inner to http/fields*.c: the table of fields and what is being taken.
+ * Inner to http/fields*.c: the table of a job's fields and a job that is being taken.
  */
 #ifndef SKEP_HTTP_FIELDS_TABLE_H
 #define SKEP_HTTP_FIELDS_TABLE_H
 
-#include <jansson.h>
-
+#include "core/unique.h"
 #include "http/fields.h"
-#include "http/json.h"
+#include "http/object.h"
 
-#define UNKNOWN_NAMED 8
-
-struct taking {
-        const struct settings *settings;
-        struct arena *arena;
-        struct str body;
-        int64_t now_us;
-        struct problem *problem;
-        struct submit_row row;
-        uint32_t seen;  /* bit per field of the table */
-        struct str raw; /* the value being taken */
-        int64_t delay_ms, run_at_us;
-        uint32_t unknown;
-        size_t unknown_n;
-        char unknown_text[UNKNOWN_NAMED * (QUOTE_TEXT + 48)];
-        char unknown_first[QUOTE_TEXT];
+enum field_index {
+        F_TYPE,
+        F_QUEUE,
+        F_KEY,
+        F_PRIORITY,
+        F_RUN_AT,
+        F_DELAY,
+        F_DEADLINE,
+        F_TIMEOUT,
+        F_HEARTBEAT,
+        F_MAX_ATTEMPTS,
+        F_RETRY,
+        F_TAGS,
+        F_HEADERS,
+        F_PAYLOAD,
+        F_PAYLOAD_BASE64,
+        F_CONTENT_TYPE,
+        F_UNIQUE_KEY,
+        F_UNIQUE_SCOPE,
+        F_UNIQUE_STATES,
+        F_UNIQUE_FOR,
+        F_UNIQUE_CONFLICT,
+        F_REPLY_TO,
+        F_CORRELATION_ID,
+        F_PARENT_ID,
 };
 
-enum field_type { FIELD_STRING, FIELD_INTEGER, FIELD_ARRAY, FIELD_OBJECT, FIELD_ANY };
-
-struct field {
-        const char *name;
-        enum field_type type;
-        uint32_t raw_max; /* bytes of the value as written */
-        const char *allowed;
-        int (*take)(struct taking *t, const struct field *f, json_t *v);
-        int (*take_raw)(struct taking *t, const struct field *f, const struct json_item *item);
+struct job_taking {
+        struct taking t;
+        struct submit_row row;
+        int64_t delay_ms, run_at_us;
+        struct unique_wish unique;
+        struct str reply_to, correlation_id, parent_id;
 };
 
 extern const struct field fields_table[]; /* ends with name NULL */
 
-/* 422 with field, value and what is allowed. Returns FIELDS_REFUSED. */
-int field_refuse(struct taking *t, const struct field *f);
+static inline struct job_taking *job_of(struct taking *t)
+{
+        return CONTAINER_OF(t, struct job_taking, t);
+}
 
-int field_payload(struct taking *t, const struct field *f, const struct json_item *item);
+/* fields_policy.c */
+int field_retry(struct taking *t, const struct field *f, const struct json_item *item);
+int field_unique(struct taking *t, const struct field *f, json_t *v); /* all five of them */
+int fields_finish_unique(struct job_taking *j);
 
 /* What no single field can tell: type given, queue found, times in order, payload given once. */
-int fields_finish(struct taking *t);
-
-uint32_t edit_distance(struct str a, struct str b);
+int fields_finish(struct job_taking *j);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "http/call.h"
 #include "http/json.h"
+#include "http/render.h"
 
 #define ERRORS_MAX (4u << 20) /* bytes of rendered problems per request */
 #define NO_TEXT    UINT32_MAX
@@ -346,7 +347,9 @@ static void render_outcome(struct out *o, const struct outcomes *all, const stru
         out_number(o, "status", x->status);
         if (x->status == 201) {
                 out_id(o, "id", &x->id);
-                out_member(o, "state", str_of(state_name((enum job_state)x->state)));
+                if (x->state != STATE_NONE) {
+                        out_member(o, "state", str_of(state_name((enum job_state)x->state)));
+                }
         } else if (x->n) {
                 out_name(o, "error");
                 out_put(o, all->errors.p + x->at, x->n);
@@ -432,11 +435,11 @@ static void note_row(struct stream *s, struct outcome *o, const struct submit_ro
                 note_problem(s, o, &p);
                 return;
         }
-        bool exists = row->result == SUBMIT_EXISTS;
+        enum job_state state;
+        submitted_job(row, &o->id, &state);
         o->pending = false;
         o->status = 201;
-        o->id = exists ? row->existing : row->id;
-        o->state = (uint8_t)(exists ? row->existing_state : row->state);
+        o->state = (uint8_t)state;
         s->any_written = true;
 }
 

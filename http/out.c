@@ -5,6 +5,7 @@
  */
 #include "http/out.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -166,6 +167,16 @@ void out_number(struct out *o, const char *name, int64_t value)
         out_printf(o, "%lld", (long long)value);
 }
 
+void out_real(struct out *o, const char *name, double value)
+{
+        out_name(o, name);
+        if (isfinite(value)) {
+                out_printf(o, "%.15g", value);
+        } else {
+                out_text(o, "null");
+        }
+}
+
 void out_bool(struct out *o, const char *name, bool value)
 {
         out_name(o, name);
@@ -191,4 +202,12 @@ void out_duration(struct out *o, const char *name, int64_t ms)
         char text[DURATION_TEXT_MAX];
         duration_text(ms, text);
         out_member(o, name, str_of(text));
+}
+
+void out_fingerprint(struct out *o, uint64_t fingerprint)
+{
+        if (fingerprint) {
+                out_name(o, "fingerprint");
+                out_printf(o, "\"%016llx\"", (unsigned long long)fingerprint);
+        }
 }

@@ -32,9 +32,11 @@ void out_base64(struct out *o, struct str s); /* quoted */
 /* name and value */
 void out_member(struct out *o, const char *name, struct str s);
 void out_number(struct out *o, const char *name, int64_t value);
+void out_real(struct out *o, const char *name, double value); /* not finite: null */
 void out_bool(struct out *o, const char *name, bool value);
 void out_id(struct out *o, const char *name, const struct job_id *id);
 void out_time(struct out *o, const char *name, int64_t wall_us);
 void out_duration(struct out *o, const char *name, int64_t ms);
+void out_fingerprint(struct out *o, uint64_t fingerprint); /* of an error; 0: nothing is written */
 
 #endif

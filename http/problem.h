@@ -17,14 +17,16 @@
         X(NOT_FOUND, 404, "not-found", "There is no such thing")                                   \
         X(METHOD, 405, "method-not-allowed", "This method does nothing here")                      \
         X(CONFLICT, 409, "state-conflict", "The job's state does not allow it")                    \
+        X(FROM_CONFIG, 409, "from-config", "It comes from the configuration")                      \
+        X(NOT_NOW, 409, "not-now", "It cannot be done as things are")                              \
         X(TOO_LARGE, 413, "too-large", "The request is too large")                                 \
         X(MEDIA_TYPE, 415, "unsupported-media-type", "The content type is not understood")         \
         X(MISDIRECTED, 421, "misdirected", "The Host header names another server")                 \
         X(INVALID, 422, "invalid-field", "A field has a value that is not allowed")                \
         X(UNKNOWN_FIELD, 422, "unknown-field", "There are fields that are not known")              \
-        X(UNSUPPORTED, 422, "not-supported", "This field is not supported yet")                    \
         X(KEY_CONFLICT, 422, "key-conflict", "The key already names another job")                  \
         X(UNSTORABLE, 422, "unstorable", "The ledger refuses this data")                           \
+        X(QUEUE_FULL, 429, "queue-full", "The queue is as long as it may be")                      \
         X(TOO_MANY, 429, "too-many-requests", "Too many requests are waiting")                     \
         X(UNAVAILABLE, 503, "unavailable", "skepd cannot do this right now")
 

@@ -1,65 +1,100 @@
 /*
- * The query of GET /v1/jobs and of GET /v1/jobs/key:KEY, and the cursor that pages through the
- * first. A cursor holds a hash of its filters, because going on with another filter would silently
- * skip jobs.
+ * What may stand behind the question mark, and the cursor that pages through GET /v1/jobs. A cursor
+ * holds a hash of its filters, because going on with another filter would silently skip jobs.
  */
 #include <errno.h>
 #include <stdio.h>
 
 #include "core/pattern.h"
+#include "core/rfc3339.h"
 #include "http/base64.h"
 #include "http/fields.h"
-#include "core/rfc3339.h"
 #include "http/route.h"
 
-enum parameter { Q_QUEUE, Q_STATE, Q_TYPE, Q_TAG, Q_SINCE, Q_LIMIT, Q_CURSOR, Q_COUNT };
+/* name, allowed */
+#define PARAMETERS(X)                                                                              \
+        X(QUEUE, "queue", "the name of a queue")                                                   \
+        X(STATE, "state", "scheduled, pending, running, retrying, completed, dead or cancelled")   \
+        X(TYPE, "type", "a job type, or a pattern as in email.*")                                  \
+        X(TAG, "tag", "one tag, without commas")                                                   \
+        X(ERROR, "error", ERROR_CLASSES_ALLOWED)                                                   \
+        X(FINGERPRINT, "fingerprint", FINGERPRINT_ALLOWED)                                         \
+        X(SINCE, "since", TIME_ALLOWED)                                                            \
+        X(BEFORE, "before", TIME_ALLOWED)                                                          \
+        X(ENDED_BEFORE, "ended_before", TIME_ALLOWED)                                              \
+        X(LIMIT, "limit", "a number from 1 to 1000")                                               \
+        X(CURSOR, "cursor",                                                                        \
+          "the cursor of an earlier answer's Link header, with the same filters")                  \
+        X(WHOLE, "whole", "true or false")                                                         \
+        X(AFTER, "after", "the name of a schedule; those behind it are listed")                    \
+        X(FORCE, "force", "true or false")
+#define TIME_ALLOWED "an RFC 3339 time, as in 2031-05-04T13:00:00Z (a + in it is written %2B)"
 
-static const char *const names[Q_COUNT] = {
-    [Q_QUEUE] = "queue", [Q_STATE] = "state", [Q_TYPE] = "type",     [Q_TAG] = "tag",
-    [Q_SINCE] = "since", [Q_LIMIT] = "limit", [Q_CURSOR] = "cursor",
+enum parameter {
+#define X(enumerator, name, allowed) Q_##enumerator,
+        PARAMETERS(X)
+#undef X
+            Q_COUNT
 };
-static const char *const allowed[Q_COUNT] = {
-    [Q_QUEUE] = "the name of a queue",
-    [Q_STATE] = "scheduled, pending, running, retrying, completed, dead or cancelled",
-    [Q_TYPE] = "a job type, or a pattern as in email.*",
-    [Q_TAG] = "one tag, without commas",
-    [Q_SINCE] = "an RFC 3339 time, as in 2031-05-04T13:00:00Z (a + in it is written %2B)",
-    [Q_LIMIT] = "a number from 1 to 1000",
-    [Q_CURSOR] = "the cursor of an earlier answer's Link header, with the same filters",
+
+static const struct {
+        const char *name, *allowed;
+} parameters[Q_COUNT] = {
+#define X(enumerator, name, allowed) [Q_##enumerator] = {name, allowed},
+    PARAMETERS(X)
+#undef X
 };
+
+/* Which of them a route knows, a bit each. */
+static unsigned known_by(enum route r)
+{
+        const unsigned filter = 1u << Q_QUEUE | 1u << Q_TYPE | 1u << Q_TAG | 1u << Q_ERROR |
+                                1u << Q_FINGERPRINT | 1u << Q_SINCE | 1u << Q_BEFORE;
+        switch (r) {
+        case ROUTE_JOBS:
+                return filter | 1u << Q_STATE | 1u << Q_LIMIT | 1u << Q_CURSOR | 1u << Q_WHOLE;
+        case ROUTE_JOB_KEY: return 1u << Q_QUEUE;
+        case ROUTE_DEAD_GROUPS: return filter | 1u << Q_ENDED_BEFORE | 1u << Q_LIMIT;
+        case ROUTE_SCHEDULES: return 1u << Q_AFTER | 1u << Q_LIMIT;
+        case ROUTE_SCHEDULE: return 1u << Q_FORCE;
+        default: return 0;
+        }
+}
 
 static int refuse_value(enum parameter i, struct str value, struct problem *p)
 {
         char quoted[QUOTE_TEXT];
         problem_set(p, PROBLEM_INVALID, "%s: \"%s\" is not allowed in the query; write %s",
-                    names[i], quote_text(value, quoted), allowed[i]);
-        snprintf(p->field, sizeof p->field, "%s", names[i]);
-        p->allowed = allowed[i];
+                    parameters[i].name, quote_text(value, quoted), parameters[i].allowed);
+        snprintf(p->field, sizeof p->field, "%s", parameters[i].name);
+        p->allowed = parameters[i].allowed;
         return ROUTE_REFUSED;
-}
-
-/* How many of the names a route knows, from the first on. */
-static size_t known_by(enum route r)
-{
-        return r == ROUTE_JOBS ? Q_COUNT : r == ROUTE_JOB_KEY ? 1 : 0;
 }
 
 static int refuse_name(enum route r, struct str name, struct problem *p)
 {
+        const char *names[Q_COUNT];
         char quoted[QUOTE_TEXT];
-        size_t known = known_by(r), at = 0;
-        const char *near = nearest_name(names, known, name);
+        size_t n = 0, at = 0;
+        for (unsigned i = 0; i < Q_COUNT; i++) {
+                if (known_by(r) >> i & 1) {
+                        names[n++] = parameters[i].name;
+                }
+        }
+        const char *near = nearest_name(names, n, name);
         quote_text(name, quoted);
         problem_set(p, PROBLEM_UNKNOWN_FIELD, "unknown query parameter \"%s\"%s%s%s%s", quoted,
                     near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "",
-                    known ? "" : "; this route takes none");
+                    n ? "" : "; this route takes none");
         snprintf(p->field, sizeof p->field, "%s", quoted);
-        for (size_t i = 0; i < known; i++) {
+        for (size_t i = 0; i < n; i++) {
                 at += (size_t)snprintf(p->allowed_text + at, sizeof p->allowed_text - at, "%s%s",
                                        i ? ", " : "", names[i]);
         }
         return ROUTE_REFUSED;
 }
+
+/* --- values ------------------------------------------------------------------------------ */
 
 static bool take_limit(struct query *q, struct str v)
 {
@@ -84,6 +119,48 @@ static bool take_state(struct query *q, struct str v)
         return true;
 }
 
+static bool take_time(struct str v, int64_t *ret_us)
+{
+        return rfc3339_parse(v, ret_us) && *ret_us > 0;
+}
+
+static bool take_flag(struct str v, bool *ret)
+{
+        *ret = str_eq(v, STR("true"));
+        return *ret || str_eq(v, STR("false"));
+}
+
+bool error_class_parse(struct str text, enum error_class *ret)
+{
+        static const enum error_class all[] = {
+#define X(number, name, text) ERROR_##name,
+            ERROR_CLASSES(X)
+#undef X
+        };
+        for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+                if (text.n && str_eq(text, str_of(error_class_name(all[i])))) {
+                        *ret = all[i];
+                        return true;
+                }
+        }
+        return false;
+}
+
+bool fingerprint_parse(struct str text, uint64_t *ret)
+{
+        uint64_t v = 0;
+        for (uint32_t i = 0; i < text.n && i < 17; i++) {
+                char c = text.p[i], l = (char)(c | 0x20);
+                bool digit = c >= '0' && c <= '9', letter = l >= 'a' && l <= 'f';
+                if (!digit && !letter) {
+                        return false;
+                }
+                v = v << 4 | (uint64_t)(digit ? c - '0' : l - 'a' + 10);
+        }
+        *ret = v;
+        return text.n == 16 && v != 0;
+}
+
 static bool take_one(struct query *q, enum parameter i, struct str v)
 {
         switch (i) {
@@ -91,8 +168,15 @@ static bool take_one(struct query *q, enum parameter i, struct str v)
         case Q_STATE: return take_state(q, v);
         case Q_TYPE: q->type = v; return pattern_valid(v);
         case Q_TAG: q->tag = v; return v.n >= 1 && v.n <= TAG_MAX && !memchr(v.p, ',', v.n);
-        case Q_SINCE: q->has_since = true; return rfc3339_parse(v, &q->since_us);
+        case Q_ERROR: return error_class_parse(v, &q->error);
+        case Q_FINGERPRINT: return fingerprint_parse(v, &q->fingerprint);
+        case Q_SINCE: return rfc3339_parse(v, &q->since_us);
+        case Q_BEFORE: return take_time(v, &q->before_us);
+        case Q_ENDED_BEFORE: return take_time(v, &q->ended_before_us);
         case Q_LIMIT: return take_limit(q, v);
+        case Q_WHOLE: return take_flag(v, &q->whole);
+        case Q_AFTER: q->after = v; return v.n >= 1 && v.n <= NAME_PIECE_MAX;
+        case Q_FORCE: return take_flag(v, &q->force);
         default: q->cursor = v; return v.n == CURSOR_TEXT - 1;
         }
 }
@@ -101,7 +185,7 @@ int query_take(struct query *q, struct arena *a, enum route route, struct str na
                struct str value, struct problem *ret_problem)
 {
         struct str plain_name = name, plain = value;
-        size_t i = 0;
+        unsigned i = 0, known = known_by(route);
         if (!percent_decode(a, name, &plain_name) || !percent_decode(a, value, &plain)) {
                 problem_set(ret_problem, PROBLEM_MALFORMED,
                             "the query is not percent-encoded text; write %%25 for %%, and no NUL");
@@ -110,16 +194,17 @@ int query_take(struct query *q, struct arena *a, enum route route, struct str na
         if (!plain_name.p || !plain.p) {
                 return -ENOMEM;
         }
-        while (i < known_by(route) && !str_eq(plain_name, str_of(names[i]))) {
+        while (i < Q_COUNT &&
+               (!(known >> i & 1) || !str_eq(plain_name, str_of(parameters[i].name)))) {
                 i++;
         }
-        if (i == known_by(route)) {
+        if (i == Q_COUNT) {
                 return refuse_name(route, plain_name, ret_problem);
         }
         if (q->seen >> i & 1) {
                 problem_set(ret_problem, PROBLEM_INVALID, "%s: given twice in the query; keep one",
-                            names[i]);
-                snprintf(ret_problem->field, sizeof ret_problem->field, "%s", names[i]);
+                            parameters[i].name);
+                snprintf(ret_problem->field, sizeof ret_problem->field, "%s", parameters[i].name);
                 return ROUTE_REFUSED;
         }
         q->seen |= 1u << i;
@@ -128,14 +213,21 @@ int query_take(struct query *q, struct arena *a, enum route route, struct str na
                    : refuse_value((enum parameter)i, plain, ret_problem);
 }
 
+/* --- cursors ----------------------------------------------------------------------------- */
+
+#define BYTES_OF(x) ((struct str){(const char *)&(x), sizeof(x)})
+
 static uint32_t hash_filters(const struct query *q)
 {
         uint32_t h = 2166136261u;
         const struct str parts[] = {q->type,
                                     q->queue,
                                     q->tag,
-                                    {(const char *)&q->state, sizeof q->state},
-                                    {(const char *)&q->since_us, sizeof q->since_us}};
+                                    BYTES_OF(q->state),
+                                    BYTES_OF(q->error),
+                                    BYTES_OF(q->fingerprint),
+                                    BYTES_OF(q->since_us),
+                                    BYTES_OF(q->before_us)};
         for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
                 for (uint32_t k = 0; k < parts[i].n; k++) {
                         h = (h ^ (uint8_t)parts[i].p[k]) * 16777619u;
@@ -182,25 +274,35 @@ bool cursor_parse(const struct query *q, struct str text, struct job_id *ret_las
 
 void query_next(struct out *o, const struct query *q, const char *cursor)
 {
+        char since[RFC3339_TEXT] = "", before[RFC3339_TEXT] = "", fingerprint[20] = "";
+        if (q->since_us) {
+                rfc3339_text(q->since_us, since);
+        }
+        if (q->before_us) {
+                rfc3339_text(q->before_us, before);
+        }
+        if (q->fingerprint) {
+                snprintf(fingerprint, sizeof fingerprint, "%016llx",
+                         (unsigned long long)q->fingerprint);
+        }
         const struct {
                 const char *name;
                 struct str value;
         } texts[] = {{"state", str_of(q->state >= 0 ? state_name((enum job_state)q->state) : "")},
                      {"type", q->type},
                      {"queue", q->queue},
-                     {"tag", q->tag}};
+                     {"tag", q->tag},
+                     {"error", str_of(error_class_name(q->error))},
+                     {"fingerprint", str_of(fingerprint)},
+                     {"since", str_of(since)},
+                     {"before", str_of(before)},
+                     {"whole", str_of(q->whole ? "true" : "")}};
         out_printf(o, "/v1/jobs?limit=%u", q->limit);
         for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
                 if (texts[i].value.n) {
                         out_printf(o, "&%s=", texts[i].name);
                         percent_encode(o, texts[i].value);
                 }
-        }
-        if (q->has_since) {
-                char since[RFC3339_TEXT];
-                rfc3339_text(q->since_us, since);
-                out_text(o, "&since=");
-                percent_encode(o, str_of(since));
         }
         out_printf(o, "&cursor=%s", cursor);
 }

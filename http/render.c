@@ -46,6 +46,21 @@ static void put_node(struct out *o, uint64_t holder)
         }
 }
 
+/* The value of one header; none: n 0. */
+static struct str header_of(struct str headers, const char *name)
+{
+        for (uint32_t i = 0; i < headers.n;) {
+                uint32_t n = (uint32_t)strnlen(headers.p + i, headers.n - i);
+                uint32_t at = i + n + 1;
+                uint32_t k = at < headers.n ? (uint32_t)strnlen(headers.p + at, headers.n - at) : 0;
+                if (at < headers.n && str_eq((struct str){headers.p + i, n}, str_of(name))) {
+                        return (struct str){headers.p + at, k};
+                }
+                i = at + k + 1;
+        }
+        return (struct str){0};
+}
+
 static void put_tags(struct out *o, struct str tags)
 {
         out_name(o, "tags");
@@ -94,19 +109,70 @@ static void put_attempt(struct out *o, const struct attempt_row *a)
                 out_number(o, "pid", a->worker_pid);
         }
         put_text(o, "build", a->build);
+        out_fingerprint(o, a->fingerprint);
         out_text(o, "}");
+}
+
+void submitted_job(const struct submit_row *row, struct job_id *ret_id, enum job_state *ret_state)
+{
+        bool created = row->result == SUBMIT_CREATED;
+        *ret_id = created ? row->id : row->existing;
+        *ret_state = created ? row->state : row->existing_state;
 }
 
 void render_submitted(struct out *o, const struct submit_row *row)
 {
-        bool exists = row->result == SUBMIT_EXISTS;
+        struct job_id id;
+        enum job_state state;
+        submitted_job(row, &id, &state);
         out_text(o, "{");
-        out_id(o, "id", exists ? &row->existing : &row->id);
+        out_id(o, "id", &id);
         out_member(o, "type", row->type);
         out_member(o, "queue", row->queue);
-        out_member(o, "state", str_of(state_name(exists ? row->existing_state : row->state)));
+        if (state != STATE_NONE) {
+                out_member(o, "state", str_of(state_name(state)));
+        }
         put_text(o, "key", row->key_text);
         out_text(o, "}");
+}
+
+/* What a row says of time limits and retries, where it says something. */
+static void put_policy(struct out *o, uint32_t timeout_ms, uint32_t heartbeat_ms, struct str policy)
+{
+        if (timeout_ms) {
+                out_duration(o, "timeout", timeout_ms);
+        }
+        if (heartbeat_ms) {
+                out_duration(o, "heartbeat", heartbeat_ms);
+        }
+        put_text(o, "retry", policy);
+}
+
+static void put_progress(struct out *o, const struct job_row *row)
+{
+        if (!row->has_progress) {
+                return;
+        }
+        out_name(o, "progress");
+        out_text(o, "{");
+        out_real(o, "done", row->done);
+        if (row->total > 0) {
+                out_real(o, "total", row->total);
+        }
+        put_time(o, "at", row->progress_us);
+        out_text(o, "}");
+}
+
+/* Whose unique key stood in its way: the last word of its error. */
+static void put_duplicate(struct out *o, const struct job_row *row)
+{
+        struct job_id id;
+        struct str text = row->last.error_text;
+        const uint32_t n = JOB_ID_TEXT - 1;
+        if (row->reason == REASON_DUPLICATE && text.n >= n &&
+            id_parse((struct str){text.p + text.n - n, n}, &id)) {
+                out_id(o, "duplicate_of", &id);
+        }
 }
 
 /* What a list shows too. */
@@ -117,6 +183,7 @@ static void put_summary(struct out *o, const struct job_row *row)
         out_member(o, "queue", row->queue);
         out_member(o, "state", str_of(state_name(row->state)));
         put_text(o, "reason", str_of(reason_name(row->reason)));
+        put_duplicate(o, row);
         put_text(o, "key", row->key_text);
         out_number(o, "priority", row->priority);
         out_number(o, "attempt", row->attempt);
@@ -130,9 +197,9 @@ static void put_summary(struct out *o, const struct job_row *row)
         put_time(o, "deadline", row->deadline_us);
         put_time(o, "started_at", row->started_us);
         put_time(o, "finished_at", row->finished_us);
-        if (row->timeout_ms) {
-                out_duration(o, "timeout", row->timeout_ms);
-        }
+        put_policy(o, row->timeout_ms, row->heartbeat_ms, row->policy);
+        put_time(o, "retry_until", row->retry_until_us);
+        put_progress(o, row);
         if (row->cancel_asked) {
                 out_bool(o, "cancel_asked", true);
         }
@@ -144,15 +211,28 @@ static void put_summary(struct out *o, const struct job_row *row)
         }
 }
 
-void render_job(struct out *o, const struct job_row *row)
+/* What a list leaves out unless it is asked for. */
+static void put_contents(struct out *o, const struct job_row *row)
 {
-        out_text(o, "{");
-        put_summary(o, row);
+        put_text(o, "parent_id", header_of(row->headers, "job-parent-id"));
         put_headers(o, row->headers);
         put_text(o, "content_type", row->content_type);
         put_content(o, "payload", "payload_base64", row->content_type, row->payload);
         put_text(o, "result_type", row->result_type);
         put_content(o, "result", "result_base64", row->result_type, row->result);
+}
+
+void render_job(struct out *o, const struct job_row *row)
+{
+        out_text(o, "{");
+        put_summary(o, row);
+        if (row->state == STATE_PENDING) {
+                out_number(o, "ahead", (int64_t)row->ahead);
+        }
+        if (row->checkpoint_size) {
+                out_number(o, "checkpoint_size", row->checkpoint_size);
+        }
+        put_contents(o, row);
         out_name(o, "attempts");
         out_text(o, "[");
         for (uint32_t i = 0; i < row->n_attempts; i++) {
@@ -162,20 +242,43 @@ void render_job(struct out *o, const struct job_row *row)
         out_text(o, "]}");
 }
 
+void render_template(struct out *o, const struct submit_row *row)
+{
+        out_text(o, "{");
+        out_member(o, "type", row->type);
+        out_member(o, "queue", row->queue);
+        if (row->priority <= PRIORITY_MAX) {
+                out_number(o, "priority", row->priority);
+        }
+        if (row->max_attempts) {
+                out_number(o, "max_attempts", row->max_attempts);
+        }
+        put_policy(o, row->timeout_ms, row->heartbeat_ms, row->policy);
+        put_tags(o, row->tags);
+        put_headers(o, row->headers);
+        put_text(o, "content_type", row->content_type);
+        put_content(o, "payload", "payload_base64", row->content_type, row->payload);
+        out_text(o, "}");
+}
+
 void render_list(struct out *o, const struct query *q, const struct ledger_list *list,
                  char ret_cursor[static CURSOR_TEXT])
 {
+        uint32_t i = 0;
         ret_cursor[0] = 0;
         out_text(o, "{\"jobs\":[");
-        for (uint32_t i = 0; i < list->n; i++) {
+        for (; i < list->n && (i == 0 || !q->whole || o->n < LIST_BYTES_MAX); i++) {
                 out_comma(o);
                 out_text(o, "{");
                 put_summary(o, &list->rows[i]);
+                if (q->whole) {
+                        put_contents(o, &list->rows[i]);
+                }
                 out_text(o, "}");
         }
         out_text(o, "]");
-        if (list->more && list->n) {
-                cursor_text(q, &list->rows[list->n - 1].id, ret_cursor);
+        if (i && (list->more || i < list->n)) {
+                cursor_text(q, &list->rows[i - 1].id, ret_cursor);
                 out_member(o, "next", str_of(ret_cursor));
         }
         out_text(o, "}");

@@ -8,10 +8,10 @@
 
 static const struct {
         const char *path;
-        unsigned methods;
+        unsigned methods, bodies;
         bool open;
 } routes[] = {
-#define X(name, text, verbs, without_token) {text, verbs, without_token},
+#define X(name, text, verbs, with_body, without_token) {text, verbs, with_body, without_token},
     ROUTES(X)
 #undef X
 };
@@ -26,6 +26,11 @@ unsigned route_methods(enum route r)
         return routes[r].methods;
 }
 
+unsigned route_bodies(enum route r)
+{
+        return routes[r].bodies;
+}
+
 bool route_open(enum route r)
 {
         return routes[r].open;
@@ -38,18 +43,25 @@ const char *route_allow(unsigned methods)
         case METHOD_POST: return "POST";
         case METHOD_GET | METHOD_POST: return "GET, HEAD, POST";
         case METHOD_GET | METHOD_DELETE: return "GET, HEAD, DELETE";
+        case METHOD_GET | METHOD_PATCH: return "GET, HEAD, PATCH";
+        case METHOD_GET | METHOD_PUT | METHOD_DELETE: return "GET, HEAD, PUT, DELETE";
         default: return "";
         }
 }
 
 unsigned method_parse(const char *method)
 {
-        if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
-                return METHOD_GET;
+        static const struct {
+                const char *name;
+                unsigned method;
+        } methods[] = {{"GET", METHOD_GET},       {"HEAD", METHOD_GET}, {"POST", METHOD_POST},
+                       {"DELETE", METHOD_DELETE}, {"PUT", METHOD_PUT},  {"PATCH", METHOD_PATCH}};
+        for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+                if (strcmp(method, methods[i].name) == 0) {
+                        return methods[i].method;
+                }
         }
-        return strcmp(method, "POST") == 0     ? METHOD_POST
-               : strcmp(method, "DELETE") == 0 ? METHOD_DELETE
-                                               : 0;
+        return 0;
 }
 
 static int hex_digit(char c)
@@ -111,65 +123,113 @@ static int refuse_path(struct str path, struct problem *p)
         return ROUTE_REFUSED;
 }
 
-static int parse_key(struct arena *a, struct str encoded, struct route_match *ret,
-                     struct problem *p)
+/* A text of the path. `what`: "key". */
+static int parse_text(struct arena *a, struct str encoded, const char *what, uint32_t max,
+                      struct str *ret, struct problem *p)
 {
-        if (!percent_decode(a, encoded, &ret->key)) {
+        if (!percent_decode(a, encoded, ret)) {
                 problem_set(p, PROBLEM_MALFORMED,
-                            "the key in the path is not percent-encoded text; write %%25 for %%, "
-                            "and no NUL");
+                            "the %s in the path is not percent-encoded text; write %%25 for %%, "
+                            "and no NUL",
+                            what);
                 return ROUTE_REFUSED;
         }
-        if (!ret->key.p) {
+        if (!ret->p) {
                 return -ENOMEM;
         }
-        if (ret->key.n < 1 || ret->key.n > KEY_TEXT_MAX) {
+        if (ret->n < 1 || ret->n > max) {
                 problem_set(p, PROBLEM_INVALID,
-                            "the key in the path has %u bytes; 1 to 255 are allowed", ret->key.n);
-                snprintf(p->field, sizeof p->field, "key");
+                            "the %s in the path has %u bytes; 1 to %u are allowed", what, ret->n,
+                            max);
+                snprintf(p->field, sizeof p->field, "%s", what);
                 return ROUTE_REFUSED;
         }
-        ret->route = ROUTE_JOB_KEY;
         return 0;
 }
 
-static int parse_job(struct arena *a, struct str path, struct str rest, struct route_match *ret,
-                     struct problem *p)
+static int parse_id(struct str piece, struct job_id *ret, struct problem *p)
 {
-        if (rest.n >= 4 && memcmp(rest.p, "key:", 4) == 0) {
-                return parse_key(a, (struct str){rest.p + 4, rest.n - 4}, ret, p);
+        if (id_parse(piece, ret)) {
+                return 0;
         }
-        const char *slash = memchr(rest.p, '/', rest.n);
-        uint32_t n = slash ? (uint32_t)(slash - rest.p) : rest.n;
-        if (slash && !str_eq((struct str){slash, rest.n - n}, STR("/retry"))) {
-                return refuse_path(path, p);
+        char quoted[QUOTE_TEXT];
+        problem_set(p, PROBLEM_NOT_FOUND,
+                    "\"%s\" is not a job's id (a UUID in its form of 36 characters); to ask by "
+                    "key: /v1/jobs/key:KEY?queue=QUEUE",
+                    quote_text(piece, quoted));
+        return ROUTE_REFUSED;
+}
+
+static int parse_number(struct str piece, uint64_t *ret, struct problem *p)
+{
+        uint64_t n = 0;
+        bool fits = piece.n <= 18;
+        for (uint32_t i = 0; fits && i < piece.n; i++) {
+                fits = piece.p[i] >= '0' && piece.p[i] <= '9';
+                n = n * 10 + (uint64_t)(piece.p[i] - '0');
         }
-        if (!id_parse((struct str){rest.p, n}, &ret->id)) {
+        if (!fits || n == 0) {
                 char quoted[QUOTE_TEXT];
                 problem_set(p, PROBLEM_NOT_FOUND,
-                            "\"%s\" is not a job's id (a UUID in its form of 36 characters); to "
-                            "ask by key: "
-                            "/v1/jobs/key:KEY?queue=QUEUE",
-                            quote_text((struct str){rest.p, n}, quoted));
+                            "\"%s\" is not an operation's id (a number, as /v1/operations lists "
+                            "them)",
+                            quote_text(piece, quoted));
                 return ROUTE_REFUSED;
         }
-        ret->route = slash ? ROUTE_RETRY : ROUTE_JOB;
+        *ret = n;
         return 0;
+}
+
+/* Does the path have the form of the template? *ret_piece is what stands for its braces. */
+static bool has_form(const char *template, struct str path, struct str *ret_piece)
+{
+        const char *open = strchr(template, '{');
+        size_t before = open ? (size_t)(open - template) : 0;
+        if (!open || path.n < before || memcmp(path.p, template, before) != 0) {
+                return false;
+        }
+        const char *tail = strchr(open, '}') + 1;
+        struct str piece = {path.p + before, path.n - (uint32_t)before};
+        if (open[1] == 'k') {
+                *ret_piece = piece;
+                return true;
+        }
+        const char *slash = memchr(piece.p, '/', piece.n);
+        struct str rest = {slash, slash ? (uint32_t)(piece.p + piece.n - slash) : 0};
+        piece.n -= rest.n;
+        *ret_piece = piece;
+        return piece.n > 0 && str_eq(rest, str_of(tail));
+}
+
+static int parse_piece(struct arena *a, struct str piece, struct route_match *ret,
+                       struct problem *p)
+{
+        switch (strchr(routes[ret->route].path, '{')[1]) {
+        case 'i': return parse_id(piece, &ret->id, p);
+        case 'k': return parse_text(a, piece, "key", KEY_TEXT_MAX, &ret->key, p);
+        case 'n':
+                return strstr(routes[ret->route].path, "{no}")
+                           ? parse_number(piece, &ret->no, p)
+                           : parse_text(a, piece, "name", NAME_PIECE_MAX, &ret->name, p);
+        default: return refuse_path(piece, p);
+        }
 }
 
 int route_parse(struct arena *a, struct str path, struct route_match *ret,
                 struct problem *ret_problem)
 {
-        static const struct str jobs = {"/v1/jobs/", 9};
+        struct str piece;
         for (int i = 0; i < ROUTE_COUNT; i++) {
                 if (str_eq(path, str_of(routes[i].path)) && !strchr(routes[i].path, '{')) {
                         ret->route = (enum route)i;
                         return 0;
                 }
         }
-        if (path.n > jobs.n && memcmp(path.p, jobs.p, jobs.n) == 0) {
-                return parse_job(a, path, (struct str){path.p + jobs.n, path.n - jobs.n}, ret,
-                                 ret_problem);
+        for (int i = 0; i < ROUTE_COUNT; i++) {
+                if (has_form(routes[i].path, path, &piece)) {
+                        ret->route = (enum route)i;
+                        return parse_piece(a, piece, ret, ret_problem);
+                }
         }
         return refuse_path(path, ret_problem);
 }

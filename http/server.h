@@ -19,11 +19,14 @@
 
 #include "core/base.h"
 #include "core/config.h"
+#include "core/engine.h"
 #include "core/ledger.h"
 
+/* What a request wants of the daemon, and what comes back. Whatever the kind: `unavailable` with
+ * `note` instead of an answer is 503, and nothing was done that is not said. */
 enum api_kind {
         API_SUBMIT,  /* submission → answered in place */
-        API_READ,    /* batch: SHOW, LIST → answered in place */
+        API_READ,    /* batch: SHOW, LIST, SCHEDULES, GROUPS, NODES → answered in place */
         API_CANCEL,  /* id → batch: ledger_cancel */
         API_REQUEUE, /* id → batch: ledger_requeue */
         API_WAIT, /* id: answered when the job is terminal or wait_ms has passed; `batch` is then a
@@ -34,6 +37,23 @@ enum api_kind {
         API_DOCTOR,   /* text: JSON */
         API_METRICS,  /* text: Prometheus exposition */
         API_READY,    /* status: 200 or 503, text: JSON with what is not ready */
+        API_OPERATE,  /* batch: CONTROL, SCHEDULE → EV_OPERATE, answered in place */
+        API_QUEUES, /* name empty: text: {"queues":[Queue...]}; else text: the one Queue, or status
+                       404: neither configured here nor known to the ledger. A Queue is as
+                       openapi.json has it: engine_queue_views() and STATS together */
+        API_EXPLAIN, /* id → text: JSON as openapi.json has it (id, state, code, sentence, details);
+                        status 404: no such job */
+        API_BULK,    /* bulk (kinds REQUEUE, CANCEL, PURGE, COUNT) begins: views[0], n_views 1;
+                        answered when it is over or wait_ms has passed (0: at once). n_views 0: it
+                        does not begin, `note` says why */
+        API_OPERATIONS,     /* views: all that engine_bulks() tells */
+        API_OPERATION,      /* no: views[0], or n_views 0: none of the number (any more); wait_ms as
+                               with BULK */
+        API_OPERATION_STOP, /* no: it shall stop; answered like OPERATION, at once */
+        API_RECONCILE,      /* text: {"queues":[{"queue","looked","found","why"}]} */
+        API_RUN_SCHEDULE,   /* name → id: the job; all zero with `note`: why not */
+        API_RESIZE,         /* workers (0: as configured) → text: {"workers":N,"configured":M} */
+        API_ZONE,           /* name → zone; NULL: there is none of the name */
 };
 
 struct api_request {
@@ -42,8 +62,16 @@ struct api_request {
         uint32_t wait_ms;
         struct submission *submission; /* http's again with the answer */
         struct ledger_batch *batch;    /* http's with the answer */
-        struct arena arena;            /* for text */
+        struct arena arena;            /* for all texts and lists, either way */
         struct str text;
+        struct str name;           /* in: of a queue, schedule or zone */
+        struct bulk_request *bulk; /* in */
+        uint64_t no;               /* in: of an operation */
+        uint32_t workers;          /* in */
+        struct bulk_view *views;   /* answer */
+        uint32_t n_views;
+        uint64_t holder;         /* answer of READ: this node's own name */
+        const struct zone *zone; /* answer; lives as long as the daemon, never changes */
         int status;
         bool unavailable; /* the ledger cannot be reached, or skepd is stopping: 503 with `note` */
         char note[160];

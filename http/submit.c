@@ -41,7 +41,7 @@ static int parse_row(struct call *call, struct submission *s, struct str body, s
 
 static void refuse_json(struct call *call, struct str body, const struct json_fault *f)
 {
-        fields_malformed(body, f->at, f->what, &call->problem);
+        object_malformed(body, f->at, f->what, &call->problem);
         call->failed = true;
 }
 
@@ -139,7 +139,9 @@ bool submit_failed_row(const struct submit_row *row, struct problem *ret_problem
         char other[JOB_ID_TEXT], quoted[QUOTE_TEXT];
         switch (row->result) {
         case SUBMIT_CREATED:
-        case SUBMIT_EXISTS: return false;
+        case SUBMIT_EXISTS:
+        case SUBMIT_HELD:
+        case SUBMIT_REPLACED: return false;
         case SUBMIT_CONFLICT:
                 id_text(&row->existing, other);
                 problem_set(ret_problem, PROBLEM_KEY_CONFLICT,
@@ -160,6 +162,13 @@ bool submit_failed_row(const struct submit_row *row, struct problem *ret_problem
         case SUBMIT_UNDONE:
                 problem_set(ret_problem, PROBLEM_CONFLICT,
                             "not written, because another job of the same request failed");
+                return true;
+        case SUBMIT_FULL:
+                problem_set(ret_problem, PROBLEM_QUEUE_FULL,
+                            "queue: %.*s is as long as it may be (max_waiting); the job was not "
+                            "written. Repeat it later",
+                            (int)(row->queue.n > 64 ? 64 : row->queue.n), row->queue.p);
+                snprintf(ret_problem->field, sizeof ret_problem->field, "queue");
                 return true;
         }
         return false;
@@ -218,12 +227,14 @@ void submit_answer(struct call *call, struct api_request *r)
                 return;
         }
         const struct submit_row *row = &r->submission->rows[0];
-        const struct job_id *job = row->result == SUBMIT_EXISTS ? &row->existing : &row->id;
-        id_text(job, id);
+        struct job_id job;
+        enum job_state state;
+        submitted_job(row, &job, &state);
+        id_text(&job, id);
         call_header(call, "Location", "/v1/jobs/%s", id);
         render_submitted(&call->created, row);
         if (call->wait_s) {
-                call_wait(call, job);
+                call_wait(call, &job);
                 if (call->request) {
                         return;
                 }

@@ -21,6 +21,7 @@ struct arriving {
         struct bell *bells;
         struct submit_row **rows; /* of the letters */
         uint32_t n_letters, n_bells, n_starts, n_offers, n_running, n_prints, n_again;
+        uint32_t n_keys, n_extras;
         struct job_id first, last; /* of the running letters */
 };
 
@@ -39,6 +40,8 @@ static void sort_letter(struct arriving *k, struct arrival *a)
         }
         k->n_prints += a->fingerprint != 0;
         k->n_again += a->fingerprint && a->redelivered;
+        k->n_keys += a->row.key.set;
+        k->n_extras += has_extra(&a->row);
         k->rows[k->n_letters] = &a->row;
         k->letters[k->n_letters++] = a;
 }
@@ -316,9 +319,10 @@ static int send_letters_with_care(struct lane *n, struct work *w, const struct l
         put_u64(p, b->token);
         array_begin(p, n->l->oid_new_row);
         for (uint32_t i = 0; i < k->n_letters; i++) {
-                put_row(p, k->rows[i], k->letters[i]->fingerprint, k->letters[i]->redelivered);
+                put_row(n, k->rows[i], k->letters[i]->fingerprint, k->letters[i]->redelivered);
         }
         array_end(p);
+        put_limit(p, b->drop_above);
         return work_send(n, w, ST_LETTERS_CARE);
 }
 
@@ -375,7 +379,8 @@ static int send_end(struct lane *n, struct work *w, const struct ledger_arrive *
 
 static bool is_quick(const struct work *w, const struct arriving *k)
 {
-        return !w->careful && k->n_running == k->n_letters && !k->n_again;
+        return !w->careful && !w->slow && k->n_running == k->n_letters && !k->n_again &&
+               !k->n_extras;
 }
 
 static int send_items(struct lane *n, struct work *w, const struct ledger_arrive *b,
@@ -391,6 +396,27 @@ static int send_items(struct lane *n, struct work *w, const struct ledger_arrive
         }
         bool claims = k->n_running + k->n_starts > 0;
         return r || sure || !claims ? r : send_end(n, w, b);
+}
+
+/* The last word of the quick way; its keys may be those of pruned jobs. */
+static int send_last(struct lane *n, struct work *w, const struct arriving *k)
+{
+        if (!k->n_keys) {
+                return send_alive(n, w);
+        }
+        struct params *p = params_for(n);
+        put_u64(p, w->b->no.holder);
+        if (!n->l->old_keys) {
+                return work_send(n, w, ST_ALIVE_QUICK);
+        }
+        array_begin(p, OID_UUID);
+        for (uint32_t i = 0; i < k->n_letters; i++) {
+                if (k->rows[i]->key.set) {
+                        put_uuid(p, true, k->rows[i]->key.b);
+                }
+        }
+        array_end(p);
+        return work_send(n, w, ST_ALIVE_KEYED);
 }
 
 /* With care, the node is looked at first: a dead one is not told to wait. */
@@ -411,7 +437,7 @@ static int send_arrive(struct lane *n, struct work *w)
         r = r || !first ? r : send_alive(n, w);
         r = r ? r : send_settled(n, w, b);
         r = r ? r : send_items(n, w, b, k);
-        return r || first ? r : send_alive(n, w);
+        return r || first ? r : send_last(n, w, k);
 }
 
 static int take_letters(struct arriving *k, struct ledger_arrive *b, struct work *w,
@@ -437,7 +463,8 @@ static int take_letters(struct arriving *k, struct ledger_arrive *b, struct work
                 static const enum arrival_result results[] = {
                     [SUBMIT_CREATED] = ARRIVAL_TAKEN,     [SUBMIT_EXISTS] = ARRIVAL_KNOWN,
                     [SUBMIT_CONFLICT] = ARRIVAL_CONFLICT, [SUBMIT_UNSTORABLE] = ARRIVAL_UNSTORABLE,
-                    [SUBMIT_UNDONE] = ARRIVAL_UNSTORABLE,
+                    [SUBMIT_UNDONE] = ARRIVAL_UNSTORABLE, [SUBMIT_HELD] = ARRIVAL_DUPLICATE,
+                    [SUBMIT_REPLACED] = ARRIVAL_DUPLICATE, [SUBMIT_FULL] = ARRIVAL_UNSTORABLE,
                 };
                 k->letters[i]->result = results[k->rows[i]->result];
         }
@@ -468,6 +495,7 @@ static int end_arrive(struct lane *n, struct work *w)
                         b->known += a->result == ARRIVAL_KNOWN;
                         b->conflicts += a->result == ARRIVAL_CONFLICT;
                         b->unstorable += a->result == ARRIVAL_UNSTORABLE;
+                        n->l->offered |= a->result == ARRIVAL_DUPLICATE;
                         n->l->offered |=
                             a->result == ARRIVAL_TAKEN && offered && a->kind != ARRIVAL_MARK;
                 }

@@ -48,6 +48,12 @@ int handed_read(struct claim *c, const PGresult *r, int i, struct job *j)
             .cancel_asked = cell_bool(r, i, HANDED_CANCEL_ASKED),
             .created_us = cell_i64(r, i, HANDED_CREATED),
             .deadline_us = cell_i64(r, i, HANDED_DEADLINE),
+            .heartbeat_ms = (uint32_t)cell_i64(r, i, HANDED_HEARTBEAT_MS),
+            .retry_until_us = cell_i64(r, i, HANDED_RETRY_UNTIL),
+            .late_us = cell_i64(r, i, HANDED_LATE),
+            .left_work = !cell_null(r, i, HANDED_WORK),
+            .policy = share(&c->arena, last->policy, r, i, HANDED_POLICY),
+            .checkpoint = cell_copy(&c->arena, r, i, HANDED_WORK),
             .queue = share(&c->arena, last->queue, r, i, HANDED_QUEUE),
             .type = share(&c->arena, last->type, r, i, HANDED_TYPE),
             .content_type = share(&c->arena, last->content_type, r, i, HANDED_CONTENT_TYPE),
@@ -56,8 +62,8 @@ int handed_read(struct claim *c, const PGresult *r, int i, struct job *j)
             .handler = -1,
         };
         j->ref = ref_of(&j->id);
-        bool out =
-            !j->queue.p || !j->type.p || !j->content_type.p || !j->headers.p || !j->payload.p;
+        bool out = !j->queue.p || !j->type.p || !j->content_type.p || !j->headers.p ||
+                   !j->payload.p || !j->policy.p || !j->checkpoint.p;
         return out ? -ENOMEM : 0;
 }
 
@@ -66,7 +72,7 @@ int handed_read(struct claim *c, const PGresult *r, int i, struct job *j)
 static int send_claim(struct lane *n, struct work *w)
 {
         struct ledger_claim *b = LEDGER_AS(claim, CLAIM, w->b);
-        b->more = false;
+        b->more = b->limited = false;
         b->parked = b->expired = 0;
         int r = claim_begin(b->got, &b->base.no, b->token, b->want);
         struct params *p = params_for(n);
@@ -76,7 +82,10 @@ static int send_claim(struct lane *n, struct work *w)
         put_limit(p, b->want);
         put_i64(p, b->max_bytes > INT64_MAX ? INT64_MAX : (int64_t)b->max_bytes);
         put_roster(p, b->roster);
-        r = r ? r : work_send(n, w, ST_CLAIM);
+        if (b->global) {
+                put_limit(p, b->global);
+        }
+        r = r ? r : work_send(n, w, b->global ? ST_CLAIM_GLOBAL : ST_CLAIM);
         return r ? r : send_alive(n, w);
 }
 
@@ -85,11 +94,13 @@ static int take_claim(struct lane *n, struct work *w, enum statement which, cons
         struct ledger_claim *b = LEDGER_AS(claim, CLAIM, w->b);
         struct claim *c = b->got;
         int rc = 0;
-        for (int i = 0; which == ST_CLAIM && i < PQntuples(r) && !rc; i++) {
+        bool ours = which == ST_CLAIM || which == ST_CLAIM_GLOBAL;
+        for (int i = 0; ours && i < PQntuples(r) && !rc; i++) {
                 if (cell_null(r, i, HANDED_ID)) {
                         b->parked = (uint32_t)cell_i32(r, i, HANDED_CLAIM);
                         b->expired = (uint32_t)cell_i32(r, i, HANDED_ATTEMPT);
                         b->more = cell_bool(r, i, HANDED_CANCEL_ASKED);
+                        b->limited = cell_i32(r, i, HANDED_SNOOZES) != 0;
                 } else if (c->n < b->want) {
                         rc = handed_read(c, r, i, &c->jobs[c->n]);
                         c->n += !rc;
@@ -164,10 +175,15 @@ static int read_held(struct ledger_held *b, const PGresult *r, int i)
             .cancel_asked = cell_bool(r, i, 8),
             .queue = cell_copy(a, r, i, 9),
             .type = cell_copy(a, r, i, 10),
+            .created_us = cell_i64(r, i, 11),
+            .retry_until_us = cell_i64(r, i, 12),
+            .policy = cell_copy(a, r, i, 13),
+            .headers = cell_copy(a, r, i, 14),
+            .left_work = cell_bool(r, i, 15),
         };
         h.ref = ref_of(&h.id);
         b->jobs[b->n++] = h;
-        return h.queue.p && h.type.p ? 0 : -ENOMEM;
+        return h.queue.p && h.type.p && h.policy.p && h.headers.p ? 0 : -ENOMEM;
 }
 
 static int take_held(struct lane *n, struct work *w, enum statement which, const PGresult *r)

@@ -17,7 +17,7 @@ struct finishing {
 static bool is_plain(const struct finish_row *r)
 {
         return r->to == STATE_COMPLETED && r->reason == REASON_NONE && !r->keep_attempt &&
-               r->error == ERROR_NONE && !r->children;
+               r->error == ERROR_NONE && !r->children && !r->left_work && !r->reply;
 }
 
 /* By id, so that no two nodes wait for each other; equal ones stay in order. */
@@ -41,6 +41,9 @@ static struct finishing *sort_rows(struct ledger_finish *b, bool careful)
         for (uint32_t i = 0; i < b->n; i++) {
                 struct finish_row *r = &b->rows[i];
                 r->stale = true;
+                if (r->reply) {
+                        r->reply->no = 0;
+                }
                 if (r->ref && r->ref != ref_of(&r->id)) {
                         continue; /* the handle of another row */
                 }
@@ -177,6 +180,8 @@ static void put_verdict(struct params *p, const struct finish_row *r)
         put_blob(p, r->build);
         put_blob(p, r->result);
         put_blob(p, r->result_type);
+        put_u64(p, r->fingerprint);
+        put_bool(p, r->left_work);
         record_end(p);
 }
 
@@ -193,6 +198,43 @@ static int put_children(struct lane *n, struct work *w, const struct finishing *
         return units ? put_units(n, w, units, n_units, true) : -ENOMEM;
 }
 
+/* In the order of the type reply. */
+static void put_replies(struct lane *n, const struct finishing *k)
+{
+        struct params *p = &n->params;
+        array_begin(p, n->l->oid_reply);
+        for (uint32_t i = 0; i < k->n_other; i++) {
+                const struct job_reply *m = k->other[i]->reply;
+                if (m) {
+                        record_begin(p);
+                        put_i32(p, (int32_t)i + 1);
+                        put_bytes(p, m->queue);
+                        put_bytes(p, m->to);
+                        put_blob(p, m->correlation_id);
+                        put_blob(p, m->content_type);
+                        put_blob(p, m->body);
+                        put_i16(p, (int16_t)m->state);
+                        put_i16(p, (int16_t)m->reason);
+                        put_blob(p, m->error_text);
+                        record_end(p);
+                }
+        }
+        array_end(p);
+}
+
+/* Children whose keys may be held, or be those of pruned jobs. */
+static bool has_slow_children(const struct finishing *k)
+{
+        bool slow = false;
+        for (uint32_t i = 0; i < k->n_other; i++) {
+                const struct submission *s = k->other[i]->children;
+                for (uint32_t c = 0; s && c < s->n; c++) {
+                        slow |= has_keys(&s->rows[c]);
+                }
+        }
+        return slow;
+}
+
 static int send_other(struct lane *n, struct work *w, const struct ledger_finish *b,
                       const struct finishing *k)
 {
@@ -205,6 +247,8 @@ static int send_other(struct lane *n, struct work *w, const struct ledger_finish
         array_end(p);
         int r = put_children(n, w, k);
         put_bool(p, w->careful);
+        put_bool(p, has_slow_children(k));
+        put_replies(n, k);
         return r ? r : work_send(n, w, ST_FINISH);
 }
 
@@ -212,10 +256,14 @@ static int take_other(struct finishing *k, struct lane *n, struct work *w, const
 {
         for (int i = 0; i < PQntuples(r); i++) {
                 int kind = cell_i16(r, i, 0), ord = cell_i32(r, i, 1);
-                if (kind == SAID_HIT || kind == SAID_HIT_BURIED) {
-                        if (ord < 1 || (uint32_t)ord > k->n_other) {
-                                return -EBADMSG;
-                        }
+                bool verdict =
+                    kind == SAID_HIT || kind == SAID_HIT_BURIED || kind == SAID_REPLY;
+                if (verdict && (ord < 1 || (uint32_t)ord > k->n_other)) {
+                        return -EBADMSG;
+                }
+                if (kind == SAID_REPLY) {
+                        k->other[ord - 1]->reply->no = cell_i64(r, i, 4);
+                } else if (verdict) {
                         k->other[ord - 1]->stale = false;
                         n->l->offered |= k->other[ord - 1]->to == STATE_PENDING;
                 } else if (kind != SAID_OUTBOX) {

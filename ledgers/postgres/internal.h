@@ -35,6 +35,7 @@ struct work {
         const struct op *op;
         struct work *next;
         bool careful; /* the quick way failed: the row that is at fault is looked for */
+        bool slow;    /* likewise: a key may be that of a pruned job */
         bool written; /* made UNKNOWN by a test once it is committed */
         uint8_t tries;
         /* of the segment under way */
@@ -52,6 +53,7 @@ struct work {
         struct submit_row **rows;
         struct arriving *arriving;
         struct finishing *finishing;
+        struct save_row **saves;
         uint32_t n_rows, next_row;
 };
 
@@ -63,7 +65,7 @@ struct op {
         int (*take)(struct lane *n, struct work *w, enum statement which, const PGresult *r);
         /* The transaction is committed; MAY be NULL. 0 or -errno. */
         int (*end)(struct lane *n, struct work *w);
-        bool can_care; /* has a careful way */
+        bool can_care; /* has a careful way, and a slow one */
 };
 
 struct work_list {
@@ -118,7 +120,8 @@ struct pg_ledger {
         struct url url;
         struct lane lanes[LEDGER_LANES];
         bool schema_ready;
-        uint32_t oid_new_row, oid_verdict;
+        uint32_t oid_new_row, oid_verdict, oid_extra, oid_reply;
+        bool old_keys; /* there are keys of pruned jobs, as far as is known */
         uint64_t random;
         struct ledger_batch *done, **done_tail;
         char note[NOTE_SIZE]; /* why there is no connection */
@@ -181,6 +184,8 @@ extern const struct op op_claim, op_recall, op_held;
 extern const struct op op_cancel, op_requeue;
 extern const struct op op_due, op_unpark, op_fold, op_relay, op_rung, op_tide, op_floor;
 extern const struct op op_inbox, op_show, op_list, op_stats;
+extern const struct op op_save, op_control, op_nodes, op_schedule, op_schedules, op_tick;
+extern const struct op op_prune, op_bulk, op_groups;
 
 /* The statements that many share: begin a list of parameters, put holder, writer and n. */
 struct params *params_for(struct lane *n);
@@ -192,7 +197,10 @@ int send_trim(struct lane *n, struct work *w);
 int send_alive(struct lane *n, struct work *w);
 void put_roster(struct params *p,
                 const struct roster *r); /* exact types, patterns as expressions */
+bool is_pattern(struct str type);
 struct str pattern_expression(struct str pattern, char *buffer, size_t size); /* p NULL: too long */
+
+enum cancel_result cancel_result(enum job_state before);
 
 /* --- rows (rows.c) ---------------------------------------------------------------------------- */
 
@@ -206,7 +214,10 @@ int put_units(struct lane *n, struct work *w, const struct unit *units, uint32_t
               bool parents);
 bool key_tells_text(const struct submit_row *r);
 void put_key_text(struct params *p, const struct submit_row *r);
-void put_row(struct params *p, const struct submit_row *r, uint64_t fingerprint, bool redelivered);
+void put_row(struct lane *n, const struct submit_row *r, uint64_t fingerprint, bool redelivered);
+void put_extra(struct params *p, const struct submit_row *r); /* its fields */
+bool has_extra(const struct submit_row *r);
+bool has_keys(const struct submit_row *r); /* that pruned or unique jobs may have: the slow way */
 /* Of the type `said`. */
 enum said_kind {
         SAID_CREATED,
@@ -219,6 +230,10 @@ enum said_kind {
         SAID_HIT,        /* the fence held */
         SAID_HIT_BURIED, /* the same, but its data was refused */
         SAID_AMBIGUOUS,
+        SAID_HELD,
+        SAID_REPLACED,
+        SAID_FULL,
+        SAID_REPLY,
 };
 
 /* The row that a `said` names by id or by ord; NULL: none. */

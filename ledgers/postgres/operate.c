@@ -1,10 +1,11 @@
 /*
- * CANCEL, REQUEUE, and the duties: DUE, UNPARK, FOLD, RELAY, RUNG, TIDE, FLOOR. Each is one
- * function of the schema, which writes the batch's number only when it writes anything else.
+ * CANCEL, REQUEUE, CONTROL: what operators do to one job or queue; and SAVE. Each is one function of
+ * the schema, which writes the batch's number only when it writes anything else.
  */
 #include "ledgers/postgres/internal.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 /* --- CANCEL ----------------------------------------------------------------------------------- */
 
@@ -18,6 +19,15 @@ static int send_cancel(struct lane *n, struct work *w)
         return r ? r : send_alive(n, w);
 }
 
+enum cancel_result cancel_result(enum job_state before)
+{
+        switch (before) {
+        case STATE_NONE: return CANCEL_NOT_FOUND;
+        case STATE_RUNNING: return CANCEL_ASKED;
+        default: return state_terminal(before) ? CANCEL_TERMINAL : CANCEL_DONE;
+        }
+}
+
 static int take_cancel(struct lane *n, struct work *w, enum statement which, const PGresult *r)
 {
         struct ledger_cancel *b = LEDGER_AS(cancel, CANCEL, w->b);
@@ -27,11 +37,7 @@ static int take_cancel(struct lane *n, struct work *w, enum statement which, con
         }
         b->state = (enum job_state)cell_i16(r, 0, 0);
         b->holder = (uint64_t)cell_i64(r, 0, 1);
-        switch (b->state) {
-        case STATE_NONE: b->result = CANCEL_NOT_FOUND; break;
-        case STATE_RUNNING: b->result = CANCEL_ASKED; break;
-        default: b->result = state_terminal(b->state) ? CANCEL_TERMINAL : CANCEL_DONE; break;
-        }
+        b->result = cancel_result(b->state);
         return 0;
 }
 
@@ -82,164 +88,106 @@ static int end_requeue(struct lane *n, struct work *w)
 
 const struct op op_requeue = {.send = send_requeue, .take = take_requeue, .end = end_requeue};
 
-/* --- DUE, UNPARK, FOLD ------------------------------------------------------------------------ */
+/* --- CONTROL ---------------------------------------------------------------------------------- */
 
-static int send_due(struct lane *n, struct work *w)
+static int send_control(struct lane *n, struct work *w)
 {
-        struct ledger_due *b = LEDGER_AS(due, DUE, w->b);
+        struct ledger_control *b = LEDGER_AS(control, CONTROL, w->b);
         struct params *p = params_for(n);
         put_number(p, &b->base.no);
-        put_limit(p, b->limit);
-        return work_send(n, w, ST_DUE);
+        put_bytes(p, b->control.queue);
+        put_i32(p, (int32_t)b->set);
+        put_bool(p, b->control.paused);
+        put_i32(p, b->control.concurrency);
+        put_i32(p, b->control.global);
+        return work_send(n, w, ST_CONTROL);
 }
 
-static int take_due(struct lane *n, struct work *w, enum statement which, const PGresult *r)
+static int take_control(struct lane *n, struct work *w, enum statement which, const PGresult *r)
 {
-        struct ledger_due *b = LEDGER_AS(due, DUE, w->b);
-        if (which == ST_DUE) {
-                b->moved = (uint32_t)cell_i32(r, 0, 0);
-                b->next_us = cell_i64(r, 0, 1);
-                n->l->offered |= b->moved > 0;
-        }
-        return 0;
-}
-
-const struct op op_due = {.send = send_due, .take = take_due};
-
-static int send_unpark(struct lane *n, struct work *w)
-{
-        struct ledger_unpark *b = LEDGER_AS(unpark, UNPARK, w->b);
-        struct params *p = params_for(n);
-        put_number(p, &b->base.no);
-        put_limit(p, b->limit);
-        put_roster(p, b->roster);
-        return work_send(n, w, ST_UNPARK);
-}
-
-static int take_unpark(struct lane *n, struct work *w, enum statement which, const PGresult *r)
-{
-        struct ledger_unpark *b = LEDGER_AS(unpark, UNPARK, w->b);
-        if (which == ST_UNPARK) {
-                b->moved = (uint32_t)cell_i32(r, 0, 0);
-                n->l->offered |= b->moved > 0;
-        }
-        return 0;
-}
-
-const struct op op_unpark = {.send = send_unpark, .take = take_unpark};
-
-static int send_fold(struct lane *n, struct work *w)
-{
-        put_number(params_for(n), &w->b->no);
-        return work_send(n, w, ST_FOLD);
-}
-
-const struct op op_fold = {.send = send_fold};
-
-/* --- RELAY, RUNG ------------------------------------------------------------------------------ */
-
-static int send_relay(struct lane *n, struct work *w)
-{
-        struct ledger_relay *b = LEDGER_AS(relay, RELAY, w->b);
-        struct params *p = params_for(n);
-        put_number(p, &b->base.no);
-        put_i64(p, b->older_us);
-        put_limit(p, b->limit);
-        return work_send(n, w, ST_RELAY);
-}
-
-static int read_box(struct arena *a, const PGresult *r, int i, struct outbox_row *box)
-{
-        struct cells ids = cell_array(r, i, 2, 16), seqs = cell_array(r, i, 3, 8);
-        *box = (struct outbox_row){.no = cell_i64(r, i, 0), .queue = cell_copy(a, r, i, 1)};
-        box->bells = arena_alloc(a, (ids.n + 1) * sizeof *box->bells);
-        for (; box->bells && box->n < ids.n && box->n < seqs.n; box->n++) {
-                box->bells[box->n] =
-                    (struct doorbell){cells_id(&ids, box->n), cells_int(&seqs, box->n)};
-        }
-        return box->bells && box->queue.p ? 0 : -ENOMEM;
-}
-
-static int take_relay(struct lane *n, struct work *w, enum statement which, const PGresult *r)
-{
-        struct ledger_relay *b = LEDGER_AS(relay, RELAY, w->b);
+        struct ledger_control *b = LEDGER_AS(control, CONTROL, w->b);
         (void)n;
-        if (which != ST_RELAY) {
-                return 0;
-        }
-        b->n = 0;
-        b->rows = arena_alloc(&b->base.arena, ((size_t)PQntuples(r) + 1) * sizeof *b->rows);
-        int rc = b->rows ? 0 : -ENOMEM;
-        for (int i = 0; i < PQntuples(r) && !rc; i++) {
-                rc = read_box(&b->base.arena, r, i, &b->rows[b->n]);
-                b->n += !rc;
-        }
-        return rc;
-}
-
-const struct op op_relay = {.send = send_relay, .take = take_relay};
-
-static int send_rung(struct lane *n, struct work *w)
-{
-        struct ledger_rung *b = LEDGER_AS(rung, RUNG, w->b);
-        int r = send_number(n, w);
-        struct params *p = params_for(n);
-        array_begin(p, OID_INT8);
-        for (uint32_t i = 0; i < b->n; i++) {
-                put_i64(p, b->rows[i]);
-        }
-        array_end(p);
-        return r ? r : work_send(n, w, ST_RUNG);
-}
-
-const struct op op_rung = {.send = send_rung};
-
-/* --- TIDE ------------------------------------------------------------------------------------- */
-
-static int send_tide(struct lane *n, struct work *w)
-{
-        struct ledger_tide *b = LEDGER_AS(tide, TIDE, w->b);
-        struct params *p = params_for(n);
-        put_number(p, &b->base.no);
-        put_bytes(p, b->queue);
-        put_i64(p, b->below);
-        put_i64(p, b->older_us);
-        put_limit(p, b->limit);
-        return work_send(n, w, ST_TIDE);
-}
-
-static int take_tide(struct lane *n, struct work *w, enum statement which, const PGresult *r)
-{
-        struct ledger_tide *b = LEDGER_AS(tide, TIDE, w->b);
-        if (which == ST_TIDE) {
-                b->moved = (uint32_t)cell_i32(r, 0, 0);
-                b->more = cell_bool(r, 0, 1);
-                b->waiting = cell_bool(r, 0, 2);
-                b->last = cell_i64(r, 0, 3);
-                n->l->offered |= b->moved > 0;
+        if (which == ST_CONTROL) {
+                b->control.paused = cell_bool(r, 0, 0);
+                b->control.concurrency = cell_i32(r, 0, 1);
+                b->control.global = cell_i32(r, 0, 2);
         }
         return 0;
 }
 
-const struct op op_tide = {.send = send_tide, .take = take_tide};
+const struct op op_control = {.send = send_control, .take = take_control};
 
-/* --- FLOOR ------------------------------------------------------------------------------------ */
+/* --- SAVE ------------------------------------------------------------------------------------- */
 
-static int send_floor(struct lane *n, struct work *w)
+static int compare_saves(const void *a, const void *b)
 {
-        struct ledger_floor *b = LEDGER_AS(floor, FLOOR, w->b);
-        struct params *p = params_for(n);
-        put_bytes(p, b->history);
-        put_i64(p, b->floor);
-        return work_send(n, w, ST_FLOOR);
+        const struct save_row *const *x = a, *const *y = b;
+        int by_id = memcmp(&(*x)->id, &(*y)->id, sizeof(*x)->id);
+        return by_id ? by_id : (*x > *y) - (*x < *y);
 }
 
-static int take_floor(struct lane *n, struct work *w, enum statement which, const PGresult *r)
+/* By id, as FINISH locks them; those of one job in their order. */
+static int sort_saves(struct work *w, const struct ledger_save *b)
 {
+        w->saves = arena_alloc(&w->b->arena, (b->n + 1) * sizeof(void *));
+        for (uint32_t i = 0; w->saves && i < b->n; i++) {
+                b->rows[i].stale = true;
+                w->saves[i] = &b->rows[i];
+        }
+        if (w->saves) {
+                qsort(w->saves, b->n, sizeof *w->saves, compare_saves);
+        }
+        return w->saves ? 0 : -ENOMEM;
+}
+
+static void put_save(struct params *p, const struct save_row *s, int column)
+{
+        switch (column) {
+        case 0: put_id(p, &s->id); break;
+        case 1: put_i32(p, (int32_t)s->claim); break;
+        case 2: put_u64(p, s->token); break;
+        case 3:
+                if (s->has_checkpoint) {
+                        put_bytes(p, s->checkpoint);
+                } else {
+                        put_null(p, OID_BYTEA);
+                }
+                break;
+        case 4: put_bool(p, s->has_progress); break;
+        case 5: put_f64(p, s->done); break;
+        default: put_f64(p, s->total); break;
+        }
+}
+
+static int send_save(struct lane *n, struct work *w)
+{
+        static const uint32_t oids[] = {OID_UUID, OID_INT4,   OID_INT8,  OID_BYTEA,
+                                        OID_BOOL, OID_FLOAT8, OID_FLOAT8};
+        struct ledger_save *b = LEDGER_AS(save, SAVE, w->b);
+        struct params *p = params_for(n);
+        int r = sort_saves(w, b);
+        for (size_t k = 0; k < ARRAY_LEN(oids) && !r; k++) {
+                array_begin(p, oids[k]);
+                for (uint32_t i = 0; i < b->n; i++) {
+                        put_save(p, w->saves[i], (int)k);
+                }
+                array_end(p);
+        }
+        return r ? r : work_send(n, w, ST_SAVE);
+}
+
+static int take_save(struct lane *n, struct work *w, enum statement which, const PGresult *r)
+{
+        struct ledger_save *b = LEDGER_AS(save, SAVE, w->b);
         (void)n;
-        (void)which;
-        LEDGER_AS(floor, FLOOR, w->b)->floor = cell_i64(r, 0, 0);
+        for (int i = 0; which == ST_SAVE && i < PQntuples(r); i++) {
+                int32_t ord = cell_i32(r, i, 0);
+                if (ord < 1 || (uint32_t)ord > b->n) {
+                        return -EBADMSG;
+                }
+                w->saves[ord - 1]->stale = false;
+        }
         return 0;
 }
 
-const struct op op_floor = {.send = send_floor, .take = take_floor};
+const struct op op_save = {.send = send_save, .take = take_save};

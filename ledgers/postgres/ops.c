@@ -39,7 +39,11 @@ const struct op *op_of(enum ledger_op op)
             [LEDGER_RESOLVE] = &op_resolve,   [LEDGER_RECALL] = &op_recall,
             [LEDGER_HELD] = &op_held,         [LEDGER_INBOX] = &op_inbox,
             [LEDGER_SHOW] = &op_show,         [LEDGER_LIST] = &op_list,
-            [LEDGER_STATS] = &op_stats,
+            [LEDGER_STATS] = &op_stats,       [LEDGER_TICK] = &op_tick,
+            [LEDGER_PRUNE] = &op_prune,       [LEDGER_CONTROL] = &op_control,
+            [LEDGER_SCHEDULE] = &op_schedule, [LEDGER_BULK] = &op_bulk,
+            [LEDGER_SAVE] = &op_save,         [LEDGER_SCHEDULES] = &op_schedules,
+            [LEDGER_GROUPS] = &op_groups,     [LEDGER_NODES] = &op_nodes,
         };
         return ops[op];
 }
@@ -116,9 +120,9 @@ int send_alive(struct lane *n, struct work *w)
 
 /* --- rosters ---------------------------------------------------------------------------------- */
 
-static bool is_wild(struct str pattern)
+bool is_pattern(struct str type)
 {
-        return memchr(pattern.p, '*', pattern.n) || memchr(pattern.p, '>', pattern.n);
+        return type.n && (memchr(type.p, '*', type.n) || memchr(type.p, '>', type.n));
 }
 
 /* As core/pattern.h has it: * is one token, > is all that follow. What else may stand in a pattern
@@ -145,7 +149,7 @@ void put_roster(struct params *p, const struct roster *r)
 {
         array_begin(p, OID_BYTEA);
         for (uint32_t i = 0; r && i < r->n; i++) {
-                if (!is_wild(r->handlers[i].pattern)) {
+                if (!is_pattern(r->handlers[i].pattern)) {
                         put_bytes(p, r->handlers[i].pattern);
                 }
         }
@@ -154,7 +158,7 @@ void put_roster(struct params *p, const struct roster *r)
         for (uint32_t i = 0; r && i < r->n; i++) {
                 char buffer[2048];
                 struct str text = {0};
-                if (is_wild(r->handlers[i].pattern)) {
+                if (is_pattern(r->handlers[i].pattern)) {
                         text = pattern_expression(r->handlers[i].pattern, buffer, sizeof buffer);
                 }
                 if (text.p) {

@@ -32,9 +32,33 @@ void put_key_text(struct params *p, const struct submit_row *r)
         }
 }
 
-/* In the order of the type new_row. */
-void put_row(struct params *p, const struct submit_row *r, uint64_t fingerprint, bool redelivered)
+bool has_extra(const struct submit_row *r)
 {
+        return r->policy.n || r->retry_until_us || r->heartbeat_ms || r->unique.set;
+}
+
+bool has_keys(const struct submit_row *r)
+{
+        return r->key.set || r->unique.set;
+}
+
+/* In the order of the type extra. */
+void put_extra(struct params *p, const struct submit_row *r)
+{
+        put_blob(p, r->policy);
+        put_i64(p, r->retry_until_us);
+        put_i64(p, r->heartbeat_ms);
+        put_uuid(p, r->unique.set, r->unique.hash);
+        put_i16(p, r->unique.states);
+        put_bool(p, r->unique.replace);
+        put_i64(p, r->unique.for_us);
+        put_bool(p, r->unique.of_queue);
+}
+
+/* In the order of the type new_row. */
+void put_row(struct lane *n, const struct submit_row *r, uint64_t fingerprint, bool redelivered)
+{
+        struct params *p = &n->params;
         record_begin(p);
         put_id(p, &r->id);
         put_uuid(p, r->key.set, r->key.b);
@@ -59,6 +83,13 @@ void put_row(struct params *p, const struct submit_row *r, uint64_t fingerprint,
         put_i64(p, r->inbox);
         put_u64(p, fingerprint);
         put_bool(p, redelivered);
+        if (has_extra(r)) {
+                nest_begin(p, n->l->oid_extra);
+                put_extra(p, r);
+                nest_end(p);
+        } else {
+                put_null(p, n->l->oid_extra);
+        }
         record_end(p);
 }
 
@@ -150,7 +181,7 @@ int put_units(struct lane *n, struct work *w, const struct unit *units, uint32_t
                 s->refused = s->request_conflict = false;
                 for (uint32_t i = 0; i < s->n; i++) {
                         reset_row(&s->rows[i]);
-                        put_row(p, &s->rows[i], 0, false);
+                        put_row(n, &s->rows[i], 0, false);
                         list[w->n_rows++] = &s->rows[i];
                 }
                 if (n_runs && joins(&runs[n_runs - 1], &run)) {
@@ -204,6 +235,14 @@ void said_apply(struct submit_row *row, const PGresult *r, int i)
                 row->existing = cell_id(r, i, SAID_ID);
                 row->existing_state = (enum job_state)cell_i16(r, i, SAID_STATE);
                 return;
+        case SAID_HELD:
+        case SAID_REPLACED:
+                row->result =
+                    cell_i16(r, i, SAID_KIND) == SAID_HELD ? SUBMIT_HELD : SUBMIT_REPLACED;
+                row->existing = cell_id(r, i, SAID_ID);
+                row->existing_state = (enum job_state)cell_i16(r, i, SAID_STATE);
+                return;
+        case SAID_FULL: row->result = SUBMIT_FULL; return;
         case SAID_UNSTORABLE: row->result = SUBMIT_UNSTORABLE; return;
         default: row->result = SUBMIT_UNDONE; return;
         }

@@ -102,6 +102,10 @@ static bool try_again(struct work *w)
                 w->careful = true;
                 return true;
         }
+        if (is(w, "SK005") && !w->slow) {
+                w->slow = true;
+                return true;
+        }
         return (is(w, "40P01") || is(w, "40001")) && ++w->tries < TRIES_MAX;
 }
 
@@ -115,6 +119,7 @@ static bool session_is_useless(const struct work *w)
 static enum fate end_failed(struct lane *n, struct work *w)
 {
         struct pg_ledger *l = n->l;
+        l->old_keys |= is(w, "SK005");
         char note[NOTE_SIZE];
         bool unique = is(w, "23505");
         if (is(w, "SK001")) {

@@ -122,7 +122,8 @@ static int ask_schema(struct lane *n)
             "select coalesce(max(number), 0), coalesce((select value from skep.meta "
             "where name = 'oldest_program'), 0), to_regtype('skep.new_row')::oid, "
             "to_regtype('skep.verdict')::oid, (select name from skep.schema_migrations order by "
-            "number desc limit 1) from skep.schema_migrations");
+            "number desc limit 1), to_regtype('skep.extra')::oid, to_regtype('skep.reply')::oid "
+            "from skep.schema_migrations");
 }
 
 /* Waits for whoever migrates now. */
@@ -181,6 +182,8 @@ static int judge_schema(struct lane *n, const PGresult *r)
         }
         n->l->oid_new_row = (uint32_t)strtoul(PQgetvalue(r, 0, 2), NULL, 10);
         n->l->oid_verdict = (uint32_t)strtoul(PQgetvalue(r, 0, 3), NULL, 10);
+        n->l->oid_extra = (uint32_t)strtoul(PQgetvalue(r, 0, 5), NULL, 10);
+        n->l->oid_reply = (uint32_t)strtoul(PQgetvalue(r, 0, 6), NULL, 10);
         return 0;
 }
 

@@ -31,12 +31,20 @@ enum {
         ROW_DEADLINE,
         ROW_STARTED,
         ROW_FINISHED,
+        ROW_POLICY,
+        ROW_RETRY_UNTIL,
+        ROW_HEARTBEAT_MS,
+        ROW_DONE,
+        ROW_TOTAL,
+        ROW_TOLD,
         ROW_LAST,
-        ROW_CONTENT_TYPE = ROW_LAST + 11,
+        ROW_CONTENT_TYPE = ROW_LAST + 12,
         ROW_HEADERS,
         ROW_PAYLOAD,
         ROW_RESULT,
         ROW_RESULT_TYPE,
+        ROW_CHECKPOINT_SIZE,
+        ROW_AHEAD,
 };
 
 static enum lane_band band_of(int64_t lane)
@@ -66,6 +74,7 @@ static struct attempt_row read_attempt(struct arena *a, const PGresult *r, int i
             .worker_pid = cell_i32(r, i, first + 8),
             .started_us = cell_i64(r, i, first + 9),
             .ended_us = cell_i64(r, i, first + 10),
+            .fingerprint = (uint64_t)cell_i64(r, i, first + 11),
         };
 }
 
@@ -95,10 +104,17 @@ static int read_row(struct arena *a, const PGresult *r, int i, struct job_row *r
             .deadline_us = cell_i64(r, i, ROW_DEADLINE),
             .started_us = cell_i64(r, i, ROW_STARTED),
             .finished_us = cell_i64(r, i, ROW_FINISHED),
+            .policy = cell_copy(a, r, i, ROW_POLICY),
+            .retry_until_us = cell_i64(r, i, ROW_RETRY_UNTIL),
+            .heartbeat_ms = (uint32_t)cell_i64(r, i, ROW_HEARTBEAT_MS),
+            .has_progress = !cell_null(r, i, ROW_DONE),
+            .done = cell_f64(r, i, ROW_DONE),
+            .total = cell_f64(r, i, ROW_TOTAL),
+            .progress_us = cell_i64(r, i, ROW_TOLD),
             .last = read_attempt(a, r, i, ROW_LAST),
         };
         bool out = !row->queue.p || !row->type.p || !row->key_text.p || !row->tags.p ||
-                   !row->last.error_text.p || !row->last.build.p;
+                   !row->last.error_text.p || !row->last.build.p || !row->policy.p;
         return out ? -ENOMEM : 0;
 }
 
@@ -124,22 +140,32 @@ static int send_show(struct lane *n, struct work *w)
         return r ? r : work_send(n, w, b->key.set ? ST_ATTEMPTS_KEY : ST_ATTEMPTS_ID);
 }
 
-static int take_job(struct ledger_show *b, const PGresult *r)
+/* With what is left out of a list. */
+static int read_whole(struct arena *a, const PGresult *r, int i, struct job_row *row)
 {
-        struct arena *a = &b->base.arena;
-        struct job_row *row = &b->row;
-        b->found = PQntuples(r) == 1;
-        if (!b->found || read_row(a, r, 0, row) < 0) {
-                return b->found ? -ENOMEM : 0;
+        if (read_row(a, r, i, row) < 0) {
+                return -ENOMEM;
         }
-        row->content_type = cell_copy(a, r, 0, ROW_CONTENT_TYPE);
-        row->headers = cell_copy(a, r, 0, ROW_HEADERS);
-        row->payload = cell_copy(a, r, 0, ROW_PAYLOAD);
-        row->result = cell_copy(a, r, 0, ROW_RESULT);
-        row->result_type = cell_copy(a, r, 0, ROW_RESULT_TYPE);
+        row->content_type = cell_copy(a, r, i, ROW_CONTENT_TYPE);
+        row->headers = cell_copy(a, r, i, ROW_HEADERS);
+        row->payload = cell_copy(a, r, i, ROW_PAYLOAD);
+        row->result = cell_copy(a, r, i, ROW_RESULT);
+        row->result_type = cell_copy(a, r, i, ROW_RESULT_TYPE);
         bool out = !row->content_type.p || !row->headers.p || !row->payload.p || !row->result.p ||
                    !row->result_type.p;
         return out ? -ENOMEM : 0;
+}
+
+static int take_job(struct ledger_show *b, const PGresult *r)
+{
+        b->found = PQntuples(r) == 1;
+        if (!b->found) {
+                return 0;
+        }
+        int rc = read_whole(&b->base.arena, r, 0, &b->row);
+        b->row.checkpoint_size = (uint32_t)cell_i32(r, 0, ROW_CHECKPOINT_SIZE);
+        b->row.ahead = (uint64_t)cell_i64(r, 0, ROW_AHEAD);
+        return rc;
 }
 
 static int take_show(struct lane *n, struct work *w, enum statement which, const PGresult *r)
@@ -162,11 +188,6 @@ static int take_show(struct lane *n, struct work *w, enum statement which, const
 const struct op op_show = {.send = send_show, .take = take_show};
 
 /* --- LIST ------------------------------------------------------------------------------------- */
-
-static bool is_pattern(struct str type)
-{
-        return type.n && (memchr(type.p, '*', type.n) || memchr(type.p, '>', type.n));
-}
 
 static uint32_t page_of(const struct ledger_list *b)
 {
@@ -200,7 +221,9 @@ static int send_list(struct lane *n, struct work *w)
         put_blob(p, needle);
         put_i64(p, b->since_us);
         put_i32(p, (int32_t)page_of(b) + 1);
-        return work_send(n, w, ST_LIST);
+        put_i16(p, (int16_t)b->error);
+        put_u64(p, b->fingerprint);
+        return work_send(n, w, b->whole ? ST_LIST_WHOLE : ST_LIST);
 }
 
 static int take_list(struct lane *n, struct work *w, enum statement which, const PGresult *r)
@@ -215,7 +238,8 @@ static int take_list(struct lane *n, struct work *w, enum statement which, const
         b->rows = arena_alloc(&b->base.arena, (rows + 1) * sizeof *b->rows);
         int rc = b->rows ? 0 : -ENOMEM;
         for (; b->n < rows && !rc; b->n += !rc) {
-                rc = read_row(&b->base.arena, r, (int)b->n, &b->rows[b->n]);
+                rc = (b->whole ? read_whole : read_row)(&b->base.arena, r, (int)b->n,
+                                                        &b->rows[b->n]);
         }
         return rc;
 }

@@ -12,11 +12,12 @@
 #define ON_READS    (1u << LANE_READS)
 #define ON_WRITES   (ON_CLAIMS | ON_VERDICTS | ON_BEAT)
 
-/* What a claim hands over, in the order of the type `handed`. */
+/* What a claim hands over, in the order of the type `handed`, but for the last. */
 #define HANDED_COLUMNS                                                                             \
         "null::int, j.id, j.queue, j.type, j.content_type, j.headers, j.payload, j.created, "      \
         "j.deadline, j.token, j.timeout_ms, j.claim, j.generation, j.attempt, j.max_attempts, "    \
-        "j.snoozes, j.strikes, j.priority, j.cancel_asked"
+        "j.snoozes, j.strikes, j.priority, j.cancel_asked, j.policy, j.retry_until, "              \
+        "j.heartbeat_ms, j.started - j.was_due"
 
 enum {
         HANDED_NO,
@@ -38,6 +39,11 @@ enum {
         HANDED_STRIKES,
         HANDED_PRIORITY,
         HANDED_CANCEL_ASKED,
+        HANDED_POLICY,
+        HANDED_RETRY_UNTIL,
+        HANDED_HEARTBEAT_MS,
+        HANDED_LATE,
+        HANDED_WORK,
 };
 
 /* What people see, in the order of read_row(); the last failed try follows. */
@@ -46,13 +52,20 @@ enum {
         "j.state, j.reason, coalesce(j.lane, 0), "                                                 \
         "j.priority, j.strikes, j.attempt, j.max_attempts, j.snoozes, j.generation, j.claim, "     \
         "j.timeout_ms, j.holder, j.cancel_asked, j.created, coalesce(j.due, 0), j.deadline, "      \
-        "j.started, j.finished"
+        "j.started, j.finished, j.policy, j.retry_until, j.heartbeat_ms, s.done, s.total, s.told"
 #define ATTEMPT_COLUMNS                                                                            \
         "a.attempt, a.generation, a.claim, a.error, a.error_text, a.build, a.holder, a.worker, "   \
-        "a.worker_pid, a.started, a.ended"
+        "a.worker_pid, a.started, a.ended, a.fingerprint"
+#define WHOLE_COLUMNS ", j.content_type, j.headers, j.payload, j.result, j.result_type"
 #define LAST_ATTEMPT                                                                               \
         " left join lateral (select * from attempts where job = j.id order by claim desc "         \
-        "limit 1) a on true "
+        "limit 1) a on true left join saves s on s.job = j.id "
+#define SCHEDULE_COLUMNS                                                                           \
+        "s.name, s.spec, s.zone, s.catch_up, s.overlap, s.catch_max, s.paused, s.from_config, "    \
+        "s.created, s.next, s.last, s.buffered, s.last_job, s.revision, j.state, s.job_queue, "    \
+        "s.job_type, s.job_priority, s.job_max_attempts, s.job_timeout_ms, s.job_deadline, "       \
+        "s.job_content_type, s.job_headers, s.job_payload, s.job_tags, (s.job_more).* "            \
+        "from schedules s left join jobs j on j.id = s.last_job "
 
 /* Arrays whose elements would all be the same are sent empty: unnest() and subscripts then give
  * nulls, and the parameter beside them says which. Numbers are taken by subscript, which costs less
@@ -108,7 +121,14 @@ enum {
           "where n.holder = $1 and n.beat_no = $2 offset 0) c cross join lateral (select id "      \
           "from jobs where id = c.job and holder = $1 and state + 0 = 2 and cancel_asked "         \
           "offset 0) j")                                                                           \
-        X(LETTERS_WAIT, ON_BEAT, "select exists (select from inbox)")                              \
+        X(STANDING, ON_BEAT,                                                                       \
+          "select exists (select from inbox), schedules_number(), "                                \
+          "exists (select from old_keys), c.queue, c.paused, coalesce(c.concurrency, -1), "        \
+          "coalesce(c.global, -1) from (select) x left join controls c on true")                   \
+        X(TELLS, ON_BEAT,                                                                          \
+          "insert into node_tells (holder, serves, queues, workers) values ($1, $2, $3, $4) "      \
+          "on conflict (holder) do update set serves = excluded.serves, "                          \
+          "queues = excluded.queues, workers = excluded.workers")                                  \
         X(BURY, ON_BEAT, "select bury($1, $2, $3, $4, $5, $6, $7)")                                \
         X(VOID, ON_BEAT,                                                                           \
           "insert into commits (holder, writer, n, void) values ($1, $2, $3, true)"                \
@@ -117,13 +137,20 @@ enum {
           "select void, exists (select from nodes where holder = $1) from commits "                \
           "where holder = $1 and writer = $2 and n = $3")                                          \
                                                                                                    \
-        X(SUBMIT, ON_CLAIMS, "select * from put_units($2, $3, $4, $5, $6, $7, $8, null, $1, $9)")  \
+        X(SUBMIT, ON_CLAIMS,                                                                       \
+          "select * from put_units($2, $3, $4, $5, $6, $7, $8, null, $1, $9, null)")               \
+        X(SUBMIT_SLOW, ON_CLAIMS,                                                                  \
+          "select * from put_units($2, $3, $4, $5, $6, $7, $8, null, $1, $9, "                     \
+          "array(select (q, m, d)::bound from unnest($10::bytea[], $11::int[], $12::boolean[]) "   \
+          "b (q, m, d)))")                                                                         \
+        X(ALIVE_QUICK, ON_CLAIMS, "select alive_quick($1)")                                        \
+        X(ALIVE_KEYED, ON_CLAIMS, "select alive_keyed($1, $2)")                                    \
         X(CLAIM_NUMBER, ON_CLAIMS,                                                                 \
           "insert into commits (holder, writer, n, token, first_id, "                              \
           "last_id, ids) values ($1, $2, $3, $4, $5, $6, $7)")                                     \
         X(LETTERS, ON_CLAIMS, LETTERS_TEXT)                                                        \
         X(LETTERS_COUNT, ON_CLAIMS, "insert into deltas (queue, state, n) values ($1, 2, $2)")     \
-        X(LETTERS_CARE, ON_CLAIMS, "select * from arrive_letters($1, $2, $3, $4, $5, $6)")         \
+        X(LETTERS_CARE, ON_CLAIMS, "select * from arrive_letters($1, $2, $3, $4, $5, $6, $7)")     \
         X(JOURNAL, ON_CLAIMS,                                                                      \
           "insert into journal (holder, writer, n, at, queue, prints, jobs) "                      \
           "values ($1, $2, $3, skep_now(), $4, $5, $6)")                                           \
@@ -138,31 +165,51 @@ enum {
         X(BELLS, ON_CLAIMS, "select * from arrive_bells($1, $2, $3, $4, $5)")                      \
         X(ARRIVE_END, ON_CLAIMS, "select arrive_end($1, $2, $3, $4)")                              \
         X(CLAIM, ON_CLAIMS, "select * from claim($1, $2, $3, $4, $5, $6, $7, $8, $9)")             \
+        X(CLAIM_GLOBAL, ON_CLAIMS,                                                                 \
+          "select * from claim_global($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")                   \
                                                                                                    \
         X(FINISH_DONE, ON_VERDICTS, FINISH_DONE_TEXT)                                              \
         X(FINISH, ON_VERDICTS,                                                                     \
-          "select * from finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")                    \
+          "select * from finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)")          \
         X(RETIRE, ON_VERDICTS,                                                                     \
           "delete from commits c using unnest($1::bigint[], "                                      \
           "$2::smallint[], $3::bigint[]) x (h, w, n) "                                             \
           "where c.holder = x.h and c.writer = x.w and c.n = x.n")                                 \
         X(CANCEL, ON_VERDICTS, "select * from cancel($1, $2, $3, $4)")                             \
         X(REQUEUE, ON_VERDICTS, "select requeue($1, $2, $3, $4)")                                  \
+        X(CONTROL, ON_VERDICTS, "select * from control($1, $2, $3, $4, $5, $6, $7, $8)")           \
+        X(SAVE, ON_VERDICTS, "select save_work($1, $2, $3, $4, $5, $6, $7)")                       \
+        X(SCHEDULE_PUT, ON_VERDICTS,                                                               \
+          "select * from schedule_put($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "    \
+          "$14, $15, $16, $17)")                                                                   \
+        X(SCHEDULE_DROP, ON_VERDICTS, "select * from schedule_drop($1, $2, $3, $4, $5)")           \
+        X(SCHEDULE_ONE, ON_VERDICTS | ON_READS,                                                    \
+          "select " SCHEDULE_COLUMNS "where s.name = $1")                                          \
+        X(BULK, ON_VERDICTS,                                                                       \
+          "select * from bulk($1, $2, $3, $14, ($4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"       \
+          "::job_filter, $15, $16, $17)")                                                          \
                                                                                                    \
         X(DUE, ON_BEAT, "select * from due($1, $2, $3, $4)")                                       \
         X(UNPARK, ON_BEAT, "select unpark($1, $2, $3, $4, $5, $6)")                                \
         X(FOLD, ON_BEAT, "select fold($1, $2, $3)")                                                \
-        X(RELAY, ON_BEAT, "select no, queue, ids, seqs from relay($1, $2, $3, $4, $5)")            \
+        X(RELAY, ON_BEAT, "select * from relay($1, $2, $3, $4, $5)")                               \
         X(RUNG, ON_BEAT, "delete from outbox where no = any($1::bigint[])")                        \
+        X(REPLIED, ON_BEAT, "delete from replies where no = any($1::bigint[])")                    \
+        X(TICK, ON_BEAT,                                                                           \
+          "select * from tick($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "  \
+          "$16, $17)")                                                                             \
+        X(PRUNE, ON_BEAT, "select * from prune($1, $2, $3, $4, $5, $6, $7, $8)")                   \
         X(TIDE, ON_BEAT, "select * from tide($1, $2, $3, $4, $5, $6, $7)")                         \
         X(FLOOR, ON_BEAT, "select floor_raise($1, $2)")                                            \
                                                                                                    \
         X(RECALL, ON_READS,                                                                        \
-          "select " HANDED_COLUMNS " from commits c, held_by($1, $4, c.first_id, c.last_id, "      \
+          "select " HANDED_COLUMNS ", work_of(j.id) from commits c, "                               \
+          "held_by($1, $4, c.first_id, c.last_id, "                                                \
           "c.ids) j where c.holder = $1 and c.writer = $2 and c.n = $3 and c.token is not null")   \
         X(HELD, ON_READS,                                                                          \
           "select c.n, j.token, j.id, j.claim, j.attempt, j.max_attempts, j.snoozes, j.strikes, "  \
-          "j.cancel_asked, j.queue, j.type from (select * from commits where holder = $1 "         \
+          "j.cancel_asked, j.queue, j.type, j.created, j.retry_until, j.policy, j.headers, "       \
+          "exists (select from saves where job = j.id) from (select * from commits where holder = $1 "         \
           "and writer = $2 and n > $3 and token is not null order by n limit $4) c "               \
           "left join lateral held_by($1, c.token, c.first_id, c.last_id, c.ids) j on true "        \
           "order by c.n")                                                                          \
@@ -170,12 +217,12 @@ enum {
           "select no, queue, type, key, content_type, headers, payload, priority, max_attempts, "  \
           "timeout_ms, at, deadline from inbox order by no limit $1")                              \
         X(SHOW_ID, ON_READS,                                                                       \
-          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS ", j.content_type, "                          \
-          "j.headers, j.payload, j.result, j.result_type from jobs j" LAST_ATTEMPT                 \
+          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS WHOLE_COLUMNS                                  \
+          ", octet_length(s.checkpoint), rows_ahead(j.queue, j.lane) from jobs j" LAST_ATTEMPT     \
           "where j.id = $1")                                                                       \
         X(SHOW_KEY, ON_READS,                                                                      \
-          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS ", j.content_type, "                          \
-          "j.headers, j.payload, j.result, j.result_type from jobs j" LAST_ATTEMPT                 \
+          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS WHOLE_COLUMNS                                  \
+          ", octet_length(s.checkpoint), rows_ahead(j.queue, j.lane) from jobs j" LAST_ATTEMPT     \
           "where j.queue = $1 and j.key = $2")                                                     \
         X(ATTEMPTS_ID, ON_READS,                                                                   \
           "select " ATTEMPT_COLUMNS " from attempts a where a.job = $1 "                           \
@@ -186,7 +233,19 @@ enum {
           "and not a.ended_job order by a.claim")                                                  \
         X(LIST, ON_READS,                                                                          \
           "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS " from "                                      \
-          "list($1, $2, $3, $4, $5, $6, $7, $8) j" LAST_ATTEMPT "order by j.id desc")              \
+          "list($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) j" LAST_ATTEMPT "order by j.id desc")     \
+        X(LIST_WHOLE, ON_READS,                                                                    \
+          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS WHOLE_COLUMNS " from "                        \
+          "list($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) j" LAST_ATTEMPT "order by j.id desc")     \
+        X(SCHEDULES_NUMBER, ON_READS, "select schedules_number()")                                 \
+        X(SCHEDULES_PAGE, ON_READS,                                                                \
+          "select " SCHEDULE_COLUMNS "where s.name > $1 order by s.name limit $2")                 \
+        X(GROUPS, ON_READS,                                                                        \
+          "select * from groups(($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)::job_filter, $11, $12)") \
+        X(ALL_NODES, ON_READS,                                                                     \
+          "select n.holder, n.host, n.version, n.pid, n.dead, n.registered, n.beat_at, t.serves, " \
+          "t.queues, t.workers from nodes n left join node_tells t on t.holder = n.holder "        \
+          "order by n.registered, n.holder")                                                       \
         X(STATS, ON_READS, "select * from stats()")
 
 enum statement {

@@ -1,10 +1,79 @@
 /*
  * SUBMIT: one call of submit() in the schema. First without care: an existing key costs nothing
  * then, and data that the store refuses takes the transaction down, which is sent again with care.
+ * Unique rows and bounds go the slow way from the start, keys of pruned jobs when one is met.
  */
 #include "ledgers/postgres/internal.h"
 
 #include <errno.h>
+
+/* What its rows need that few do. */
+struct needs {
+        bool slow, keys;
+};
+
+static struct needs needs_of(const struct work *w, const struct ledger_submit *b)
+{
+        struct needs k = {.slow = w->slow || b->n_bounds > 0};
+        for (const struct submission *s = b->list; s; s = s->next) {
+                for (uint32_t i = 0; i < s->n; i++) {
+                        k.slow |= s->rows[i].unique.set;
+                        k.keys |= s->rows[i].key.set;
+                }
+        }
+        return k;
+}
+
+static void put_bounds(struct params *p, const struct ledger_submit *b)
+{
+        array_begin(p, OID_BYTEA);
+        for (uint32_t i = 0; i < b->n_bounds; i++) {
+                put_bytes(p, b->bounds[i].queue);
+        }
+        array_end(p);
+        array_begin(p, OID_INT4);
+        for (uint32_t i = 0; i < b->n_bounds; i++) {
+                put_limit(p, b->bounds[i].max);
+        }
+        array_end(p);
+        array_begin(p, OID_BOOL);
+        for (uint32_t i = 0; i < b->n_bounds; i++) {
+                put_bool(p, b->bounds[i].drop_oldest);
+        }
+        array_end(p);
+}
+
+static int send_rows(struct lane *n, struct work *w, const struct ledger_submit *b,
+                     const struct unit *units, uint32_t n_units, bool slow)
+{
+        put_u64(params_for(n), b->base.no.holder);
+        int r = put_units(n, w, units, n_units, false);
+        put_bool(&n->params, w->careful);
+        if (slow) {
+                put_bounds(&n->params, b);
+        }
+        return r ? r : work_send(n, w, slow ? ST_SUBMIT_SLOW : ST_SUBMIT);
+}
+
+/* The keys of a quick batch are looked for among those of pruned jobs, once its rows are in. */
+static int send_keys(struct lane *n, struct work *w, const struct ledger_submit *b)
+{
+        struct params *p = params_for(n);
+        put_u64(p, b->base.no.holder);
+        if (!n->l->old_keys) {
+                return work_send(n, w, ST_ALIVE_QUICK);
+        }
+        array_begin(p, OID_UUID);
+        for (const struct submission *s = b->list; s; s = s->next) {
+                for (uint32_t i = 0; i < s->n; i++) {
+                        if (s->rows[i].key.set) {
+                                put_uuid(p, true, s->rows[i].key.b);
+                        }
+                }
+        }
+        array_end(p);
+        return work_send(n, w, ST_ALIVE_KEYED);
+}
 
 static int send_submit(struct lane *n, struct work *w)
 {
@@ -23,12 +92,13 @@ static int send_submit(struct lane *n, struct work *w)
         for (struct submission *s = b->list; s; s = s->next) {
                 units[n_units++] = (struct unit){.s = s};
         }
+        struct needs k = needs_of(w, b);
         int r = send_number(n, w);
-        put_u64(params_for(n), b->base.no.holder);
-        r = r ? r : put_units(n, w, units, n_units, false);
-        put_bool(&n->params, w->careful);
-        r = r ? r : work_send(n, w, ST_SUBMIT);
-        return r ? r : send_alive(n, w);
+        r = r ? r : send_rows(n, w, b, units, n_units, k.slow);
+        if (r) {
+                return r;
+        }
+        return k.keys && !k.slow ? send_keys(n, w, b) : send_alive(n, w);
 }
 
 /* --- doorbells -------------------------------------------------------------------------------- */
@@ -80,7 +150,7 @@ static int take_submit(struct lane *n, struct work *w, enum statement which, con
 {
         struct ledger_submit *b = LEDGER_AS(submit, SUBMIT, w->b);
         (void)n;
-        for (int i = 0; which == ST_SUBMIT && i < PQntuples(r); i++) {
+        for (int i = 0; (which == ST_SUBMIT || which == ST_SUBMIT_SLOW) && i < PQntuples(r); i++) {
                 int kind = cell_i16(r, i, 0);
                 if (kind == SAID_OUTBOX) {
                         int rc = take_box(w, b, r, i);
@@ -106,6 +176,7 @@ static int end_submit(struct lane *n, struct work *w)
 {
         struct submit_row **rows = w->rows;
         for (uint32_t i = 0; i < w->n_rows; i++) {
+                n->l->offered |= rows[i]->result == SUBMIT_REPLACED;
                 n->l->offered |= rows[i]->result == SUBMIT_CREATED &&
                                  rows[i]->state == STATE_PENDING && rows[i]->band == BAND_OFFERED;
         }

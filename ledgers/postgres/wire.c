@@ -121,6 +121,14 @@ void put_bool(struct params *p, bool v)
         put(p, OID_BOOL, v ? "\1" : "\0", 1);
 }
 
+void put_f64(struct params *p, double v)
+{
+        uint64_t bits;
+        memcpy(&bits, &v, sizeof bits);
+        uint64_t wire = htobe64(bits);
+        put(p, OID_FLOAT8, &wire, sizeof wire);
+}
+
 void put_id(struct params *p, const struct job_id *id)
 {
         put(p, OID_UUID, id->b, sizeof id->b);
@@ -207,6 +215,25 @@ void record_end(struct params *p)
         patch_i32(p, p->record_start + 4, (int32_t)p->fields);
 }
 
+void nest_begin(struct params *p, uint32_t oid)
+{
+        take_i32(p, (int32_t)oid);
+        p->outer_start = p->record_start;
+        p->outer_fields = p->fields + 1;
+        p->record_start = p->n;
+        p->fields = 0;
+        take_i32(p, 0);
+        take_i32(p, 0);
+}
+
+void nest_end(struct params *p)
+{
+        record_end(p);
+        p->in_record = true;
+        p->record_start = p->outer_start;
+        p->fields = p->outer_fields;
+}
+
 int params_send(struct params *p, PGconn *c, const char *statement)
 {
         const char *values[PARAMS_MAX];
@@ -263,6 +290,14 @@ int64_t cell_i64(const PGresult *r, int row, int column)
                 memcpy(&wire, PQgetvalue(r, row, column), 8);
         }
         return (int64_t)be64toh(wire);
+}
+
+double cell_f64(const PGresult *r, int row, int column)
+{
+        int64_t bits = cell_i64(r, row, column);
+        double v;
+        memcpy(&v, &bits, sizeof v);
+        return v;
 }
 
 struct job_id cell_id(const PGresult *r, int row, int column)

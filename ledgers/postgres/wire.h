@@ -19,6 +19,7 @@ enum {
         OID_INT2 = 21,
         OID_INT4 = 23,
         OID_TEXT = 25,
+        OID_FLOAT8 = 701,
         OID_UUID = 2950
 };
 
@@ -35,6 +36,8 @@ struct params {
         size_t array_start, record_start; /* where their headers are filled in later */
         uint32_t elements;
         uint32_t fields;
+        size_t outer_start; /* of the record around the one that is a field of it */
+        uint32_t outer_fields;
 };
 
 void params_reset(struct params *p);
@@ -46,6 +49,7 @@ void put_i32(struct params *p, int32_t v);
 void put_i64(struct params *p, int64_t v);
 void put_u64(struct params *p, uint64_t v);
 void put_bool(struct params *p, bool v);
+void put_f64(struct params *p, double v);
 void put_id(struct params *p, const struct job_id *id);
 void put_uuid(struct params *p, bool set, const uint8_t bytes[static 16]); /* not set: null */
 void put_bytes(struct params *p, struct str v); /* bytea, '' when empty */
@@ -58,6 +62,8 @@ void array_end(struct params *p);
 void array_none(struct params *p, uint32_t oid); /* an empty one */
 void record_begin(struct params *p);
 void record_end(struct params *p);
+void nest_begin(struct params *p, uint32_t oid); /* a record as a field of a record */
+void nest_end(struct params *p);
 
 /* Sends a prepared statement with these parameters, answers in binary. 0, -ENOMEM, -EIO. */
 int params_send(struct params *p, PGconn *c, const char *statement);
@@ -67,6 +73,7 @@ bool cell_bool(const PGresult *r, int row, int column);
 int16_t cell_i16(const PGresult *r, int row, int column);
 int32_t cell_i32(const PGresult *r, int row, int column); /* 0 when null, like the next */
 int64_t cell_i64(const PGresult *r, int row, int column);
+double cell_f64(const PGresult *r, int row, int column);
 struct job_id cell_id(const PGresult *r, int row, int column);
 struct str cell_str(const PGresult *r, int row, int column); /* borrowed; {"", 0} when null */
 struct str cell_copy(struct arena *a, const PGresult *r, int row,

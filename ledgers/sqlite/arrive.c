@@ -5,7 +5,7 @@
  * consecutive lanes of the broker's band. The number goes in last, with the runs of what was
  * taken, and only when something was written.
  */
-#include "ledgers/sqlite/internal.h"
+#include "ledgers/sqlite/life.h"
 
 #include <stdio.h>
 
@@ -45,17 +45,34 @@ static int letter_known(struct arriving *k, struct arrival *a)
         return SQLITE_OK;
 }
 
+/* Another job has its unique key: it is cancelled before it began, and names that job. */
+static int bury_duplicate(struct arriving *k, const struct submit_row *r)
+{
+        char text[96], id[JOB_ID_TEXT];
+        id_text(&r->existing, id);
+        int n = snprintf(text, sizeof text, "its unique key is held by job %s", id);
+        struct submit_row loser = *r;
+        loser.state = STATE_CANCELLED;
+        loser.reason = REASON_DUPLICATE;
+        loser.error_text = (struct str){text, (uint32_t)n};
+        int64_t seq;
+        return row_put(k->t, &loser, NULL, &seq);
+}
+
 /* It did not go in. */
 static int letter_met(struct arriving *k, struct arrival *a)
 {
-        int rc = row_explain(k->t, &a->row);
-        if (rc || a->row.result == SUBMIT_EXISTS) {
-                return rc ? rc : letter_known(k, a);
+        if (a->row.result == SUBMIT_EXISTS) {
+                return letter_known(k, a);
         }
-        a->result = ARRIVAL_CONFLICT;
-        k->b->conflicts++;
-        journal_note(&k->journal, a->fingerprint, &a->row.id);
-        return bury_conflict(k, &a->row);
+        bool conflict = a->row.result == SUBMIT_CONFLICT;
+        int rc = conflict ? bury_conflict(k, &a->row) : bury_duplicate(k, &a->row);
+        if (!rc) {
+                a->result = conflict ? ARRIVAL_CONFLICT : ARRIVAL_DUPLICATE;
+                k->b->conflicts += conflict;
+                journal_note(&k->journal, a->fingerprint, &a->row.id);
+        }
+        return rc;
 }
 
 static int letter_refused(struct arriving *k, struct arrival *a)
@@ -76,12 +93,12 @@ static int arrive_letter(struct arriving *k, struct arrival *a)
                 return rc ? rc : letter_known(k, a);
         }
         int64_t seq;
-        int rc = row_put(k->t, r, &k->by, &seq);
-        if (rc) {
-                return db_data_error(rc) ? letter_refused(k, a) : rc;
+        int rc = row_admit(k->t, r, &k->by, &seq);
+        if (!rc && !seq) {
+                rc = letter_met(k, a);
         }
-        if (!seq) {
-                return letter_met(k, a);
+        if (rc || !seq) {
+                return db_data_error(rc) ? letter_refused(k, a) : rc;
         }
         a->result = ARRIVAL_TAKEN;
         a->ref = seq;
@@ -167,7 +184,7 @@ static int look_for(struct arriving *k, const struct arrival *a, struct waiter *
                           str_eq(column_str(b.s, JOB_QUEUE), k->b->queue);
                 w.expired = deadline && deadline <= k->t->now_us;
                 bool starts = w.waits && !w.expired && a->start;
-                rc = starts ? job_take(k->t->db, k->b->got, b.s) : SQLITE_OK;
+                rc = starts ? job_take(k->t->db, k->b->got, b.s, k->t->now_us) : SQLITE_OK;
         }
         (void)sqlite3_reset(b.s);
         *ret = w;
@@ -258,6 +275,8 @@ static int start_arriving(struct arriving *k)
 int arrive_run(struct tx *t, struct ledger_arrive *b)
 {
         struct arriving k = {.t = t, .b = b, .by = {b->token, b->base.no.holder}};
+        struct queue_bound bound = {b->queue, b->drop_above, true};
+        struct limits limits = {.letters = true};
         int64_t before = sqlite3_total_changes64(t->db->sql);
         int rc = start_arriving(&k);
         rc = rc ? rc : tx_number_free(t, &b->base.no);
@@ -268,7 +287,9 @@ int arrive_run(struct tx *t, struct ledger_arrive *b)
                          "a letter came again, and whether it was acknowledged is not sure yet");
                 return rc;
         }
+        rc = rc ? rc : limits_start(t, &limits, &bound, b->drop_above > 0);
         rc = rc ? rc : arrive_all(&k);
+        t->limits = NULL;
         rc = rc ? rc : journal_close(&k.journal);
         rc = rc ? rc : count_bells(&k);
         if (!rc && sqlite3_total_changes64(t->db->sql) != before) {

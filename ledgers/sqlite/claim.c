@@ -5,7 +5,7 @@
  * then takes the whole range of lanes with one UPDATE: per job there is one step of a cursor on the
  * way in and none on the way out. The jobs go into `commits` as runs of consecutive seq.
  */
-#include "ledgers/sqlite/internal.h"
+#include "ledgers/sqlite/life.h"
 
 #define LOOK_AT_MOST                                                                               \
         4096 /* rows that a claim moves out of the way before it answers with what it has */
@@ -21,6 +21,7 @@ struct taking {
         struct ledger_claim *b;
         struct aside *aside;
         uint32_t n_aside;
+        uint32_t room; /* how many may be taken: `want`, or what `global` leaves of it */
         uint64_t bytes;
         int64_t last_lane;
         struct str type; /* the one asked for last, and the answer: types come in long runs */
@@ -66,13 +67,15 @@ static int look_at(struct taking *k, sqlite3_stmt *s, bool *ret_end)
                 return *ret_end ? SQLITE_OK : put_aside(k, s, expired);
         }
         uint64_t size = (uint64_t)sqlite3_column_int64(s, JOB_SIZE);
-        if (c->n == k->b->want || (c->n && k->bytes + size > k->b->max_bytes)) {
+        bool full = c->n == k->room;
+        if (full || (c->n && k->bytes + size > k->b->max_bytes)) {
                 *ret_end = k->b->more = true;
+                k->b->limited = full && k->room < k->b->want;
                 return SQLITE_OK;
         }
         k->bytes += size;
         k->last_lane = sqlite3_column_int64(s, JOB_LANE);
-        return job_take(k->t->db, c, s);
+        return job_take(k->t->db, c, s, k->t->now_us);
 }
 
 static int select_offered(struct taking *k)
@@ -140,13 +143,29 @@ static int take_range(struct taking *k)
         return rc ? rc : tx_delta(t, k->b->queue, STATE_RUNNING, k->b->got->n);
 }
 
+static int find_room(struct taking *k)
+{
+        int64_t running = 0, global = k->b->global;
+        k->room = k->b->want;
+        if (!global) {
+                return SQLITE_OK;
+        }
+        int rc = tx_count(k->t, k->b->queue, STATE_RUNNING, &running);
+        int64_t left = running < global ? global - running : 0;
+        if (left < k->room) {
+                k->room = (uint32_t)left;
+        }
+        return rc;
+}
+
 int claim_run(struct tx *t, struct ledger_claim *b)
 {
         struct claim *c = b->got;
-        b->more = false;
+        b->more = b->limited = false;
         b->parked = b->expired = 0;
         struct taking k = {.t = t, .b = b};
         int rc = job_start_claim(c, &b->base.no, b->token, b->want);
+        rc = rc ? rc : find_room(&k);
         rc = rc ? rc : select_offered(&k);
         if (rc || (!c->n && !k.n_aside)) {
                 return rc;

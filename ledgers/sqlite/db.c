@@ -17,7 +17,7 @@
 
 static const char *const sql_of[] = {
 #define X(name, sql) [ST_##name] = sql,
-    STATEMENTS(X)
+    STATEMENTS(X) STATEMENTS_LIFE(X)
 #undef X
 };
 
@@ -195,6 +195,9 @@ int db_open(const char *path, int busy_timeout_ms, bool read_only, char *note, s
                 snprintf(note, note_size, "%s: out of memory", path);
                 return -ENOMEM;
         }
+        /* Counting memory takes a lock at each allocation. Refused once SQLite is in use, which is
+         * fine. */
+        (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
         int rc = sqlite3_open_v2(
             path, &db->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
         if (rc) {

@@ -5,7 +5,7 @@
  * The counters need the queue, which a verdict does not carry: jobs of one token were claimed from
  * one queue, so the last one's serves for the next, and the statement checks that it was right.
  */
-#include "ledgers/sqlite/internal.h"
+#include "ledgers/sqlite/life.h"
 
 struct ending {
         struct tx *t;
@@ -163,6 +163,7 @@ static int keep_error(struct ending *e, const struct finish_row *r, int64_t ref,
             .worker_pid = r->worker_pid,
             .started_us = r->started_us,
             .ended_us = end_time(e->t, r),
+            .fingerprint = r->fingerprint,
         };
         return row_put_error(e->t, ref, !r->keep_attempt, &a);
 }
@@ -218,6 +219,25 @@ static int finish_unstorable(struct ending *e, const struct finish_row *r, int64
         return finish_row(e, &dead, ref, ret_hit);
 }
 
+/* What the verdict leaves beside its row; refused: the job is dead(unstorable) instead. */
+static int finish_rest(struct ending *e, struct finish_row *r, int64_t ref, bool refused)
+{
+        bool completed = r->to == STATE_COMPLETED && !refused;
+        int rc = SQLITE_OK;
+        if (r->left_work && completed) {
+                rc = save_delete(e->t, ref);
+        }
+        if (!rc && r->children && completed) {
+                rc = submission_run(e->t, r->children);
+        }
+        if (!rc && r->reply && refused) {
+                r->reply->state = STATE_DEAD;
+                r->reply->reason = REASON_UNSTORABLE;
+                r->reply->body = r->reply->error_text = (struct str){0};
+        }
+        return rc || !r->reply ? rc : reply_put(e->t, r->reply);
+}
+
 static int finish_one(struct ending *e, struct finish_row *r)
 {
         int64_t ref = r->ref ? r->ref : ref_by_id(e->t, &r->id);
@@ -229,10 +249,8 @@ static int finish_one(struct ending *e, struct finish_row *r)
         }
         r->stale = !rc && !hit;
         e->b->stale += r->stale;
-        if (!rc && hit && !refused && r->children && r->to == STATE_COMPLETED) {
-                rc = submission_run(e->t, r->children);
-        }
-        return rc;
+        bool plain = !r->left_work && !r->children && !r->reply;
+        return rc || !hit || plain ? rc : finish_rest(e, r, ref, refused);
 }
 
 static int retire(struct tx *t, const struct commit_no *no)

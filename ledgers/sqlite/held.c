@@ -86,10 +86,15 @@ static int hold_row(void *ctx, sqlite3_stmt *s)
             .snoozes = j.snoozes,
             .strikes = j.strikes,
             .cancel_asked = j.cancel_asked,
+            .left_work = j.left_work,
+            .created_us = j.created_us,
+            .retry_until_us = j.retry_until_us,
+            .policy = j.policy,
+            .headers = column_copy(&k->b->base.arena, s, JOB_HEADERS),
             .queue = j.queue,
             .type = j.type,
         };
-        return SQLITE_OK;
+        return k->b->jobs[k->b->n - 1].headers.p ? SQLITE_OK : SQLITE_NOMEM;
 }
 
 static int hold_commit(struct db *db, struct holding *k, sqlite3_stmt *s)

@@ -111,7 +111,9 @@ struct tx {
         uint32_t n_deltas;
         struct trim trims[8];
         uint32_t trim_next;
-        struct arena scratch; /* until the batch is written */
+        struct arena scratch;  /* until the batch is written */
+        bool keys_kept;        /* keys of pruned rows are there; known once seq is */
+        struct limits *limits; /* of the batch being written; NULL: none */
 };
 
 void tx_begin(struct tx *t, struct db *db, int64_t now_us);
@@ -217,7 +219,8 @@ int job_start_claim(struct claim *c, const struct commit_no *no, uint64_t token,
 
 /* A row of JOB_COLUMNS into the claim's next job, texts copied. SQLITE_NOMEM when memory is out. */
 int job_read(struct db *db, struct claim *c, sqlite3_stmt *s);
-int job_take(struct db *db, struct claim *c, sqlite3_stmt *s); /* as it is once claimed */
+/* As it is once claimed, now. */
+int job_take(struct db *db, struct claim *c, sqlite3_stmt *s, int64_t now_us);
 
 /* All but what only a handler needs. last: a job that may have the same queue and type. */
 int job_read_books(struct arena *a, const struct job *last, sqlite3_stmt *s, struct job *j);

@@ -2,7 +2,7 @@
  * A job as it is handed over, filled from a row of JOB_COLUMNS: by CLAIM and by doorbells when they
  * take it, by RECALL and HELD when they read it back. Texts are copied into the claim's arena.
  */
-#include "ledgers/sqlite/internal.h"
+#include "ledgers/sqlite/life.h"
 
 /* One cursor for all payloads of a claim: it steps from one to the next, and copies once. */
 static int read_payload(struct db *db, struct arena *a, struct job *j)
@@ -51,11 +51,21 @@ int job_read_books(struct arena *a, const struct job *last, sqlite3_stmt *s, str
             .cancel_asked = sqlite3_column_int(s, JOB_CANCEL_ASKED) != 0,
             .created_us = sqlite3_column_int64(s, JOB_CREATED),
             .deadline_us = sqlite3_column_int64(s, JOB_DEADLINE),
+            .policy = column_copy(a, s, JOB_POLICY),
+            .retry_until_us = sqlite3_column_int64(s, JOB_RETRY_UNTIL),
+            .heartbeat_ms = (uint32_t)sqlite3_column_int64(s, JOB_HEARTBEAT_MS),
+            .left_work = sqlite3_column_int(s, JOB_LEFT_WORK) != 0,
             .queue = share(a, last->queue, s, JOB_QUEUE),
             .type = share(a, last->type, s, JOB_TYPE),
             .handler = -1,
         };
-        return j->queue.p && j->type.p ? SQLITE_OK : SQLITE_NOMEM;
+        return j->queue.p && j->type.p && j->policy.p ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static void set_late(struct job *j, sqlite3_stmt *s, int64_t claimed_us)
+{
+        int64_t due = sqlite3_column_int64(s, JOB_WAS_DUE);
+        j->late_us = due && claimed_us > due ? claimed_us - due : 0;
 }
 
 int job_read(struct db *db, struct claim *c, sqlite3_stmt *s)
@@ -76,11 +86,15 @@ int job_read(struct db *db, struct claim *c, sqlite3_stmt *s)
         if (!j->payload.n && sqlite3_column_int64(s, JOB_SIZE) > 0) {
                 rc = read_payload(db, &c->arena, j);
         }
+        set_late(j, s, sqlite3_column_int64(s, JOB_STARTED));
+        if (!rc && j->left_work) {
+                rc = save_read(db, &c->arena, j->ref, &j->checkpoint);
+        }
         c->n += !rc;
         return rc;
 }
 
-int job_take(struct db *db, struct claim *c, sqlite3_stmt *s)
+int job_take(struct db *db, struct claim *c, sqlite3_stmt *s, int64_t now_us)
 {
         int rc = job_read(db, c, s);
         if (!rc) {
@@ -88,6 +102,7 @@ int job_take(struct db *db, struct claim *c, sqlite3_stmt *s)
                 j->claim++;
                 j->attempt++;
                 j->token = c->token;
+                set_late(j, s, now_us);
         }
         return rc;
 }

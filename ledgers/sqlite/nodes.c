@@ -4,7 +4,7 @@
  * request repeats it, so any of those that the holder knows of will do. A holder that claims the
  * job later reads the wish in the row.
  */
-#include "ledgers/sqlite/internal.h"
+#include "ledgers/sqlite/life.h"
 
 #include <stdio.h>
 
@@ -121,6 +121,16 @@ static int see_changes(struct tx *t, struct ledger_beat *b)
         return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
+static int keep_told(struct tx *t, const struct ledger_beat *b)
+{
+        struct binder u = bind_start(db_get(t->db, ST_NODE_TELL));
+        bind_blob(&u, b->serves);
+        bind_blob(&u, b->queues);
+        bind_int(&u, b->workers);
+        bind_u64(&u, b->base.no.holder);
+        return bind_run(&u);
+}
+
 int beat_run(struct tx *t, struct ledger_beat *b)
 {
         b->n_nodes = b->n_cancels = 0;
@@ -133,9 +143,58 @@ int beat_run(struct tx *t, struct ledger_beat *b)
         bind_int(&u, t->now_us);
         bind_u64(&u, b->base.no.holder);
         rc = bind_run(&u);
+        rc = rc || !b->tells ? rc : keep_told(t, b);
         rc = rc ? rc : list_nodes(t, b);
+        rc = rc ? rc : controls_list(t, b);
+        rc = rc ? rc : schedules_revision(t->db, &b->schedules);
         rc = rc ? rc : forget_told(t, b);
         rc = rc ? rc : list_cancels(t, b);
         rc = rc ? rc : note_told(t, b);
         return rc ? rc : see_changes(t, b);
+}
+
+/* --- NODES ------------------------------------------------------------------------------------ */
+
+static int read_node(struct arena *a, sqlite3_stmt *s, struct node_row *r)
+{
+        *r = (struct node_row){
+            .holder = (uint64_t)sqlite3_column_int64(s, 0),
+            .host = column_copy(a, s, 1),
+            .version = column_copy(a, s, 2),
+            .serves = column_copy(a, s, 3),
+            .queues = column_copy(a, s, 4),
+            .pid = sqlite3_column_int(s, 5),
+            .workers = (uint32_t)sqlite3_column_int64(s, 6),
+            .dead = sqlite3_column_int(s, 7) != 0,
+            .registered_us = sqlite3_column_int64(s, 8),
+            .beat_us = sqlite3_column_int64(s, 9),
+        };
+        bool all = r->host.p && r->version.p && r->serves.p && r->queues.p;
+        return all ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+int nodes_run(struct db *db, struct ledger_nodes *b)
+{
+        sqlite3_stmt *s = db_get(db, ST_NODES_ALL);
+        uint32_t size = 0;
+        int rc = SQLITE_OK, step = SQLITE_ROW;
+        b->n = 0;
+        while (!rc && (step = sqlite3_step(s)) == SQLITE_ROW) {
+                if (b->n == size) {
+                        size = size ? size * 2 : 16;
+                        struct node_row *rows = arena_alloc(&b->base.arena, size * sizeof *rows);
+                        if (!rows) {
+                                rc = SQLITE_NOMEM;
+                                break;
+                        }
+                        if (b->n) {
+                                memcpy(rows, b->rows, b->n * sizeof *rows);
+                        }
+                        b->rows = rows;
+                }
+                rc = read_node(&b->base.arena, s, &b->rows[b->n]);
+                b->n += !rc;
+        }
+        (void)sqlite3_reset(s);
+        return rc || step == SQLITE_ROW || step == SQLITE_DONE ? rc : step;
 }

@@ -2,21 +2,11 @@
  * What operators and duties do to single rows: CANCEL, REQUEUE, DUE, UNPARK, FOLD, RESOLVE. Each
  * looks first and writes its number only when there is something to write.
  */
-#include "ledgers/sqlite/internal.h"
+#include "ledgers/sqlite/life.h"
 
 #define MOVE_AT_MOST 1000 /* rows that DUE and UNPARK hold at once */
 
-struct seen {
-        bool found;
-        int64_t seq;
-        enum job_state state;
-        uint64_t holder;
-        uint8_t priority;
-        bool cancel_asked;
-        struct str queue; /* in the transaction's scratch */
-};
-
-static int see_job(struct tx *t, const struct job_id *id, struct seen *ret)
+int seen_find(struct tx *t, const struct job_id *id, struct seen *ret)
 {
         struct binder b = bind_start(db_get(t->db, ST_BY_ID));
         bind_id(&b, id);
@@ -35,24 +25,25 @@ static int see_job(struct tx *t, const struct job_id *id, struct seen *ret)
         return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static int moved(struct tx *t, struct str queue, enum job_state from, enum job_state to)
+int seen_moved(struct tx *t, const struct seen *j, enum job_state to)
 {
-        int rc = tx_delta(t, queue, from, -1);
-        return rc ? rc : tx_delta(t, queue, to, 1);
+        int rc = tx_delta(t, j->queue, j->state, -1);
+        return rc ? rc : tx_delta(t, j->queue, to, 1);
 }
 
 /* --- CANCEL ----------------------------------------------------------------------------------- */
 
-static int cancel_waiting(struct tx *t, const struct seen *j)
+int seen_cancel(struct tx *t, const struct seen *j, enum job_reason reason)
 {
         struct binder b = bind_start(db_get(t->db, ST_CANCEL));
         bind_int(&b, t->now_us);
         bind_int(&b, j->seq);
+        bind_int(&b, reason);
         int rc = bind_run(&b);
-        return rc ? rc : moved(t, j->queue, j->state, STATE_CANCELLED);
+        return rc ? rc : seen_moved(t, j, STATE_CANCELLED);
 }
 
-static int ask_running(struct tx *t, const struct seen *j)
+int seen_ask(struct tx *t, const struct seen *j)
 {
         struct binder b = bind_start(db_get(t->db, ST_CANCEL_ASK));
         bind_int(&b, j->seq);
@@ -69,7 +60,7 @@ static int ask_running(struct tx *t, const struct seen *j)
 int cancel_run(struct tx *t, struct ledger_cancel *b)
 {
         struct seen j;
-        int rc = see_job(t, &b->id, &j);
+        int rc = seen_find(t, &b->id, &j);
         b->result = CANCEL_NOT_FOUND;
         b->holder = 0;
         if (rc || !j.found) {
@@ -90,26 +81,29 @@ int cancel_run(struct tx *t, struct ledger_cancel *b)
         if (rc) {
                 return rc;
         }
-        return running ? ask_running(t, &j) : cancel_waiting(t, &j);
+        return running ? seen_ask(t, &j) : seen_cancel(t, &j, REASON_OPERATOR);
 }
 
 /* --- REQUEUE ---------------------------------------------------------------------------------- */
 
-static int revive(struct tx *t, const struct seen *j)
+int seen_revive(struct tx *t, const struct seen *j)
 {
         struct binder b = bind_start(db_get(t->db, ST_REQUEUE));
         bind_int(&b, lane_value(BAND_OFFERED, j->priority, j->seq));
         bind_int(&b, j->seq);
-        return bind_run(&b);
+        int rc = bind_run(&b);
+        return rc ? rc : seen_moved(t, j, STATE_PENDING);
 }
 
-static int offer(struct tx *t, const struct seen *j, enum job_reason reason)
+int seen_offer(struct tx *t, const struct seen *j, enum job_reason reason, bool due)
 {
         struct binder b = bind_start(db_get(t->db, ST_TO_PENDING));
         bind_int(&b, reason);
         bind_int(&b, lane_value(BAND_OFFERED, j->priority, j->seq));
+        bind_int(&b, due);
         bind_int(&b, j->seq);
-        return bind_run(&b);
+        int rc = bind_run(&b);
+        return rc ? rc : seen_moved(t, j, STATE_PENDING);
 }
 
 static enum requeue_result judge_requeue(const struct seen *j)
@@ -130,7 +124,7 @@ static enum requeue_result judge_requeue(const struct seen *j)
 int requeue_run(struct tx *t, struct ledger_requeue *b)
 {
         struct seen j;
-        int rc = see_job(t, &b->id, &j);
+        int rc = seen_find(t, &b->id, &j);
         if (rc) {
                 return rc;
         }
@@ -141,9 +135,10 @@ int requeue_run(struct tx *t, struct ledger_requeue *b)
         }
         rc = tx_number(t, &b->base.no);
         if (!rc) {
-                rc = b->result == REQUEUE_DONE ? revive(t, &j) : offer(t, &j, REASON_REQUEUED);
+                bool ended = b->result == REQUEUE_DONE;
+                rc = ended ? seen_revive(t, &j) : seen_offer(t, &j, REASON_REQUEUED, false);
         }
-        return rc ? rc : moved(t, j.queue, j.state, STATE_PENDING);
+        return rc;
 }
 
 /* --- DUE -------------------------------------------------------------------------------------- */
@@ -202,8 +197,7 @@ int due_run(struct tx *t, struct ledger_due *b)
                         rc = tx_number(t, &b->base.no);
                 }
                 for (uint32_t i = 0; i < n && !rc; i++) {
-                        rc = offer(t, &jobs[i], REASON_NONE);
-                        rc = rc ? rc : moved(t, jobs[i].queue, jobs[i].state, STATE_PENDING);
+                        rc = seen_offer(t, &jobs[i], REASON_NONE, true);
                         b->moved += !rc;
                 }
         } while (!rc && n == page && b->moved < b->limit);

@@ -5,7 +5,7 @@
  * A row's number is the seq of its first job: it is never given twice, so a RUNG that comes late
  * takes no other row.
  */
-#include "ledgers/sqlite/internal.h"
+#include "ledgers/sqlite/life.h"
 
 #define RELAY_AT_MOST 1000 /* rows of one answer */
 
@@ -157,22 +157,23 @@ int relay_run(struct tx *t, struct ledger_relay *b)
         b->n = 0;
         b->rows = arena_alloc(&b->base.arena, (limit + 1) * sizeof *b->rows);
         int rc = b->rows ? list_old(t, b, limit) : SQLITE_NOMEM;
-        rc = rc || !b->n ? rc : tx_number(t, &b->base.no);
+        rc = rc ? rc : reply_relay(t, b, limit);
+        rc = rc || (!b->n && !b->n_replies) ? rc : tx_number(t, &b->base.no);
         for (uint32_t i = 0; i < b->n && !rc; i++) {
                 rc = put_off(t, b->rows[i].no);
         }
-        return rc;
+        return rc ? rc : reply_put_off(t, b);
 }
 
 /* --- RUNG ------------------------------------------------------------------------------------- */
 
 int rung_run(struct tx *t, struct ledger_rung *b)
 {
-        int rc = b->n ? tx_number(t, &b->base.no) : SQLITE_OK;
+        int rc = b->n || b->n_replies ? tx_number(t, &b->base.no) : SQLITE_OK;
         for (uint32_t i = 0; i < b->n && !rc; i++) {
                 struct binder d = bind_start(db_get(t->db, ST_OUTBOX_DELETE));
                 bind_int(&d, b->rows[i]);
                 rc = bind_run(&d);
         }
-        return rc;
+        return rc ? rc : reply_rung(t, b);
 }

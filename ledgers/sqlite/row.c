@@ -4,7 +4,7 @@
  * its key, or data that the store refuses). Each row is one statement, so a refused one leaves its
  * neighbours alone without any bisection or savepoint.
  */
-#include "ledgers/sqlite/internal.h"
+#include "ledgers/sqlite/life.h"
 
 /* Where a new row waits; exactly one of the three, or none. */
 struct waiting {
@@ -70,6 +70,7 @@ static int insert_job(struct tx *t, const struct submit_row *r, const struct tak
         bind_u64(&b, by->token);
         bind_u64(&b, by->holder);
         bind_int(&b, runs ? t->now_us : 0);
+        bind_blob(&b, runs ? STR(FINISH_ROOM) : (struct str){0});
         return bind_run(&b);
 }
 
@@ -104,6 +105,7 @@ int row_put_error(struct tx *t, int64_t seq, bool ended_job, const struct attemp
         bind_int(&b, a->worker_pid);
         bind_int(&b, a->started_us);
         bind_int(&b, a->ended_us);
+        bind_u64(&b, a->fingerprint);
         return bind_run(&b);
 }
 
@@ -112,7 +114,8 @@ static int settle_row(struct tx *t, const struct submit_row *r, int64_t seq)
 {
         t->seq = seq;
         int rc = tx_delta(t, r->queue, r->state, 1);
-        if (!rc && r->state == STATE_DEAD && r->error_text.n) {
+        rc = rc || !row_has_life(r) ? rc : life_put(t, r, seq);
+        if (!rc && state_terminal(r->state) && r->error_text.n) {
                 struct attempt_row why = {.error = reason_error(r->reason),
                                           .error_text = r->error_text,
                                           .ended_us = t->now_us};
@@ -160,28 +163,9 @@ int row_find(struct tx *t, const struct job_id *id, bool *ret_found, enum job_st
 
 int row_explain(struct tx *t, struct submit_row *r)
 {
-        bool found;
-        int rc = row_find(t, &r->id, &found, &r->existing_state);
-        if (rc || found) {
-                r->result = SUBMIT_EXISTS;
-                r->existing = r->id;
-                return rc;
-        }
-        struct binder b = bind_start(db_get(t->db, ST_BY_KEY));
-        bind_text(&b, r->queue);
-        bind_key(&b, &r->key);
-        rc = sqlite3_step(b.s);
-        if (rc == SQLITE_ROW) {
-                /* A row whose data was refused has lost its payload: nothing to compare. */
-                bool lost = sqlite3_column_int(b.s, 2) == REASON_UNSTORABLE;
-                r->result = lost || str_eq(column_str(b.s, 4), r->payload) ? SUBMIT_EXISTS
-                                                                           : SUBMIT_CONFLICT;
-                r->existing = column_id(b.s, 0);
-                r->existing_state = (enum job_state)sqlite3_column_int(b.s, 1);
-                rc = SQLITE_OK;
-        }
-        (void)sqlite3_reset(b.s);
-        return rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
+        bool met;
+        int rc = row_meet(t, r, &met);
+        return rc || met ? rc : SQLITE_CORRUPT;
 }
 
 /* The row is remembered without anything that its producer wrote, so that nobody looks for it in

@@ -4,7 +4,7 @@
  * when the state asked for has an index of its own.
  */
 #include "core/pattern.h"
-#include "ledgers/sqlite/internal.h"
+#include "ledgers/sqlite/life.h"
 
 #define SORT_AT_MOST                                                                               \
         10000 /* rows of a state that are cheaper sorted than found by walking all ids */
@@ -35,6 +35,10 @@ enum {
         ROW_DEADLINE,
         ROW_STARTED,
         ROW_FINISHED,
+        ROW_POLICY,
+        ROW_RETRY_UNTIL,
+        ROW_HEARTBEAT_MS,
+        ROW_LEFT_WORK,
         ROW_CONTENT_TYPE,
         ROW_HEADERS,
         ROW_PAYLOAD,
@@ -68,6 +72,7 @@ static struct attempt_row read_attempt(struct arena *a, sqlite3_stmt *s)
             .worker_pid = sqlite3_column_int(s, 8),
             .started_us = sqlite3_column_int64(s, 9),
             .ended_us = sqlite3_column_int64(s, 10),
+            .fingerprint = (uint64_t)sqlite3_column_int64(s, 11),
         };
 }
 
@@ -109,11 +114,16 @@ static int read_row(struct db *db, struct arena *a, sqlite3_stmt *s, struct job_
             .deadline_us = sqlite3_column_int64(s, ROW_DEADLINE),
             .started_us = sqlite3_column_int64(s, ROW_STARTED),
             .finished_us = sqlite3_column_int64(s, ROW_FINISHED),
+            .policy = column_copy(a, s, ROW_POLICY),
+            .retry_until_us = sqlite3_column_int64(s, ROW_RETRY_UNTIL),
+            .heartbeat_ms = (uint32_t)sqlite3_column_int64(s, ROW_HEARTBEAT_MS),
         };
-        if (!r->queue.p || !r->type.p || !r->key_text.p || !r->tags.p) {
+        if (!r->queue.p || !r->type.p || !r->key_text.p || !r->tags.p || !r->policy.p) {
                 return SQLITE_NOMEM;
         }
-        return read_last(db, a, sqlite3_column_int64(s, ROW_SEQ), r);
+        int64_t seq = sqlite3_column_int64(s, ROW_SEQ);
+        int rc = sqlite3_column_int(s, ROW_LEFT_WORK) ? save_show(db, seq, r) : SQLITE_OK;
+        return rc ? rc : read_last(db, a, seq, r);
 }
 
 /* --- SHOW ------------------------------------------------------------------------------------- */
@@ -155,6 +165,20 @@ static int read_blob(struct db *db, struct arena *a, int64_t seq, struct str *re
         return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+static int count_ahead(struct db *db, struct job_row *r, int64_t lane)
+{
+        int64_t first, last;
+        lane_range(r->band, &first, &last);
+        struct binder q = bind_start(db_get(db, ST_AHEAD));
+        bind_text(&q, r->queue);
+        bind_int(&q, first);
+        bind_int(&q, lane);
+        int rc = sqlite3_step(q.s);
+        r->ahead = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(q.s, 0) : 0;
+        (void)sqlite3_reset(q.s);
+        return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
 static int read_all(struct db *db, struct arena *a, sqlite3_stmt *s, struct job_row *r)
 {
         int64_t seq = sqlite3_column_int64(s, ROW_SEQ);
@@ -172,7 +196,9 @@ static int read_all(struct db *db, struct arena *a, sqlite3_stmt *s, struct job_
                 return SQLITE_NOMEM;
         }
         rc = r->payload.n ? SQLITE_OK : read_blob(db, a, seq, &r->payload);
-        return rc ? rc : read_attempts(db, a, seq, r);
+        rc = rc ? rc : read_attempts(db, a, seq, r);
+        bool pending = r->state == STATE_PENDING;
+        return rc || !pending ? rc : count_ahead(db, r, sqlite3_column_int64(s, ROW_LANE));
 }
 
 int show_run(struct db *db, struct ledger_show *b)
@@ -253,6 +279,51 @@ static struct binder bind_list(struct db *db, struct ledger_list *b, struct str 
         return q;
 }
 
+/* What no statement says of the filter. */
+static int is_meant(struct db *db, const struct ledger_list *b, bool pattern, sqlite3_stmt *s,
+                    bool *ret_yes)
+{
+        *ret_yes = !pattern || pattern_match(b->type, column_str(s, ROW_TYPE));
+        if (!*ret_yes || (b->error == ERROR_NONE && !b->fingerprint)) {
+                return SQLITE_OK;
+        }
+        struct last_error e;
+        int rc = last_error(db, NULL, sqlite3_column_int64(s, ROW_SEQ), &e);
+        *ret_yes = (b->error == ERROR_NONE || b->error == e.error) &&
+                   (!b->fingerprint || b->fingerprint == e.fingerprint);
+        return rc;
+}
+
+static int read_whole(struct db *db, struct arena *a, int64_t seq, struct job_row *r)
+{
+        struct binder q = bind_start(db_get(db, ST_WHOLE));
+        bind_int(&q, seq);
+        int rc = sqlite3_step(q.s);
+        if (rc == SQLITE_ROW) {
+                r->content_type = column_copy(a, q.s, 0);
+                r->headers = column_copy(a, q.s, 1);
+                r->payload = column_copy(a, q.s, 2);
+                r->result = column_copy(a, q.s, 3);
+                r->result_type = column_copy(a, q.s, 4);
+        }
+        (void)sqlite3_reset(q.s);
+        bool all =
+            r->content_type.p && r->headers.p && r->payload.p && r->result.p && r->result_type.p;
+        if (rc != SQLITE_ROW || !all) {
+                return rc == SQLITE_DONE ? SQLITE_OK : all ? rc : SQLITE_NOMEM;
+        }
+        return r->payload.n ? SQLITE_OK : read_blob(db, a, seq, &r->payload);
+}
+
+static int list_row(struct db *db, struct ledger_list *b, sqlite3_stmt *s, struct job_row *r)
+{
+        int rc = read_row(db, &b->base.arena, s, r);
+        if (rc || !b->whole) {
+                return rc;
+        }
+        return read_whole(db, &b->base.arena, sqlite3_column_int64(s, ROW_SEQ), r);
+}
+
 int list_run(struct db *db, struct ledger_list *b)
 {
         struct arena *a = &b->base.arena;
@@ -271,14 +342,16 @@ int list_run(struct db *db, struct ledger_list *b)
         struct binder q = bind_list(db, b, needle);
         int rc = q.rc, step = SQLITE_ROW;
         while (!rc && (step = sqlite3_step(q.s)) == SQLITE_ROW) {
-                if (pattern && !pattern_match(b->type, column_str(q.s, ROW_TYPE))) {
+                bool meant;
+                rc = is_meant(db, b, pattern, q.s, &meant);
+                if (rc || !meant) {
                         continue;
                 }
                 if (b->n == limit) {
                         b->more = true;
                         break;
                 }
-                rc = read_row(db, a, q.s, &b->rows[b->n]);
+                rc = list_row(db, b, q.s, &b->rows[b->n]);
                 b->n += !rc;
         }
         (void)sqlite3_reset(q.s);

@@ -8,12 +8,15 @@
 #ifndef SKEP_LEDGERS_SQLITE_STATEMENTS_H
 #define SKEP_LEDGERS_SQLITE_STATEMENTS_H
 
+#include "ledgers/sqlite/statements_life.h"
+
 /* What a claim hands over, in the order of read_job(). */
 #define JOB_COLUMNS                                                                                \
         "j.seq, j.id, j.type, j.deadline, j.size, j.claim, j.token, j.attempt, j.max_attempts, "   \
         "j.snoozes, j.strikes, j.priority, j.generation, j.timeout_ms, j.cancel_asked, "           \
         "j.created, "                                                                              \
-        "j.content_type, j.headers, j.payload, j.queue, j.lane"
+        "j.content_type, j.headers, j.payload, j.queue, j.lane, j.policy, j.retry_until, "         \
+        "j.heartbeat_ms, j.left_work, j.was_due, j.started"
 
 /* Columns of JOB_COLUMNS. */
 enum {
@@ -38,6 +41,12 @@ enum {
         JOB_PAYLOAD,
         JOB_QUEUE,
         JOB_LANE,
+        JOB_POLICY,
+        JOB_RETRY_UNTIL,
+        JOB_HEARTBEAT_MS,
+        JOB_LEFT_WORK,
+        JOB_WAS_DUE,
+        JOB_STARTED,
 };
 
 /* What people see, in the order of read_row(). */
@@ -45,11 +54,16 @@ enum {
         "j.seq, j.id, j.queue, j.type, j.key_text, j.tags, j.state, j.reason, j.lane, "            \
         "j.priority, "                                                                             \
         "j.strikes, j.attempt, j.max_attempts, j.snoozes, j.generation, j.claim, j.timeout_ms, "   \
-        "j.holder, j.cancel_asked, j.created, j.due, j.deadline, j.started, j.finished"
+        "j.holder, j.cancel_asked, j.created, j.due, j.deadline, j.started, j.finished, "          \
+        "j.policy, j.retry_until, j.heartbeat_ms, j.left_work"
+
+/* Stands in a running job's `room`, and gives way to `finished`: as many bytes as a time of today.
+ * A row whose length stays is overwritten in place; one that grows splits its page. */
+#define FINISH_ROOM "......"
 
 #define ATTEMPT_COLUMNS                                                                            \
         "attempt, generation, claim, error, error_text, build, holder, worker, worker_pid, "       \
-        "started, ended"
+        "started, ended, fingerprint"
 
 #define STATEMENTS(X)                                                                              \
         X(BEGIN, "begin immediate")                                                                \
@@ -71,7 +85,8 @@ enum {
         X(NUMBER_RETIRE, "delete from commits where holder = ? and writer = ? and n = ?")          \
         X(DELTA, "insert into deltas (queue, state, n) values (?, ?, ?)")                          \
         X(SEQ_LAST, "select max(coalesce((select max(seq) from jobs), 0), "                        \
-                    "(select value from meta where name = 'seq_floor'))")                          \
+                    "(select value from meta where name = 'seq_floor')), "                         \
+                    "exists (select 1 from keys where kind = 3)")                                  \
                                                                                                    \
         X(NODE_INSERT,                                                                             \
           "insert into nodes (holder, beat, host, pid, version, registered, beat_at) "             \
@@ -98,8 +113,8 @@ enum {
           "insert or fail into jobs (seq, id, queue, type, state, reason, lane, due, "             \
           "parked_at, max_attempts, priority, timeout_ms, created, finished, deadline, "           \
           "key, key_text, content_type, tags, headers, size, payload, claim, attempt, token, "     \
-          "holder, started) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "  \
-          "?, ?, ?23, ?23, ?, ?, ?) on conflict do nothing")                                       \
+          "holder, started, room) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "  \
+          "?, ?, ?, ?, ?23, ?23, ?, ?, ?, ?) on conflict do nothing")                              \
         X(BLOB_INSERT, "insert or fail into blobs (seq, payload) values (?, ?)")                   \
         X(BLOB_DELETE, "delete from blobs where seq = ?")                                          \
         X(BLOB_SHOW, "select payload from blobs where seq = ?")                                    \
@@ -117,8 +132,8 @@ enum {
                    "where j.queue = ? and j.lane between ? and ? order by j.lane")                 \
         X(CLAIM,                                                                                   \
           "update or fail jobs indexed by jobs_lane set state = 2, reason = 0, lane = null, "      \
-          "claim = claim + 1, attempt = attempt + 1, token = ?, holder = ?, started = ? "          \
-          "where queue = ? and lane between ? and ?")                                              \
+          "claim = claim + 1, attempt = attempt + 1, token = ?1, holder = ?2, started = ?3, "      \
+          "room = '" FINISH_ROOM "' where queue = ?4 and lane between ?5 and ?6")                  \
         X(DOORBELL, "select " JOB_COLUMNS " from jobs j where j.id = ?")                           \
         X(JOURNAL_SIZE,                                                                            \
           "select count(*), coalesce(sum(length(entries)), 0) from journal where queue = ?")       \
@@ -159,29 +174,31 @@ enum {
         X(FINISH_DONE,                                                                             \
           "update or fail jobs set state = 4, reason = ?, attempt = ?, snoozes = ?, "              \
           "strikes = ?, started = case ?5 when 0 then started else ?5 end, finished = ?, "         \
-          "result = ?, result_type = ? where seq = ? and id = ? and claim = ? "                    \
+          "room = null, result = ?, result_type = ? where seq = ? and id = ? and claim = ? "       \
           "and token = ? and state = 2 and queue = ?")                                             \
         X(FINISH,                                                                                  \
           "update or fail jobs set state = ?, reason = ?, lane = ?, due = ?, parked_at = ?, "      \
           "attempt = ?, snoozes = ?, strikes = ?, "                                                \
           "started = coalesce(nullif(?, 0), started), finished = ?, result = ?, "                  \
-          "result_type = ? where seq = ? and id = ? and claim = ? and token = ? "                  \
+          "result_type = ?, room = null where seq = ? and id = ? and claim = ? and token = ? "     \
           "and state = 2")                                                                         \
         X(FENCE, "select queue, priority, generation, holder from jobs where seq = ? and id = ? "  \
                  "and claim = ? and token = ? and state = 2")                                      \
         X(QUEUE_OF, "select queue from jobs where seq = ? and id = ?")                             \
         X(ATTEMPT_INSERT, "insert or replace into attempts (seq, claim, ended_job, attempt, "      \
                           "generation, error, error_text, build, holder, worker, worker_pid, "     \
-                          "started, ended) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")        \
+                          "started, ended, fingerprint) "                                          \
+                          "values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")                     \
                                                                                                    \
-        X(CANCEL, "update jobs set state = 6, reason = 12, lane = null, due = null, "              \
+        X(CANCEL, "update jobs set state = 6, reason = ?3, lane = null, due = null, "              \
                   "parked_at = ?1, finished = ?1 where seq = ?2")                                  \
         X(CANCEL_ASK, "update jobs set cancel_asked = 1 where seq = ?")                            \
-        X(REQUEUE, "update jobs set state = 1, reason = 14, lane = ?, parked_at = null, "          \
-                   "finished = 0, attempt = 0, strikes = 0, snoozes = 0, cancel_asked = 0, "       \
-                   "generation = generation + 1 where seq = ?")                                    \
-        X(TO_PENDING, "update or fail jobs set state = 1, reason = ?, lane = ?, due = null "       \
-                      "where seq = ?")                                                             \
+        X(REQUEUE,                                                                                 \
+          "update jobs set state = 1, reason = 14, lane = ?, parked_at = null, "                   \
+          "finished = 0, attempt = 0, strikes = 0, snoozes = 0, cancel_asked = 0, "                \
+          "retry_until = null, was_due = null, generation = generation + 1 where seq = ?")         \
+        X(TO_PENDING, "update or fail jobs set state = 1, reason = ?, lane = ?, "                  \
+                      "was_due = case ? when 1 then due end, due = null where seq = ?")            \
         X(DUE, "select seq, priority, queue, state from jobs where due <= ? order by due limit ?") \
         X(DUE_NEXT, "select due from jobs where due is not null order by due limit 1")             \
         X(NEXT_QUEUE, "select queue from jobs indexed by jobs_lane where lane is not null "        \
@@ -234,7 +251,7 @@ enum {
 
 enum statement {
 #define X(name, sql) ST_##name,
-        STATEMENTS(X)
+        STATEMENTS(X) STATEMENTS_LIFE(X)
 #undef X
             STATEMENTS_N,
 };

@@ -2,8 +2,7 @@
  * SUBMIT: many callers' submissions, each on its own. Savepoints are for atomic arrays and for
  * requests with a key, never for a single row.
  */
-#include "ledgers/sqlite/internal.h"
-
+#include "ledgers/sqlite/life.h"
 
 static int submit_row(struct tx *t, struct submit_row *r, bool atomic)
 {
@@ -12,20 +11,29 @@ static int submit_row(struct tx *t, struct submit_row *r, bool atomic)
                 r->result = SUBMIT_UNDONE;
                 return SQLITE_OK;
         }
-        int rc = row_put(t, r, NULL, &seq);
+        int rc = row_admit(t, r, NULL, &seq);
         if (!rc && seq) {
                 r->result = SUBMIT_CREATED;
                 r->seq = seq;
                 return SQLITE_OK;
-        }
-        if (!rc) {
-                return row_explain(t, r);
         }
         if (!db_data_error(rc)) {
                 return rc;
         }
         r->result = SUBMIT_UNSTORABLE;
         return atomic ? SQLITE_OK : row_bury(t, r);
+}
+
+/* Does this row undo the others? */
+static bool row_fails(const struct submission *s, const struct submit_row *r)
+{
+        switch (r->result) {
+        case SUBMIT_FULL: return s->atomic || s->request_key.set;
+        case SUBMIT_CONFLICT:
+        case SUBMIT_UNSTORABLE:
+        case SUBMIT_UNDONE: return s->atomic;
+        default: return false;
+        }
 }
 
 static int submit_rows(struct tx *t, struct submission *s, uint32_t *ret_failed)
@@ -37,7 +45,7 @@ static int submit_rows(struct tx *t, struct submission *s, uint32_t *ret_failed)
                 if (rc) {
                         return rc;
                 }
-                if (s->atomic && r->result >= SUBMIT_CONFLICT) {
+                if (row_fails(s, r)) {
                         *ret_failed = i;
                         break;
                 }
@@ -93,8 +101,8 @@ static int keep_request(struct tx *t, const struct submission *s)
         }
         for (uint32_t i = 0; i < s->n; i++) {
                 const struct submit_row *r = &s->rows[i];
-                bool other = r->result == SUBMIT_EXISTS || r->result == SUBMIT_CONFLICT;
-                ids[i] = other ? r->existing : r->id;
+                bool own = r->result == SUBMIT_CREATED || r->result == SUBMIT_UNSTORABLE;
+                ids[i] = own ? r->id : r->existing;
         }
         struct binder b = bind_start(db_get(t->db, ST_REQUEST_INSERT));
         bind_key(&b, &s->request_key);
@@ -131,6 +139,7 @@ static int submit_guarded(struct tx *t, struct submission *s)
         if (!rc && failed < s->n) {
                 t->n_deltas = 0;
                 t->seq = seq;
+                limits_forget(t);
                 rc = undo_all(t, s, failed);
         } else if (!rc && s->request_key.set) {
                 rc = keep_request(t, s);
@@ -151,9 +160,12 @@ int submission_run(struct tx *t, struct submission *s)
 
 int submit_run(struct tx *t, struct ledger_submit *b)
 {
+        struct limits limits = {0};
         int rc = tx_number(t, &b->base.no);
+        rc = rc ? rc : limits_start(t, &limits, b->bounds, b->n_bounds);
         for (struct submission *s = b->list; s && !rc; s = s->next) {
                 rc = submission_run(t, s);
         }
+        t->limits = NULL;
         return rc ? rc : outbox_put(t, b);
 }

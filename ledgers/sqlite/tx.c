@@ -13,6 +13,8 @@ void tx_begin(struct tx *t, struct db *db, int64_t now_us)
         t->now_us = now_us;
         t->seq = -1;
         t->n_deltas = 0;
+        t->keys_kept = false;
+        t->limits = NULL;
         arena_reset(&t->scratch);
 }
 
@@ -149,6 +151,7 @@ int tx_seq(struct tx *t, int64_t *ret_seq)
                 int rc = sqlite3_step(s);
                 if (rc == SQLITE_ROW) {
                         t->seq = sqlite3_column_int64(s, 0);
+                        t->keys_kept = sqlite3_column_int(s, 1) != 0;
                 }
                 (void)sqlite3_reset(s);
                 if (rc != SQLITE_ROW) {

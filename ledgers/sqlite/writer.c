@@ -11,6 +11,7 @@
  * connection does not take the half-written frames for a commit.
  */
 #include "ledgers/sqlite/ledger.h"
+#include "ledgers/sqlite/life.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -161,6 +162,9 @@ static int run_read(struct db *db, struct ledger_batch *b)
         case LEDGER_LIST: return list_run(db, LEDGER_AS(list, LIST, b));
         case LEDGER_INBOX: return inbox_run(LEDGER_AS(inbox, INBOX, b));
         case LEDGER_STATS: return stats_run(db, LEDGER_AS(stats, STATS, b));
+        case LEDGER_SCHEDULES: return schedules_run(db, LEDGER_AS(schedules, SCHEDULES, b));
+        case LEDGER_GROUPS: return groups_run(db, LEDGER_AS(groups, GROUPS, b));
+        case LEDGER_NODES: return nodes_run(db, LEDGER_AS(nodes, NODES, b));
         default: return SQLITE_MISUSE;
         }
 }
@@ -197,6 +201,12 @@ static int run_batch(struct tx *t, struct ledger_batch *b)
         case LEDGER_TIDE: return tide_run(t, LEDGER_AS(tide, TIDE, b));
         case LEDGER_FLOOR: return floor_run(t, LEDGER_AS(floor, FLOOR, b));
         case LEDGER_RESOLVE: return resolve_run(t, LEDGER_AS(resolve, RESOLVE, b));
+        case LEDGER_CONTROL: return control_run(t, LEDGER_AS(control, CONTROL, b));
+        case LEDGER_SAVE: return save_run(t, LEDGER_AS(save, SAVE, b));
+        case LEDGER_SCHEDULE: return schedule_run(t, LEDGER_AS(schedule, SCHEDULE, b));
+        case LEDGER_TICK: return tick_run(t, LEDGER_AS(tick, TICK, b));
+        case LEDGER_BULK: return bulk_run(t, LEDGER_AS(bulk, BULK, b));
+        case LEDGER_PRUNE: return prune_run(t, LEDGER_AS(prune, PRUNE, b));
         default: return run_read(t->db, b);
         }
 }

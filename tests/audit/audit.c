@@ -60,6 +60,7 @@ void audit_deinit(struct audit *a)
                 free(j->runs);
                 free(j->changes);
                 free(j->tries);
+                free(j->payloads);
                 free(j);
         }
         free(a->said);
@@ -81,8 +82,8 @@ void audit_answer(struct audit *a, const struct job_id *id, enum audit_answer an
         struct audit_job *j = audit_job(a, id);
         bool own = !existing || job_id_eq(id, existing);
         j->accepted |= answer == AUDIT_CREATED || (answer == AUDIT_EXISTS && own);
-        j->refused |=
-            answer == AUDIT_REFUSED || answer == AUDIT_CONFLICT || (answer == AUDIT_EXISTS && !own);
+        j->refused |= answer == AUDIT_REFUSED || answer == AUDIT_CONFLICT ||
+                      ((answer == AUDIT_EXISTS || answer == AUDIT_HELD || answer == AUDIT_REPLACED) && !own);
         a->said = grown(a->said, a->n_said, &a->said_capacity, sizeof *a->said);
         a->said[a->n_said++] = (struct audit_said){*id, existing ? *existing : *id, answer};
 }
@@ -123,6 +124,24 @@ void audit_asked(struct audit *a, const struct job_id *id, uint32_t run, int64_t
 void audit_cancel(struct audit *a, const struct job_id *id, int64_t at_ns)
 {
         audit_job(a, id)->cancel_ns = at_ns;
+}
+
+void audit_replaced(struct audit *a, const struct job_id *id, uint64_t payload)
+{
+        struct audit_job *j = audit_job(a, id);
+        j->payloads = grown(j->payloads, j->n_payloads, &j->payloads_capacity, sizeof *j->payloads);
+        j->payloads[j->n_payloads++] = payload;
+        j->hurried = true;
+}
+
+bool audit_is_payload(const struct audit_job *j, uint64_t payload)
+{
+        for (uint32_t i = 0; i < j->n_payloads; i++) {
+                if (j->payloads[i] == payload) {
+                        return true;
+                }
+        }
+        return payload == j->intent.payload;
 }
 
 void audit_changed(struct audit *a, const struct audit_change *c)
@@ -174,12 +193,18 @@ bool audit_was_cut(const struct audit *a, uint64_t holder, int64_t from_ns, int6
 
 const struct audit_run *audit_run_of(const struct audit_job *j, uint32_t claim)
 {
-        for (uint32_t i = 0; i < j->n_runs; i++) {
+        for (uint32_t i = j->n_runs; i-- > 0;) {
                 if (j->runs[i].claim == claim) {
                         return &j->runs[i];
                 }
         }
         return NULL;
+}
+
+bool audit_died_in_batch(const struct audit_run *r)
+{
+        bool died = r->end == AUDIT_CRASHED || r->end == AUDIT_KILLED || r->end == AUDIT_RUNNING;
+        return died && r->batch > 1;
 }
 
 const struct audit_try *audit_try_of(const struct audit_job *j, uint32_t claim)

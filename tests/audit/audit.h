@@ -23,7 +23,9 @@ enum audit_answer {
         AUDIT_CREATED,
         AUDIT_EXISTS,
         AUDIT_CONFLICT,
-        AUDIT_REFUSED, /* nothing of it may exist */
+        AUDIT_REFUSED,  /* nothing of it may exist */
+        AUDIT_HELD,     /* likewise: another job holds its unique key */
+        AUDIT_REPLACED, /* likewise, and that one has its payload now */
 };
 
 struct audit_intent {
@@ -36,6 +38,7 @@ struct audit_intent {
         int64_t not_before_us; /* ledger's clock; 0: at once */
         uint16_t max_attempts;
         bool poison; /* its handler always takes the worker down */
+        bool unique; /* it may be no job at all, though its array is accepted */
         bool child;
         struct job_id parent;
         uint32_t parent_claim;
@@ -61,6 +64,7 @@ struct audit_run {
         enum audit_end end;
         uint64_t result;  /* hash of what it returned */
         int64_t asked_ns; /* when it was first asked to stop; 0: never */
+        uint32_t batch;   /* jobs that its handler was given at once; 0: as 1 */
 
         /* From outside only. */
         int32_t pid;
@@ -98,6 +102,7 @@ struct audit_change {
         uint8_t strikes;
         int64_t due_before_us;
         bool operator_; /* an operator asked for it */
+        bool budgeted;  /* it is tried for so long only */
 };
 
 struct audit_row {
@@ -145,6 +150,8 @@ struct audit_job {
         struct audit_intent intent;
         struct audit_row row;
         uint32_t rows;
+        uint64_t *payloads; /* that it was given in place of its own */
+        uint32_t n_payloads, payloads_capacity;
         int64_t cancel_ns; /* when an operator was last told that the running job is being asked */
         struct audit_run *runs;
         uint32_t n_runs, runs_capacity;
@@ -200,6 +207,8 @@ void audit_result(struct audit *a, const struct job_id *id, uint32_t run, uint64
 void audit_asked(struct audit *a, const struct job_id *id, uint32_t run, int64_t at_ns);
 /* An operator's cancel was answered "asked" (202). */
 void audit_cancel(struct audit *a, const struct job_id *id, int64_t at_ns);
+/* Another gave it its payload and time: it may have this one from now on, and start earlier. */
+void audit_replaced(struct audit *a, const struct job_id *id, uint64_t payload);
 void audit_changed(struct audit *a, const struct audit_change *c);
 void audit_buried(struct audit *a, uint64_t holder, int64_t at_ns);
 void audit_cut_off(struct audit *a, const struct audit_cut *c);
@@ -232,7 +241,10 @@ void audit_blame(struct audit_verdict *v, const char *which, const struct job_id
 void audit_excuse(struct audit_verdict *v, const char *which, const struct job_id *id,
                   const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 const struct audit_try *audit_try_of(const struct audit_job *j, uint32_t claim);
-const struct audit_run *audit_run_of(const struct audit_job *j, uint32_t claim);
+const struct audit_run *audit_run_of(const struct audit_job *j, uint32_t claim); /* the last */
+bool audit_is_payload(const struct audit_job *j, uint64_t payload);
+/* Did it die as one of several that a worker ran at once? */
+bool audit_died_in_batch(const struct audit_run *r);
 void audit_history(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
 void audit_runs(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
 void audit_books(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);

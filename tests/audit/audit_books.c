@@ -59,7 +59,7 @@ static void check_row(const struct audit *a, const struct audit_job *j, struct a
                 audit_blame(v, "I1", &j->id,
                             "a row, though the producer was told that there is none");
         }
-        if (j->intended && !r->bare && r->payload != j->intent.payload) {
+        if (j->intended && !r->bare && !audit_is_payload(j, r->payload)) {
                 audit_blame(v, "I10", &j->id, "the row holds another payload");
         }
         check_end(a, j, v);
@@ -146,7 +146,7 @@ static bool wants_key(const struct audit_job *j)
 
 static bool is_grouped(const struct audit_job *j)
 {
-        return j->intended && j->intent.group;
+        return j->intended && j->intent.group && !j->intent.unique;
 }
 
 static void check_two_rows(const struct audit_job *x, const struct audit_job *y,
@@ -188,11 +188,17 @@ static void check_equals(const struct audit *a, struct audit_verdict *v,
         free(list);
 }
 
+static bool names_another(enum audit_answer answer)
+{
+        return answer == AUDIT_EXISTS || answer == AUDIT_CONFLICT || answer == AUDIT_HELD ||
+               answer == AUDIT_REPLACED;
+}
+
 static void check_said(const struct audit *a, struct audit_verdict *v)
 {
         for (uint32_t i = 0; i < a->n_said; i++) {
                 const struct audit_said *s = &a->said[i];
-                if (s->answer != AUDIT_EXISTS && s->answer != AUDIT_CONFLICT) {
+                if (!names_another(s->answer)) {
                         continue;
                 }
                 const struct audit_job *mine = audit_find(a, &s->id);
@@ -202,8 +208,10 @@ static void check_said(const struct audit *a, struct audit_verdict *v)
                                     "the producer was shown a job that is not there");
                         continue;
                 }
+                bool compared = (s->answer == AUDIT_EXISTS && !mine->intent.unique) ||
+                                s->answer == AUDIT_CONFLICT; /* a request's own may be held */
                 bool same = mine->intent.payload == other->intent.payload;
-                if (same != (s->answer == AUDIT_EXISTS)) {
+                if (compared && !other->n_payloads && same != (s->answer == AUDIT_EXISTS)) {
                         audit_blame(v, "I13", &s->id,
                                     same ? "an equal job was called a conflict"
                                          : "another payload was called the same job");

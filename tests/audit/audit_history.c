@@ -67,7 +67,7 @@ static void check_spent(const struct audit_job *j, const struct audit_change *c,
         if (c->to == STATE_RETRYING && c->strikes >= STRIKES_MAX) {
                 audit_blame(v, "I7", &c->id, "retrying after %u strikes", c->strikes);
         }
-        if (c->reason == REASON_EXHAUSTED && c->attempt < c->max_attempts) {
+        if (c->reason == REASON_EXHAUSTED && c->attempt < c->max_attempts && !c->budgeted) {
                 audit_blame(v, "I6", &c->id, "exhausted after attempt %u of %u", c->attempt,
                             c->max_attempts);
         }
@@ -103,11 +103,25 @@ static uint32_t wanted_ends(const struct audit_change *c)
         }
 }
 
+/* Nobody knows whose fault it was: they run singly next, and nothing is spent. */
+static void check_batch(const struct audit_change *c, const struct audit_run *r,
+                        struct audit_verdict *v)
+{
+        bool charged = c->error == ERROR_CRASHED || c->error == ERROR_OOM || c->error == ERROR_TIMED_OUT;
+        if (charged && audit_died_in_batch(r)) {
+                audit_blame(v, "I6", &c->id, "claim %u pays for the end of a batch of %u", c->claim,
+                            r->batch);
+        }
+}
+
 static void check_evidence(const struct audit_job *j, const struct audit_change *c,
                            struct audit_verdict *v)
 {
         const struct audit_run *r = audit_run_of(j, c->claim);
         uint32_t ends = wanted_ends(c);
+        if (r) {
+                check_batch(c, r, v);
+        }
         if (ends && !r) {
                 audit_blame(v, "I16", &c->id, "claim %u ended as %s(%s) and never started",
                             c->claim, state_name(c->to), error_class_name(c->error));
@@ -119,7 +133,7 @@ static void check_evidence(const struct audit_job *j, const struct audit_change 
         if (c->error == ERROR_STOPPED && !r) {
                 audit_blame(v, "I17", &c->id, "claim %u was stopped and never started", c->claim);
         }
-        if (c->to == STATE_PENDING && r) {
+        if (c->to == STATE_PENDING && r && !audit_died_in_batch(r)) {
                 audit_blame(v, "I17", &c->id, "claim %u was given back and had started", c->claim);
         }
 }

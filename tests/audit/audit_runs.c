@@ -1,7 +1,7 @@
 /*
  * Was every run of a handler allowed? Each start needs an accepted job (I9), its payload (I10), a
  * claim that was committed before and had not ended (I2, I4), a time that had come (I12); a claim
- * runs once. What a node does while it is cut off is listed by the fence, not by us: such starts
+ * runs once, and once more, alone, when it took part in a batch that died (I6). What a node does while it is cut off is listed by the fence, not by us: such starts
  * are excused when the nemesis says that the node was cut off since its claim.
  */
 #include "tests/audit/audit.h"
@@ -58,8 +58,12 @@ static void check_alone(const struct audit *a, const struct audit_job *j, uint32
         const struct audit_run *r = &j->runs[at];
         for (uint32_t i = 0; i < at; i++) {
                 const struct audit_run *x = &j->runs[i];
-                if (x->claim == r->claim) {
+                if (x->claim == r->claim && !audit_died_in_batch(x)) {
                         audit_blame(v, "I4", &r->id, "claim %u was started twice", r->claim);
+                } else if (x->claim == r->claim && r->batch > 1) {
+                        audit_blame(v, "I6", &r->id,
+                                    "claim %u was in a batch that died, and runs in one again",
+                                    r->claim);
                 }
                 bool meets = x->end == AUDIT_RUNNING || x->end_ns > r->start_ns;
                 bool cut = meets && audit_was_cut(a, x->holder, x->start_ns, r->start_ns);
@@ -110,7 +114,7 @@ void audit_runs(const struct audit *a, const struct audit_job *j, struct audit_v
                         audit_blame(v, "I9", &r->id, "nobody submitted it, and it ran");
                         return;
                 }
-                if (j->intended && r->payload != j->intent.payload) {
+                if (j->intended && !audit_is_payload(j, r->payload)) {
                         audit_blame(v, "I10", &r->id, "claim %u saw another payload", r->claim);
                 }
                 if (r->start_wall_us < j->intent.not_before_us && !was_hurried(j)) {

@@ -56,7 +56,8 @@ static void check_after_end(const struct audit *a, const struct audit_job *j,
 static void check_try(const struct audit_job *j, const struct audit_run *r, struct audit_verdict *v)
 {
         const struct audit_try *t = audit_try_of(j, r->claim);
-        bool leaves_none = r->end == AUDIT_SNOOZE || r->end == AUDIT_DISCARD;
+        bool leaves_none =
+            r->end == AUDIT_SNOOZE || r->end == AUDIT_DISCARD || audit_died_in_batch(r);
         if (!t && r->claim < j->row.claim && !leaves_none) {
                 audit_blame(v, "I17", &j->id, "claim %u ran (%s), and no try of it is kept",
                             r->claim, audit_end_name(r->end));

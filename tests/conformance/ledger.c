@@ -22,12 +22,31 @@ static const struct {
         const char *name;
         const struct case_list *list;
 } suites[] = {
-    {"submit", &cases_submit},     {"claim", &cases_claim},       {"arrive", &cases_arrive},
-    {"doorbell", &cases_doorbell}, {"journal", &cases_journal},   {"relay", &cases_relay},
-    {"tide", &cases_tide},         {"finish", &cases_finish},     {"node", &cases_node},
-    {"rescue", &cases_rescue},     {"operator", &cases_operator}, {"duty", &cases_duty},
-    {"floor", &cases_floor},       {"commit", &cases_commit},     {"read", &cases_read},
+    {"submit", &cases_submit},
+    {"claim", &cases_claim},
+    {"arrive", &cases_arrive},
+    {"doorbell", &cases_doorbell},
+    {"journal", &cases_journal},
+    {"relay", &cases_relay},
+    {"tide", &cases_tide},
+    {"finish", &cases_finish},
+    {"node", &cases_node},
+    {"rescue", &cases_rescue},
+    {"operator", &cases_operator},
+    {"duty", &cases_duty},
+    {"floor", &cases_floor},
+    {"commit", &cases_commit},
+    {"read", &cases_read},
     {"store", &cases_store},
+    {"save", &cases_save},
+    {"unique", &cases_unique},
+    {"unique letters", &cases_unique_letters},
+    {"limits", &cases_limits},
+    {"schedule", &cases_schedule},
+    {"bulk", &cases_bulk},
+    {"prune", &cases_prune},
+    {"reply", &cases_reply},
+    {"nodes", &cases_nodes},
 };
 
 static unsigned skipped;

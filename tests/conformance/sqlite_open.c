@@ -127,10 +127,22 @@ static enum verdict test_older_schema(const char *dir)
         if (!open_once(file)) {
                 return FAILED;
         }
-        run_sql(file, "drop table outbox; drop table journal; drop table floors;"
-                      "alter table cancels drop column told;"
-                      "delete from schema_migrations where number > 1;"
-                      "insert into cancels (holder, seq) values (1, 2)");
+        run_sql(file,
+                "drop table outbox; drop table journal; drop table floors;"
+                "alter table cancels drop column told;"
+                "drop trigger jobs_pruned; drop table saves; drop table controls;"
+                "drop table schedules; drop table replies; drop table duties;"
+                "alter table jobs drop column policy; alter table jobs drop column retry_until;"
+                "alter table jobs drop column heartbeat_ms;"
+                "alter table jobs drop column left_work; alter table jobs drop column was_due;"
+                "alter table jobs drop column unique_key;"
+                "alter table attempts drop column fingerprint;"
+                "alter table nodes drop column serves; alter table nodes drop column queues;"
+                "alter table nodes drop column workers; drop index keys_until;"
+                "alter table keys drop column states; delete from meta where name = 'schedules';"
+                "create trigger jobs_pruned after delete on jobs begin select 1; end;"
+                "delete from schema_migrations where number > 1;"
+                "insert into cancels (holder, seq) values (1, 2)");
         if (!open_once(file)) {
                 return FAILED;
         }
@@ -139,7 +151,7 @@ static enum verdict test_older_schema(const char *dir)
                     db,
                     "select (select count(*) from cancels where told = 0) + "
                     "(select count(*) from outbox) + (select count(*) from journal) + "
-                    "(select count(*) from floors)",
+                    "(select count(*) from floors) + (select count(*) from schedules)",
                     keep_count, &kept, NULL);
         }
         sqlite3_close(db);

@@ -107,7 +107,7 @@ static void check_letter(const struct envelope *e, const struct arrival *a)
         assert(row->key.set == (a->fingerprint == 0));
         assert(!row->key.set || (row->key_text.n >= 1 && row->key_text.n <= KEY_TEXT_MAX));
         assert(row->type.n >= 1 && row->type.n <= 255 && !memchr(row->type.p, 0, row->type.n));
-        assert(row->priority <= PRIORITY_MAX && row->max_attempts >= 1);
+        assert(row->priority <= PRIORITY_MAX);
         assert(row->max_attempts <= 1000 && row->deadline_us >= 0);
         assert(row->tags.n == 0 || (row->tags.p[0] == ',' && row->tags.p[row->tags.n - 1] == ','));
         if (row->reason == REASON_TOO_LARGE) {
@@ -121,7 +121,7 @@ static void check_letter(const struct envelope *e, const struct arrival *a)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
         static const struct envelope_defaults defaults = {
-            .queue = {"email", 5}, .priority = 5, .max_attempts = 3, .payload_max = 4096};
+            .queue = {"email", 5}, .priority = 5, .payload_max = 4096};
         struct envelope_header headers[HEADERS];
         struct envelope e = {.priority = -1, .headers = headers};
         struct str rest = {(const char *)data, (uint32_t)size}, line;

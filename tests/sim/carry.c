@@ -91,6 +91,14 @@ void carry_ring(struct world *w, struct sim_node *n, struct doorbells *bells)
         n->transport->ops->ring(n->transport, bells);
 }
 
+void carry_reply(struct world *w, struct sim_node *n, struct replies *replies)
+{
+        TRACE(w, "n%u replies %u", n->index, replies->n);
+        assert(n->transport);
+        sim_transport_tick(n->transport, w->now_ns);
+        n->transport->ops->reply(n->transport, replies);
+}
+
 void carry_floor(struct world *w, struct sim_node *n, const struct engine_action *a)
 {
         TRACE(w, "n%u floor %.*s %lld", n->index, (int)a->text.n, a->text.p, (long long)a->floor);
@@ -177,6 +185,20 @@ static void tell_rung(struct world *w, struct sim_node *n, struct doorbells *lis
         }
 }
 
+static void tell_replied(struct world *w, struct sim_node *n, struct replies *list, bool alive)
+{
+        if (alive && list) {
+                TRACE(w, "n%u replied %u: %d", n->index, list->n, list->confirmed);
+                node_step(w, n, &(struct engine_event){.kind = EV_REPLIED, .replies = list});
+                return;
+        }
+        while (list) {
+                struct replies *next = list->next;
+                replies_free(list);
+                list = next;
+        }
+}
+
 static void tell_acknowledged(struct world *w, struct sim_node *n, struct receipt *list)
 {
         for (const struct receipt *r = list; r; r = r->next) {
@@ -200,6 +222,7 @@ void carry_turn(struct world *w, struct sim_node *n)
         tell_news(w, n, got.news);
         tell_arrivals(w, n, got.arrivals, n->life == life);
         tell_rung(w, n, got.bells, n->life == life);
+        tell_replied(w, n, got.replies, n->life == life);
         if (n->life == life) {
                 tell_acknowledged(w, n, got.confirmed);
         }

@@ -1,6 +1,6 @@
 /*
- * Operators and the nemesis: cancels and requeues, kills, clean stops, pauses, busy windows of the
- * ledger, clocks that jump, handlers that come and go.
+ * The nemesis: kills, clean stops, pauses, busy windows of the ledger, clocks that jump, handlers
+ * that come and go.
  */
 #include "tests/sim/world.h"
 
@@ -8,62 +8,6 @@
 #include <stdio.h>
 
 #include "tests/sim/sim_transport.h"
-
-/* --- operators ---------------------------------------------------------------------------- */
-
-static void read_something(struct world *w, struct sim_node *n)
-{
-        struct ledger_batch *b = ledger_batch_new(LEDGER_STATS);
-        assert(b);
-        node_step(w, n, &(struct engine_event){.kind = EV_READ, .batch = b});
-}
-
-static void operate(struct world *w)
-{
-        struct sim_node *n = node_any(w);
-        if (!n || !w->n_known) {
-                return;
-        }
-        uint32_t recent = w->n_known < 20 ? w->n_known : 20;
-        bool late = rng_chance(&w->rng_env, 700);
-        uint32_t from = late ? w->n_known - recent : 0;
-        struct engine_event ev = {0};
-        ev.operator_.id = w->known[rng_between(&w->rng_env, from, w->n_known - 1)];
-        bool cancel = rng_chance(&w->rng_env, 500);
-        if (w->swarm.reads && rng_chance(&w->rng_env, 200)) {
-                read_something(w, n);
-        } else if (cancel && w->swarm.cancel) {
-                ev.kind = EV_CANCEL;
-                node_step(w, n, &ev);
-        } else if (!cancel && w->swarm.requeue) {
-                ev.kind = EV_REQUEUE;
-                node_step(w, n, &ev);
-        }
-}
-
-/* Does a beat get through within a second in this world? */
-static bool is_prompt(const struct swarm *s)
-{
-        return !s->windows && !s->faults.slow && !s->faults.refuse;
-}
-
-void operate_answered(struct world *w, const struct ledger_batch *b)
-{
-        if (b->op == LEDGER_CANCEL) {
-                const struct ledger_cancel *c = LEDGER_AS(cancel, CANCEL, (struct ledger_batch *)b);
-                TRACE(w, "operator cancel %d %d", b->outcome, c->result);
-                w->seen.cancels++;
-                if (b->outcome == LEDGER_COMMITTED && c->result == CANCEL_ASKED &&
-                    is_prompt(&w->swarm)) {
-                        audit_cancel(&w->audit, &c->id, w->now_ns);
-                }
-        } else {
-                const struct ledger_requeue *q =
-                    LEDGER_AS(requeue, REQUEUE, (struct ledger_batch *)b);
-                TRACE(w, "operator requeue %d %d", b->outcome, q->result);
-                w->seen.requeues++;
-        }
-}
 
 /* --- the nemesis -------------------------------------------------------------------------- */
 
@@ -275,7 +219,7 @@ void chaos_event(struct world *w, const struct world_event *ev)
         switch (ev->kind) {
         case WE_OPERATE:
                 if (w->chaos) {
-                        operate(w);
+                        operate_event(w);
                         world_at(w, MS(rng_between(&w->rng_env, 5, 300)), WE_OPERATE);
                 }
                 break;
@@ -325,6 +269,7 @@ void chaos_end(struct world *w)
                                         .latency_max_ns = b->latency_max_ns};
         strike_last(w);
         mend_broker(w);
+        operate_end(w);
         for (uint32_t i = 0; i < w->n_requests; i++) {
                 struct request *r = w->requests[i];
                 if (r->state == REQUEST_OPEN && !r->repeats) {

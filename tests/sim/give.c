@@ -2,7 +2,7 @@
  * Jobs go to workers, come back, and are asked to stop: the plug-in host's part of the engine's
  * actions, and the checks that belong to the moment of giving.
  */
-#include "tests/sim/world.h"
+#include "tests/sim/life.h"
 
 #include "tests/sim/plant.h"
 
@@ -67,6 +67,7 @@ void carry_give(struct world *w, struct sim_node *n, const struct engine_action 
         for (uint32_t i = 0; i < a->n; i++) {
                 const struct job *j = a->jobs[i];
                 check_give(w, n, k, j);
+                life_given(w, n, j);
                 k->ring[k->tail % ENGINE_RING] = (struct worker_slot){
                     .id = j->id,
                     .claim = j->claim,
@@ -75,6 +76,10 @@ void carry_give(struct world *w, struct sim_node *n, const struct engine_action 
                     .attempt = j->attempt,
                     .payload = hash_bytes(j->payload.p, j->payload.n),
                     .poison = is_poison(j->type),
+                    .group = a->group,
+                    .group_n = a->group_n,
+                    .timeout_ms = j->timeout_ms,
+                    .heartbeat_ms = j->heartbeat_ms,
                 };
                 k->tail++;
         }
@@ -86,7 +91,7 @@ void carry_recall(struct world *w, struct sim_node *n, const struct engine_actio
 {
         struct sim_worker *k = &n->workers[a->worker];
         bool ran = k->running || (k->state == SIM_DYING && k->died_running);
-        uint32_t from = k->next + (ran ? 1 : 0);
+        uint32_t from = k->next + (ran ? k->batch : 0);
         if (planted(PLANT_RECALL_STARTED) && k->running) {
                 from = k->next;
         }
@@ -107,13 +112,15 @@ void carry_recall(struct world *w, struct sim_node *n, const struct engine_actio
 void carry_ask(struct world *w, struct sim_node *n, const struct engine_action *a)
 {
         struct sim_worker *k = &n->workers[a->worker];
-        bool here = k->state == SIM_UP && k->running && k->next == a->position;
+        bool here = k->state == SIM_UP && k->running && a->position - k->next < k->batch;
         TRACE(w, "n%u w%u ask @%u why %d%s", n->index, a->worker, a->position, a->why,
               here ? "" : " (not running)");
         w->seen.asked += here;
         if (here) {
-                const struct worker_slot *s = &k->ring[k->next % ENGINE_RING];
+                struct worker_slot *s = &k->ring[a->position % ENGINE_RING];
+                s->asked = true;
                 audit_asked(&w->audit, &s->id, s->run, w->now_ns);
+                life_asked(w, n, s, a->why);
         }
         if (!here || k->ring[k->next % ENGINE_RING].poison ||
             (w->swarm.deaf && rng_chance(&w->rng_work, w->swarm.deaf))) {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "tests/sim/letters.h"
+#include "tests/sim/life.h"
 #include "tests/sim/sim_transport.h"
 
 /* --- the list ----------------------------------------------------------------------------- */
@@ -104,6 +105,7 @@ static struct envelope build(struct world *w, uint32_t number, struct arena *a)
                 add_header(&e, STR("job-type"), type);
         }
         dress(&e, a, &g, l);
+        life_dress_letter(w, number, a, &e);
         e.body = letter_body(a, number, l);
         e.body_size = e.body.n;
         return e;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "tests/sim/letters.h"
+#include "tests/sim/life.h"
 #include "tests/sim/sim_transport.h"
 
 static bool is_keyed(const struct letter *l)
@@ -47,6 +48,7 @@ static void row_created(struct world *w, uint32_t number, const struct submit_ro
             .poison = str_eq(row->type, STR("poison.pill")),
         };
         memcpy(intent.key, row->key.b, sizeof intent.key);
+        life_of(w, &row->id)->letter = number;
         audit_intend(&w->audit, &intent);
         audit_answer(&w->audit, &row->id, AUDIT_CREATED, &row->id);
         produce_remember(w, &row->id);
@@ -58,8 +60,8 @@ static void row_created(struct world *w, uint32_t number, const struct submit_ro
 /* Taken for a letter that came before: is it that one? */
 static void check_known(struct world *w, uint32_t number, const struct arrival *a)
 {
-        const struct store_job *j = store_find(&w->server.store, &a->row.existing);
-        uint32_t other = j ? number_in(j->row.headers) : 0;
+        const struct sim_life *x = life_find(w, &a->row.existing);
+        uint32_t other = x ? x->letter : 0;
         bool same = other == number;
         if (!same) {
                 world_violate(w, "I1b letter %u was taken for letter %u", number, other);
@@ -237,8 +239,8 @@ void letters_watch(struct world *w)
 void letters_buried(struct world *w, uint64_t holder)
 {
         for (const struct store_line *x = w->server.store.journal; x; x = x->next) {
-                const struct store_job *j = store_find(&w->server.store, &x->id);
-                uint32_t number = j && x->no.holder == holder ? number_in(j->row.headers) : 0;
+                const struct sim_life *life = life_find(w, &x->id);
+                uint32_t number = life && x->no.holder == holder ? life->letter : 0;
                 if (number) {
                         letter_at(w, number)->untold++;
                 }

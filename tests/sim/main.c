@@ -105,6 +105,13 @@ static void print_seen(const struct world *w)
                        w->seen.letters, w->seen.redelivered, w->seen.letters_twice, w->seen.bells,
                        w->seen.tide, w->seen.brokers_lost);
         }
+        printf("  held %" PRIu64 " replaced %" PRIu64 " full %" PRIu64 " dropped %" PRIu64
+               " limited %" PRIu64 " ticks %" PRIu64 " batches %" PRIu64 " (died %" PRIu64
+               ") checkpoints %" PRIu64 " pruned %" PRIu64 " replies %" PRIu64 " bulk %" PRIu64
+               " controls %" PRIu64 "\n",
+               w->seen.held, w->seen.replaced, w->seen.full, w->seen.dropped, w->seen.limited,
+               w->seen.ticks, w->seen.batches, w->seen.batches_died, w->seen.saves, w->seen.pruned,
+               w->seen.replies, w->seen.bulk, w->seen.controls);
         printf("  unknown commits %" PRIu64 ", happened late %" PRIu64 ", voided in time %" PRIu64
                "\n",
                w->server.unknowns, w->server.late_commits, w->server.late_voided);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/sim/life.h"
 #include "tests/sim/plant.h"
 
 #define DRAIN_SLACK_NS (3 * NS_PER_S)
@@ -70,6 +71,7 @@ static void carry_post(struct world *w, struct sim_node *n, struct ledger_batch 
         if (b->op == LEDGER_FINISH) {
                 trace_finish(w, LEDGER_AS(finish, FINISH, b));
         }
+        life_posted(w, n, b);
         sim_ledger_tick(n->ledger, w->now_ns);
         n->ledger->ops->post(n->ledger, b);
 }
@@ -98,6 +100,26 @@ static void carry_settled(struct world *w, struct sim_node *n, const struct ledg
               f->n_retire);
 }
 
+#define NO_ZONE STR("Sim/Nowhere")
+
+/* There is one zone; its file is found a little later. */
+static void carry_zone(struct world *w, struct sim_node *n, struct str name)
+{
+        TRACE(w, "n%u looks for zone %.*s", n->index, (int)name.n, name.p);
+        struct world_event *ev = world_at(w, MS(rng_between(&w->rng_life, 0, 50)), WE_ZONE);
+        ev->node = n->index;
+        ev->node_life = n->life;
+        ev->value = str_eq(name, NO_ZONE);
+}
+
+void node_zone(struct world *w, struct sim_node *n, bool nowhere)
+{
+        struct engine_event ev = {.kind = EV_ZONE};
+        ev.zone.name = nowhere ? NO_ZONE : STR("Sim/Town");
+        ev.zone.zone = nowhere ? NULL : zone_utc();
+        node_step(w, n, &ev);
+}
+
 static void carry_action(struct world *w, struct sim_node *n, struct engine_action *a)
 {
         switch (a->kind) {
@@ -112,14 +134,14 @@ static void carry_action(struct world *w, struct sim_node *n, struct engine_acti
         case ACT_ANSWER: produce_answered(w, a->submission); break;
         case ACT_CANCEL_ANSWER:
         case ACT_REQUEUE_ANSWER:
-                operate_answered(w, a->batch);
-                ledger_batch_free(a->batch);
-                break;
         case ACT_READ:
-                TRACE(w, "n%u read %s %d", n->index, ledger_op_name(a->batch->op),
-                      a->batch->outcome);
-                ledger_batch_free(a->batch);
-                break;
+        case ACT_OPERATED:
+        case ACT_BULK:
+        case ACT_RECONCILED:
+        case ACT_RAN: operate_carry(w, n, a); break;
+        case ACT_SAVED: worker_saved(w, n, a); break;
+        case ACT_REPLY: carry_reply(w, n, a->replies); break;
+        case ACT_ZONE: carry_zone(w, n, a->text); break;
         case ACT_CONSUME: carry_consume(w, n, a); break;
         case ACT_SETTLE: carry_settle(w, n, a->receipt); break;
         case ACT_DROP: carry_drop(n, a->receipt); break;
@@ -231,6 +253,22 @@ static void bend_answer(struct ledger_batch *b)
         }
 }
 
+/* What a beat says of the queues. */
+static void note_controls(struct world *w, struct sim_node *n, struct ledger_batch *b)
+{
+        if (b->op != LEDGER_BEAT || b->outcome != LEDGER_COMMITTED) {
+                return;
+        }
+        const struct ledger_beat *beat = LEDGER_AS(beat, BEAT, b);
+        n->paused = 0;
+        for (uint32_t i = 0; i < beat->n_controls; i++) {
+                int at = config_queue_named(&w->config, beat->controls[i].queue);
+                if (at >= 0 && beat->controls[i].paused) {
+                        n->paused |= 1u << at;
+                }
+        }
+}
+
 void node_turn(struct world *w, struct sim_node *n)
 {
         uint32_t life = n->life;
@@ -243,6 +281,7 @@ void node_turn(struct world *w, struct sim_node *n)
                 } else {
                         trace_answer(w, n, b);
                         bend_answer(b);
+                        note_controls(w, n, b);
                         node_step(w, n, &(struct engine_event){.kind = EV_LEDGER, .batch = b});
                 }
                 b = next;
@@ -269,11 +308,15 @@ void node_roster(struct world *w, struct sim_node *n, uint32_t generation)
         struct handler_desc all[] = {
             {.pattern = STR("work.>"), .plugin = STR("work.so"), .timeout_ms = 2000},
             {.pattern = STR("poison.pill"), .plugin = STR("poison.so")},
+            {.pattern = STR("bulk.>"),
+             .plugin = STR("bulk.so"),
+             .batch_max = w->swarm.batch ? 2 + (uint32_t)(w->seed % 7) : 0,
+             .batch_wait_ms = (uint32_t)(w->seed % 3) * 40},
             {.pattern = STR("late.type"), .plugin = STR("late.so")},
         };
         bool late = generation % 2 == 0; /* even generations serve it too */
         roster_unref(n->roster);
-        n->roster = roster_new(generation, all, late ? 3 : 2);
+        n->roster = roster_new(generation, all, late ? 4 : 3);
         assert(n->roster);
         TRACE(w, "n%u roster %u", n->index, generation);
         if (n->state == NODE_UP) {
@@ -326,6 +369,7 @@ void node_start(struct world *w, struct sim_node *n)
         n->mono_offset_ns = rng_between(&w->rng, 0, 1000) * NS_PER_S;
         n->wall_offset_us = 0;
         n->lease_until_ns = 0;
+        n->paused = 0;
         n->draining = n->stopped = false;
         n->ledger = sim_ledger_new(&w->server);
         n->engine = engine_new(&c);

@@ -3,7 +3,7 @@
  * for later. One that is not answered, or refused, says it again if it has a key; all of it is
  * written down for the auditor before it is sent.
  */
-#include "tests/sim/world.h"
+#include "tests/sim/life.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -100,6 +100,7 @@ static void build_row(struct world *w, const struct request *r, uint32_t i, stru
         } else {
                 row->payload = arena_printf(a, "request %u row %u", r->number, i);
         }
+        life_dress(w, r->keyed ? UINT64_C(1) << 32 | r->key : (uint64_t)r->number << 10 | i, a, row);
 }
 
 static void intend(struct world *w, const struct submit_row *row, uint32_t group)
@@ -114,6 +115,7 @@ static void intend(struct world *w, const struct submit_row *row, uint32_t group
             .not_before_us = row->state == STATE_SCHEDULED && !w->swarm.clocks ? due : 0,
             .max_attempts = row->max_attempts,
             .poison = str_eq(row->type, STR("poison.pill")),
+            .unique = row->unique.set,
         };
         memcpy(intent.key, row->key.b, sizeof intent.key);
         audit_intend(&w->audit, &intent);
@@ -175,6 +177,20 @@ void produce_event(struct world *w)
         }
 }
 
+/* One of each, and as it was said first. */
+void produce_again(struct world *w)
+{
+        for (uint32_t i = 0; i < w->n_requests; i++) {
+                struct request *r = w->requests[i];
+                if (r->keyed && !r->other_payload) {
+                        r->state = REQUEST_OPEN;
+                        r->retry_ns = 0;
+                }
+        }
+        w->again = true;
+        world_at(w, MS(10), WE_PRODUCE);
+}
+
 void produce_remember(struct world *w, const struct job_id *id)
 {
         if (w->n_known == w->known_capacity) {
@@ -194,6 +210,8 @@ static enum audit_answer word(const struct submission *s, const struct submit_ro
         case SUBMIT_CREATED: return AUDIT_CREATED;
         case SUBMIT_EXISTS: return AUDIT_EXISTS;
         case SUBMIT_CONFLICT: return AUDIT_CONFLICT;
+        case SUBMIT_HELD: return AUDIT_HELD;
+        case SUBMIT_REPLACED: return AUDIT_REPLACED;
         default: return AUDIT_REFUSED;
         }
 }

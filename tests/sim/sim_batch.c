@@ -8,8 +8,8 @@
 
 static void clone_row(struct arena *a, struct submit_row *r)
 {
-        struct str *texts[] = {&r->key_text, &r->queue,   &r->type, &r->content_type,
-                               &r->headers,  &r->payload, &r->tags, &r->error_text};
+        struct str *texts[] = {&r->key_text, &r->queue, &r->type,       &r->content_type, &r->headers,
+                               &r->payload,  &r->tags,  &r->error_text, &r->policy};
         for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
                 *texts[i] = arena_str(a, *texts[i]);
         }
@@ -41,6 +41,21 @@ static struct submission *clone_list(const struct submission *from)
         return head;
 }
 
+static struct job_reply *clone_reply(struct arena *a, const struct job_reply *from)
+{
+        struct job_reply *r = from ? arena_alloc(a, sizeof *r) : NULL;
+        assert(r || !from);
+        if (r) {
+                *r = *from;
+                struct str *texts[] = {&r->queue,        &r->to,   &r->correlation_id,
+                                       &r->content_type, &r->body, &r->error_text};
+                for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+                        *texts[i] = arena_str(a, *texts[i]);
+                }
+        }
+        return r;
+}
+
 static void free_list(struct submission *s)
 {
         while (s) {
@@ -70,6 +85,7 @@ static void clone_finish(struct ledger_finish *f)
                         *texts[k] = arena_str(a, *texts[k]);
                 }
                 r->children = clone_list(r->children);
+                r->reply = clone_reply(a, r->reply);
         }
 }
 
@@ -125,14 +141,66 @@ static void clone_arrive(struct ledger_arrive *b)
         assert(b->got);
 }
 
+static int64_t *clone_places(struct arena *a, const int64_t *from, uint32_t n)
+{
+        int64_t *to = arena_alloc(a, (n + 1) * sizeof *to);
+        assert(to);
+        if (n) {
+                memcpy(to, from, n * sizeof *to);
+        }
+        return to;
+}
+
 static void clone_rung(struct ledger_rung *b)
 {
-        const int64_t *rows = b->rows;
-        b->rows = arena_alloc(&b->base.arena, (b->n + 1) * sizeof *b->rows);
-        assert(b->rows);
-        for (uint32_t i = 0; i < b->n; i++) {
-                b->rows[i] = rows[i];
+        b->rows = clone_places(&b->base.arena, b->rows, b->n);
+        b->replies = clone_places(&b->base.arena, b->replies, b->n_replies);
+}
+
+static void clone_submit(struct ledger_submit *b)
+{
+        struct arena *a = &b->base.arena;
+        struct queue_bound *bounds = arena_alloc(a, (b->n_bounds + 1) * sizeof *bounds);
+        assert(bounds);
+        for (uint32_t i = 0; i < b->n_bounds; i++) {
+                bounds[i] = b->bounds[i];
+                bounds[i].queue = arena_str(a, bounds[i].queue);
         }
+        b->bounds = bounds;
+        b->list = clone_list(b->list);
+}
+
+static void clone_schedule(struct ledger_schedule *b)
+{
+        struct arena *a = &b->base.arena;
+        b->row.name = arena_str(a, b->row.name);
+        b->row.spec = arena_str(a, b->row.spec);
+        b->row.zone = arena_str(a, b->row.zone);
+        clone_row(a, &b->row.job);
+}
+
+static void clone_prune(struct ledger_prune *b)
+{
+        struct arena *a = &b->base.arena;
+        struct prune_rule *rules = arena_alloc(a, (b->n_rules + 1) * sizeof *rules);
+        assert(rules);
+        for (uint32_t i = 0; i < b->n_rules; i++) {
+                rules[i] = b->rules[i];
+                rules[i].queue = arena_str(a, rules[i].queue);
+        }
+        b->rules = rules;
+}
+
+static void clone_save(struct ledger_save *b)
+{
+        struct arena *a = &b->base.arena;
+        struct save_row *rows = arena_alloc(a, (b->n + 1) * sizeof *rows);
+        assert(rows);
+        for (uint32_t i = 0; i < b->n; i++) {
+                rows[i] = b->rows[i];
+                rows[i].checkpoint = arena_str(a, rows[i].checkpoint);
+        }
+        b->rows = rows;
 }
 
 static size_t size_of(enum ledger_op op)
@@ -154,10 +222,45 @@ static size_t size_of(enum ledger_op op)
             [LEDGER_UNPARK] = sizeof(struct ledger_unpark),
             [LEDGER_FOLD] = sizeof(struct ledger_fold),
             [LEDGER_FLOOR] = sizeof(struct ledger_floor),
+            [LEDGER_TICK] = sizeof(struct ledger_tick),
+            [LEDGER_PRUNE] = sizeof(struct ledger_prune),
+            [LEDGER_CONTROL] = sizeof(struct ledger_control),
+            [LEDGER_SCHEDULE] = sizeof(struct ledger_schedule),
+            [LEDGER_BULK] = sizeof(struct ledger_bulk),
+            [LEDGER_SAVE] = sizeof(struct ledger_save),
             [LEDGER_RESOLVE] = sizeof(struct ledger_resolve),
         };
         assert(op < ARRAY_LEN(sizes) && sizes[op]);
         return sizes[op];
+}
+
+/* Of the operators' batches and the schedules'. */
+static void clone_operate(struct ledger_batch *c, struct arena *a)
+{
+        switch (c->op) {
+        case LEDGER_TICK: {
+                struct ledger_tick *t = LEDGER_AS(tick, TICK, c);
+                t->name = arena_str(a, t->name);
+                t->jobs = clone_list(t->jobs);
+                break;
+        }
+        case LEDGER_CONTROL: {
+                struct ledger_control *k = LEDGER_AS(control, CONTROL, c);
+                k->control.queue = arena_str(a, k->control.queue);
+                break;
+        }
+        case LEDGER_BULK: {
+                struct job_filter *f = &LEDGER_AS(bulk, BULK, c)->filter;
+                f->type = arena_str(a, f->type);
+                f->queue = arena_str(a, f->queue);
+                f->tag = arena_str(a, f->tag);
+                break;
+        }
+        case LEDGER_SCHEDULE: clone_schedule(LEDGER_AS(schedule, SCHEDULE, c)); break;
+        case LEDGER_PRUNE: clone_prune(LEDGER_AS(prune, PRUNE, c)); break;
+        case LEDGER_SAVE: clone_save(LEDGER_AS(save, SAVE, c)); break;
+        default: break;
+        }
 }
 
 static void clone_inner(struct ledger_batch *c, struct arena *a)
@@ -169,9 +272,10 @@ static void clone_inner(struct ledger_batch *c, struct arena *a)
                 r->version = arena_str(a, r->version);
                 break;
         }
-        case LEDGER_SUBMIT: {
-                struct ledger_submit *s = LEDGER_AS(submit, SUBMIT, c);
-                s->list = clone_list(s->list);
+        case LEDGER_BEAT: {
+                struct ledger_beat *b = LEDGER_AS(beat, BEAT, c);
+                b->serves = arena_str(a, b->serves);
+                b->queues = arena_str(a, b->queues);
                 break;
         }
         case LEDGER_CLAIM: {
@@ -197,10 +301,11 @@ static void clone_inner(struct ledger_batch *c, struct arena *a)
                 f->history = arena_str(a, f->history);
                 break;
         }
+        case LEDGER_SUBMIT: clone_submit(LEDGER_AS(submit, SUBMIT, c)); break;
         case LEDGER_ARRIVE: clone_arrive(LEDGER_AS(arrive, ARRIVE, c)); break;
         case LEDGER_RUNG: clone_rung(LEDGER_AS(rung, RUNG, c)); break;
         case LEDGER_FINISH: clone_finish(LEDGER_AS(finish, FINISH, c)); break;
-        default: break;
+        default: clone_operate(c, a); break;
         }
 }
 

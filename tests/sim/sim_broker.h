@@ -10,6 +10,7 @@
 #define SKEP_SIM_BROKER_H
 
 #include "core/envelope.h"
+#include "core/ledger.h"
 #include "core/transport.h"
 #include "tests/sim/rng.h"
 
@@ -88,6 +89,7 @@ struct sim_broker {
         /* An acknowledgement was sent, or is taken. */
         void (*on_ack)(void *watcher, const struct sim_message *m);
         void (*on_store)(void *watcher, const struct sim_message *m); /* it came into a queue */
+        void (*on_reply)(void *watcher, const struct job_reply *r);   /* it was sent out */
         void (*complain)(void *watcher, const char *text);            /* misuse of the seam */
         void *watcher;
 };

@@ -22,8 +22,6 @@ static struct envelope_defaults defaults_of(const struct sim_transport *t, const
             .queue = s->queue->name,
             .default_type = s->default_type,
             .priority = (uint8_t)c->priority,
-            .max_attempts = c->retry.max_attempts,
-            .timeout_ms = c->timeout_ms,
             .payload_max = t->broker->payload_max,
         };
 }
@@ -303,6 +301,44 @@ void flow_ring(struct transport *base, struct doorbells *bells)
                 return;
         }
         wire_fly(t, FLY_PUBLISH, wire_soon(t))->bells = bells;
+}
+
+/* --- replies ------------------------------------------------------------------------------ */
+
+/* To whoever listens; nobody need. */
+void flow_send(struct sim_transport *t, struct replies *r)
+{
+        for (uint32_t i = 0; t->broker->on_reply && i < r->n; i++) {
+                t->broker->on_reply(t->broker->watcher, &r->items[i]);
+        }
+        r->confirmed = true;
+}
+
+void flow_land_reply(struct sim_transport *t, struct flight *f)
+{
+        struct replies *r = f->replies;
+        bool lost = t->muted || t->broker->blocked || draw(t, t->broker->faults.returned);
+        if (!lost) {
+                flow_send(t, r);
+        }
+        if (draw(t, t->broker->faults.confirm_lost)) {
+                r->confirmed = false;
+                wire_replies(t, r);
+                sim_transport_cut(t, true);
+                return;
+        }
+        wire_fly(t, FLY_REPLIED, wire_soon(t) + (lost ? GIVE_UP_NS : 0))->replies = r;
+}
+
+void flow_reply(struct transport *base, struct replies *replies)
+{
+        struct sim_transport *t = sim_transport_of(base);
+        replies->confirmed = false;
+        if (!t->up) {
+                wire_replies(t, replies);
+                return;
+        }
+        wire_fly(t, FLY_REPLY, wire_soon(t))->replies = replies;
 }
 
 void flow_land_ack(struct sim_transport *t, struct sim_receipt *r)

@@ -47,7 +47,8 @@ void sim_ledger_tick(struct ledger *l, int64_t now_ns)
 
 static bool is_write(enum ledger_op op)
 {
-        return ledger_op_numbered(op) || op == LEDGER_FLOOR || op == LEDGER_RESOLVE;
+        return ledger_op_numbered(op) || op == LEDGER_FLOOR || op == LEDGER_SAVE ||
+               op == LEDGER_RESOLVE;
 }
 
 /* Behind an unknown one on the same connection nothing gets through. */
@@ -76,8 +77,8 @@ static enum sim_fate draw_fate(struct sim_ledger *s, const struct lane *lane, en
         if (!x->unknown || !is_write(op) || !rng_chance(rng, x->unknown)) {
                 return FATE_GOOD;
         }
-        return (enum sim_fate)rng_between(rng, FATE_NEVER,
-                                          op == LEDGER_RESOLVE ? FATE_BEFORE : FATE_LATE);
+        bool voidable = op != LEDGER_RESOLVE && op != LEDGER_SAVE;
+        return (enum sim_fate)rng_between(rng, FATE_NEVER, voidable ? FATE_LATE : FATE_BEFORE);
 }
 
 static int64_t draw_latency(struct sim_ledger *s)
@@ -117,7 +118,8 @@ static void post(struct ledger *l, struct ledger_batch *b)
 static bool may_offer(enum ledger_op op)
 {
         return op == LEDGER_SUBMIT || op == LEDGER_ARRIVE || op == LEDGER_FINISH ||
-               op == LEDGER_REQUEUE || op == LEDGER_DUE || op == LEDGER_UNPARK || op == LEDGER_TIDE;
+               op == LEDGER_REQUEUE || op == LEDGER_DUE || op == LEDGER_UNPARK ||
+               op == LEDGER_TIDE || op == LEDGER_TICK || op == LEDGER_BULK;
 }
 
 /* The others hear of it a little later, or not: a listener's connection may be lost too. */

@@ -39,6 +39,8 @@ static void land(struct sim_transport *t, struct flight *f)
         case FLY_ACKED: flow_land_acked(t, f->receipt); break;
         case FLY_PUBLISH: flow_land_publish(t, f); break;
         case FLY_TOLD: wire_bells(t, f->bells); break;
+        case FLY_REPLY: flow_land_reply(t, f); break;
+        case FLY_REPLIED: wire_replies(t, f->replies); break;
         case FLY_NEWS: {
                 struct transport_news *n = wire_news(t, f->news->kind, "");
                 n->queue = f->news->queue;
@@ -75,7 +77,7 @@ static void run(struct sim_transport *t)
 static bool has_answers(const struct sim_transport *t)
 {
         const struct transport_answers *a = &t->answers;
-        return a->news || a->arrivals || a->bells || a->confirmed;
+        return a->news || a->arrivals || a->bells || a->replies || a->confirmed;
 }
 
 static int64_t deadline_ns(struct transport *base)
@@ -180,6 +182,11 @@ static void free_answers(struct sim_transport *t)
                 doorbells_free(a->bells);
                 a->bells = next;
         }
+        while (a->replies) {
+                struct replies *next = a->replies->next;
+                replies_free(a->replies);
+                a->replies = next;
+        }
         a->confirmed = NULL;
 }
 
@@ -192,6 +199,8 @@ void sim_transport_abandon(struct transport *base)
                         flow_apply_ack(t, f->receipt);
                 } else if (sent && f->kind == FLY_PUBLISH && !t->broker->blocked) {
                         flow_publish(t, f->bells);
+                } else if (sent && f->kind == FLY_REPLY && !t->broker->blocked) {
+                        flow_send(t, f->replies);
                 }
         }
 }
@@ -231,6 +240,7 @@ static const struct transport_ops sim_ops = {
     .settle = flow_settle,
     .receipt_free = wire_receipt_free,
     .ring = flow_ring,
+    .reply = flow_reply,
     .floor = flow_floor,
     .pollfds = pollfds,
     .deadline_ns = deadline_ns,

@@ -9,7 +9,16 @@
 
 #define SIM_PROBE_NS (2 * NS_PER_S)
 
-enum flight_kind { FLY_ARRIVALS, FLY_ACK, FLY_ACKED, FLY_PUBLISH, FLY_TOLD, FLY_NEWS };
+enum flight_kind {
+        FLY_ARRIVALS,
+        FLY_ACK,
+        FLY_ACKED,
+        FLY_PUBLISH,
+        FLY_TOLD,
+        FLY_REPLY,
+        FLY_REPLIED,
+        FLY_NEWS,
+};
 
 struct flight {
         struct flight *next; /* by time */
@@ -19,6 +28,7 @@ struct flight {
         struct arrivals *arrivals;
         struct sim_receipt *receipt;
         struct doorbells *bells;
+        struct replies *replies;
         struct transport_news *news;
 };
 
@@ -53,6 +63,7 @@ struct transport_news *wire_news(struct sim_transport *t, enum transport_news_ki
                                  const char *text);
 void wire_arrivals(struct sim_transport *t, struct arrivals *a);
 void wire_bells(struct sim_transport *t, struct doorbells *d);
+void wire_replies(struct sim_transport *t, struct replies *r);
 void wire_confirmed(struct sim_transport *t, struct receipt *r);
 struct slot *wire_slot(const struct sim_transport *t, uint32_t index);
 struct slot *wire_slot_by_queue(const struct sim_transport *t, const struct sim_queue *q);
@@ -72,6 +83,9 @@ void flow_settle(struct transport *base, struct receipt *r);
 void flow_publish(struct sim_transport *t, struct doorbells *d);
 void flow_land_publish(struct sim_transport *t, struct flight *f);
 void flow_ring(struct transport *base, struct doorbells *bells);
+void flow_send(struct sim_transport *t, struct replies *r);
+void flow_land_reply(struct sim_transport *t, struct flight *f);
+void flow_reply(struct transport *base, struct replies *replies);
 void flow_floor(struct transport *base, struct str history, int64_t floor);
 void flow_land_ack(struct sim_transport *t, struct sim_receipt *r);
 void flow_land_acked(struct sim_transport *t, struct sim_receipt *r);

@@ -66,6 +66,16 @@ void wire_bells(struct sim_transport *t, struct doorbells *d)
         *at = d;
 }
 
+void wire_replies(struct sim_transport *t, struct replies *r)
+{
+        struct replies **at = &t->answers.replies;
+        while (*at) {
+                at = &(*at)->next;
+        }
+        r->next = NULL;
+        *at = r;
+}
+
 void wire_confirmed(struct sim_transport *t, struct receipt *r)
 {
         struct receipt **at = &t->answers.confirmed;
@@ -122,6 +132,9 @@ static void drop_flight(struct sim_transport *t, struct flight *f)
         } else if (f->bells) {
                 f->bells->confirmed = false;
                 wire_bells(t, f->bells);
+        } else if (f->replies) {
+                f->replies->confirmed = false;
+                wire_replies(t, f->replies);
         } else if (f->receipt) {
                 f->receipt->state = RECEIPT_FREED;
         }
@@ -161,7 +174,7 @@ static void drop_flights(struct sim_transport *t, bool publishes)
         struct flight **at = &t->flights;
         while (*at) {
                 struct flight *f = *at;
-                if (f->bells && !publishes) {
+                if ((f->bells || f->replies) && !publishes) {
                         at = &f->next;
                 } else {
                         *at = f->next;

@@ -75,6 +75,20 @@ static void free_str(struct str *s)
         *s = (struct str){0};
 }
 
+void store_put(struct str *at, struct str by)
+{
+        struct str copy = store_dup(by);
+        free_str(at);
+        *at = copy;
+}
+
+void store_set_last(struct store_job *j, const struct attempt_row *last)
+{
+        free_str(&j->row.last.error_text);
+        free_str(&j->row.last.build);
+        j->row.last = *last;
+}
+
 struct store_queue *store_queue_of(struct store *s, struct str name, bool create)
 {
         struct store_queue **at = &s->queues;
@@ -154,7 +168,7 @@ bool store_allows(enum job_state from, enum job_state to, bool generation_raised
 void store_set_state(struct store *s, struct store_job *j, const struct store_move *m)
 {
         struct store_change c = change_of(s, j);
-        bool same = j->row.state == STATE_PENDING && m->to == STATE_PENDING;
+        bool same = j->row.state == m->to && !state_terminal(m->to) && m->to != STATE_RUNNING;
         assert(same || state_edge(j->row.state, m->to) || planted(PLANT_DUE_TWICE) ||
                planted(PLANT_CANCEL_FORGOTTEN) || planted(PLANT_FOREIGN_VERDICT) ||
                planted(PLANT_RESCUE_UNFENCED));
@@ -163,6 +177,8 @@ void store_set_state(struct store *s, struct store_job *j, const struct store_mo
         c.error = m->error;
         enum lane_band band = j->row.band;
         store_detach(s, j);
+        j->queue->counts[j->row.state]--;
+        j->queue->counts[m->to]++;
         j->row.state = m->to;
         j->row.reason = m->reason;
         j->row.band = m->band;
@@ -177,7 +193,7 @@ void store_set_state(struct store *s, struct store_job *j, const struct store_mo
         attach(s, j);
         if (!same) {
                 tell(s, &c);
-        } else if (s->on_offer && band != m->band) {
+        } else if (s->on_offer && m->to == STATE_PENDING && band != m->band) {
                 s->on_offer(s->watcher, j, s->op, band);
         }
 }
@@ -185,13 +201,15 @@ void store_set_state(struct store *s, struct store_job *j, const struct store_mo
 void store_delete(struct store *s, struct store_job *j)
 {
         store_detach(s, j);
+        j->queue->counts[j->row.state]--;
         HASH_DELETE(hh, s->jobs, j);
         if (j->keyed) {
                 HASH_DELETE(hh_key, s->keys, j);
         }
         struct str *texts[] = {&j->row.type,    &j->row.key_text,   &j->row.content_type,
                                &j->row.headers, &j->row.payload,    &j->row.tags,
-                               &j->row.result,  &j->row.result_type};
+                               &j->row.result,  &j->row.result_type, &j->row.policy,
+                               &j->checkpoint};
         for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
                 free_str(texts[i]);
         }
@@ -274,6 +292,12 @@ static void apply_op(struct store *s, struct ledger_batch *b)
         case LEDGER_RUNG: store_apply_rung(s, LEDGER_AS(rung, RUNG, b)); break;
         case LEDGER_TIDE: store_apply_tide(s, LEDGER_AS(tide, TIDE, b)); break;
         case LEDGER_FLOOR: store_apply_floor(s, LEDGER_AS(floor, FLOOR, b)); break;
+        case LEDGER_TICK: store_apply_tick(s, LEDGER_AS(tick, TICK, b)); break;
+        case LEDGER_PRUNE: store_apply_prune(s, LEDGER_AS(prune, PRUNE, b)); break;
+        case LEDGER_CONTROL: store_apply_control(s, LEDGER_AS(control, CONTROL, b)); break;
+        case LEDGER_SCHEDULE: store_apply_schedule(s, LEDGER_AS(schedule, SCHEDULE, b)); break;
+        case LEDGER_BULK: store_apply_bulk(s, LEDGER_AS(bulk, BULK, b)); break;
+        case LEDGER_SAVE: store_apply_save(s, LEDGER_AS(save, SAVE, b)); break;
         case LEDGER_RESOLVE: store_apply_resolve(s, LEDGER_AS(resolve, RESOLVE, b)); break;
         case LEDGER_RECALL: store_apply_recall(s, LEDGER_AS(recall, RECALL, b)); break;
         case LEDGER_INBOX: store_apply_inbox(s, LEDGER_AS(inbox, INBOX, b)); break;
@@ -281,6 +305,9 @@ static void apply_op(struct store *s, struct ledger_batch *b)
         case LEDGER_SHOW: store_apply_show(s, LEDGER_AS(show, SHOW, b)); break;
         case LEDGER_LIST: store_apply_list(s, LEDGER_AS(list, LIST, b)); break;
         case LEDGER_STATS: store_apply_stats(s, LEDGER_AS(stats, STATS, b)); break;
+        case LEDGER_SCHEDULES: store_apply_schedules(s, LEDGER_AS(schedules, SCHEDULES, b)); break;
+        case LEDGER_GROUPS: store_apply_groups(s, LEDGER_AS(groups, GROUPS, b)); break;
+        case LEDGER_NODES: store_apply_nodes(s, LEDGER_AS(nodes, NODES, b)); break;
         }
 }
 
@@ -347,6 +374,9 @@ static void free_nodes(struct store *s)
         HASH_ITER (hh, s->nodes, n, next) {
                 HASH_DELETE(hh, s->nodes, n);
                 free_str(&n->host);
+                free_str(&n->version);
+                free_str(&n->serves);
+                free_str(&n->queues);
                 free(n);
         }
 }
@@ -369,6 +399,9 @@ void store_deinit(struct store *s)
         }
         free_nodes(s);
         store_outbox_deinit(s);
+        store_unique_deinit(s);
+        store_schedule_deinit(s);
+        store_save_deinit(s);
         while (s->queues) {
                 struct store_queue *q = s->queues;
                 s->queues = q->next;

@@ -29,6 +29,9 @@ struct store_queue {
         struct store_queue *next;
         struct str name;
         struct store_index lanes; /* pending rows, by lane */
+        uint32_t counts[JOB_STATE_COUNT];
+        bool controlled;
+        struct queue_control control; /* when controlled */
 };
 
 struct store_key {
@@ -42,13 +45,47 @@ struct store_job {
         struct store_queue *queue;
         struct store_key key;
         bool keyed;
+        bool doomed;          /* it is dropped at the end of the submission under way */
         bool belled;          /* the watcher's: its doorbell was in the broker */
         bool cancel_fresh;    /* asked while it runs: its holder is told by a beat */
         uint64_t cancel_told; /* number of the beat that told it first; 0: none did */
         uint64_t token;
         int64_t lane; /* when pending */
         uint32_t attempts_capacity;
+        struct str checkpoint; /* p NULL: none */
+        struct unique_key unique; /* as it came in */
+        int64_t was_due_us;    /* it came to pending by DUE; 0: it did not */
         UT_hash_handle hh, hh_key;
+};
+
+/* Who holds a unique key; stays when its holder has ended, until another takes it. */
+struct store_unique {
+        uint8_t hash[16];
+        struct job_id holder;
+        uint8_t states;
+        int64_t until_us;
+        UT_hash_handle hh;
+};
+
+/* The key of a row that was pruned before its time. */
+struct store_gone {
+        struct store_key key;
+        struct job_id id;
+        uint8_t payload[16]; /* its hash */
+        int64_t until_us;
+        UT_hash_handle hh;
+};
+
+struct store_schedule { /* in order of their names */
+        struct store_schedule *next;
+        struct schedule_row row; /* its texts belong to it */
+};
+
+/* A reply that nobody was seen to deliver, oldest first. */
+struct store_reply {
+        struct store_reply *next;
+        int64_t touched_us;
+        struct job_reply reply; /* its texts belong to it */
 };
 
 struct store_commit {
@@ -65,8 +102,10 @@ struct store_node {
         uint64_t number; /* the highest of its beats */
         int64_t beat_ns; /* the last one, on the driver's clock */
         bool dead;
-        struct str host;
+        struct str host, version, serves, queues;
         int32_t pid;
+        uint32_t workers;
+        int64_t registered_us, beat_us;
         UT_hash_handle hh;
 };
 
@@ -135,13 +174,24 @@ struct store {
         struct store_line *journal;
         struct store_floor *floors;
         struct store_letter *inbox;
-        int64_t seq, outbox_no, inbox_no;
+        struct store_unique *uniques;
+        struct store_gone *gone;
+        struct store_schedule *schedules;
+        struct store_reply *replies;
+        int64_t seq, outbox_no, inbox_no, reply_no;
+        uint64_t schedule_no; /* the last revision given to a schedule */
+        uint64_t pruner;      /* the holder whose walk it is, until then */
+        int64_t pruner_until_us;
         uint64_t writes;   /* transactions that wrote: BEAT's `changed` */
         enum ledger_op op; /* of the transaction under way */
         void (*on_change)(void *watcher, const struct store_change *c);
         void (*on_offer)(void *watcher, const struct store_job *j, enum ledger_op op,
                          enum lane_band from); /* pending as before, in another band */
         void (*on_rung)(void *watcher, const struct store_outbox *o); /* before it goes */
+        void (*on_replied)(void *watcher, const struct store_reply *r); /* likewise */
+        void (*on_replaced)(void *watcher, const struct store_job *j); /* it has all of it now */
+        void (*on_saved)(void *watcher, const struct store_job *j, const struct save_row *r);
+        void (*on_gone)(void *watcher, const struct store_job *j);      /* pruned or purged, before */
         void *watcher;
 };
 
@@ -161,6 +211,7 @@ void store_index_remove(struct store_index *x, int64_t at, const struct store_jo
 uint32_t store_index_from(const struct store_index *x, int64_t at); /* first entry at or after */
 
 struct str store_dup(struct str s);
+void store_put(struct str *at, struct str by); /* a copy in place of what is there */
 struct store_queue *store_queue_of(struct store *s, struct str name, bool create);
 
 /* What a change of state needs to know besides the row itself. */
@@ -188,6 +239,8 @@ struct store_commit *store_commit_find(const struct store *s, const struct commi
 void store_commit_delete(struct store *s, struct store_commit *c);
 
 void store_submit(struct store *s, struct submission *list);
+void store_submit_bound(struct store *s, struct submission *list, const struct queue_bound *bounds,
+                        uint32_t n_bounds);
 struct store_job *store_insert(struct store *s, const struct submit_row *r,
                                const struct store_key *key, bool keyed);
 void store_insert_unstorable(struct store *s, const struct submit_row *r);
@@ -198,6 +251,49 @@ void store_take(struct store *s, const struct ledger_batch *b, uint64_t token, s
 void store_record(struct store *s, const struct ledger_batch *b, uint64_t token,
                   struct store_job *const *jobs, uint32_t n);
 void store_expire(struct store *s, struct store_job *j);
+
+bool store_cancel(struct store *s, struct store_job *j, enum job_reason why); /* false: asked */
+void store_requeue(struct store *s, struct store_job *j, bool anew);
+void store_set_last(struct store_job *j, const struct attempt_row *last /* takes its texts */);
+bool store_has_tag(struct str tags, struct str tag);
+/* All jobs, in order of their ids; free() it. */
+struct store_job **store_by_id(const struct store *s, uint32_t *ret_n);
+
+/* store_unique.c */
+struct store_unique *store_unique_of(const struct store *s, const struct unique_key *u);
+bool store_unique_blocks(const struct store *s, const struct store_unique *x);
+void store_unique_take(struct store *s, const struct submit_row *r);
+void store_unique_put(struct store *s, const struct unique_key *u, const struct store_unique *old);
+bool store_replaceable(const struct store_job *holder);
+void store_replace(struct store *s, struct store_job *holder, const struct submit_row *by);
+struct store_gone *store_gone_of(const struct store *s, const struct store_key *key);
+bool store_gone_same(const struct store_gone *g, struct str payload);
+void store_forget_job(struct store *s, struct store_job *j); /* pruned: its key is remembered */
+void store_unique_deinit(struct store *s);
+
+/* store_queue.c */
+uint32_t store_waiting(const struct store_queue *q);
+struct store_job *store_oldest(const struct store_queue *q, const struct store_job *but);
+void store_apply_control(struct store *s, struct ledger_control *b);
+void store_list_controls(const struct store *s, struct ledger_beat *b);
+
+/* store_save.c */
+bool store_left_work(const struct store_job *j);
+void store_apply_save(struct store *s, struct ledger_save *b);
+void store_reply_add(struct store *s, struct job_reply *r);
+void store_relay_replies(struct store *s, struct ledger_relay *b);
+void store_replies_rung(struct store *s, const struct ledger_rung *b);
+void store_save_deinit(struct store *s);
+
+/* store_schedule.c, store_bulk.c, store_prune.c */
+void store_apply_schedules(struct store *s, struct ledger_schedules *b);
+void store_apply_schedule(struct store *s, struct ledger_schedule *b);
+void store_apply_tick(struct store *s, struct ledger_tick *b);
+void store_schedule_deinit(struct store *s);
+void store_apply_bulk(struct store *s, struct ledger_bulk *b);
+void store_apply_groups(struct store *s, struct ledger_groups *b);
+void store_apply_prune(struct store *s, struct ledger_prune *b);
+void store_apply_nodes(struct store *s, struct ledger_nodes *b);
 
 /* store_outbox.c */
 void store_outbox_add(struct store *s, const struct submission *list, struct arena *a,

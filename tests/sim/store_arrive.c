@@ -156,10 +156,10 @@ static void answer(struct arrival *a, enum arrival_result result, const struct s
         a->row.existing_state = existing ? existing->row.state : a->row.state;
 }
 
-static void insert_conflict(struct store *s, const struct arrival *a, const struct store_job *other)
+static void insert_conflict(struct store *s, const struct arrival *a, const struct job_id *other)
 {
         char name[JOB_ID_TEXT], text[100];
-        id_text(&other->row.id, name);
+        id_text(other, name);
         snprintf(text, sizeof text, "its key names job %s, which has another payload", name);
         struct submit_row row = a->row;
         row.state = STATE_DEAD;
@@ -184,11 +184,49 @@ static void insert_letter(struct store *s, struct arriving *w, struct arrival *a
                 j->row.started_us = s->now_us;
                 w->taken[w->n_taken++] = j;
         }
+        store_unique_take(s, &a->row);
         store_entered(s, j);
         if (a->fingerprint) {
                 write_down(s, w, a);
         }
         answer(a, ARRIVAL_TAKEN, NULL);
+        bool waits = a->row.state == STATE_PENDING || a->row.state == STATE_SCHEDULED;
+        bool over = waits && w->b->drop_above && store_waiting(j->queue) > w->b->drop_above;
+        struct store_job *oldest = over ? store_oldest(j->queue, j) : NULL;
+        if (oldest) {
+                store_cancel(s, oldest, REASON_DROPPED);
+        }
+}
+
+/* A row of its own, cancelled, that names the holder of its unique key. */
+static void insert_duplicate(struct store *s, struct arriving *w, struct arrival *a,
+                             const struct store_unique *x, const struct store_key *key)
+{
+        char name[JOB_ID_TEXT], text[100];
+        id_text(&x->holder, name);
+        snprintf(text, sizeof text, "its unique key is held by job %s", name);
+        struct store_job *holder = store_find(s, &x->holder);
+        struct submit_row row = a->row;
+        row.state = STATE_CANCELLED;
+        row.reason = REASON_DUPLICATE;
+        row.error_text = str_of(text);
+        store_entered(s, store_insert(s, &row, key, a->row.key.set));
+        if (a->row.unique.replace && store_replaceable(holder)) {
+                store_replace(s, holder, &a->row);
+        }
+        if (a->fingerprint) {
+                write_down(s, w, a);
+        }
+        answer(a, ARRIVAL_DUPLICATE, holder);
+        a->row.existing = x->holder;
+        a->row.existing_state = holder ? holder->row.state : STATE_NONE;
+}
+
+/* Who keeps it from being a job of its own; NULL: nobody. */
+static const struct store_unique *holder_of(const struct store *s, const struct arrival *a)
+{
+        const struct store_unique *x = store_unique_of(s, &a->row.unique);
+        return x && a->row.state != STATE_DEAD && store_unique_blocks(s, x) ? x : NULL;
 }
 
 static bool same_payload(const struct store_job *j, const struct arrival *a)
@@ -196,13 +234,14 @@ static bool same_payload(const struct store_job *j, const struct arrival *a)
         return str_eq(j->row.payload, a->row.payload);
 }
 
-/* A dead row of its own, which says what was wrong. */
+/* A dead row of its own, which says what was wrong. other: the job that has its key. */
 static void bury_letter(struct store *s, struct arriving *w, struct arrival *a,
-                        const struct store_job *other)
+                        const struct job_id *other)
 {
         if (other) {
                 insert_conflict(s, a, other);
-                answer(a, ARRIVAL_CONFLICT, other);
+                answer(a, ARRIVAL_CONFLICT, store_find(s, other));
+                a->row.existing = *other;
         } else {
                 store_insert_unstorable(s, &a->row);
                 store_entered(s, store_find(s, &a->row.id));
@@ -213,21 +252,52 @@ static void bury_letter(struct store *s, struct arriving *w, struct arrival *a,
         }
 }
 
+/* What has its key. */
+struct bearer {
+        struct job_id id;
+        const struct store_job *job; /* NULL: it was pruned */
+        bool there, same;
+};
+
+static struct bearer bearer_of(struct store *s, const struct arrival *a, struct store_key *ret_key)
+{
+        const struct store_job *j = store_keyed(s, &a->row, ret_key);
+        const struct store_gone *gone = a->row.key.set && !j ? store_gone_of(s, ret_key) : NULL;
+        struct bearer b = {.job = j, .there = j || gone};
+        if (j) {
+                b.id = j->row.id;
+                b.same = same_payload(j, a);
+        } else if (gone) {
+                b.id = gone->id;
+                b.same = store_gone_same(gone, a->row.payload);
+        }
+        if (planted(PLANT_KNOWN_AGAIN) && b.same) {
+                b = (struct bearer){0};
+        }
+        return b;
+}
+
 static void take_letter(struct store *s, struct arriving *w, struct arrival *a)
 {
         const struct store_job *there = store_find(s, &a->row.id);
         bool storable = store_storable(&a->row);
         struct store_key key;
-        const struct store_job *named = storable ? store_keyed(s, &a->row, &key) : NULL;
-        if (planted(PLANT_KNOWN_AGAIN) && named && same_payload(named, a)) {
-                named = NULL;
+        struct bearer named = {0};
+        if (storable) {
+                named = bearer_of(s, a, &key);
         }
-        if (there || (named && same_payload(named, a))) {
-                answer(a, ARRIVAL_KNOWN, there ? there : named);
+        const struct store_unique *held = storable ? holder_of(s, a) : NULL;
+        if (there || named.same) {
+                answer(a, ARRIVAL_KNOWN, there ? there : named.job);
+                a->row.existing = there ? there->row.id : named.id;
         } else if (is_written_down(s, w, a)) {
-                answer(a, ARRIVAL_KNOWN, store_find(s, &a->row.existing));
-        } else if (named || !storable) {
-                bury_letter(s, w, a, named);
+                struct job_id first = a->row.existing;
+                answer(a, ARRIVAL_KNOWN, store_find(s, &first));
+                a->row.existing = first;
+        } else if (named.there || !storable) {
+                bury_letter(s, w, a, named.there ? &named.id : NULL);
+        } else if (held) {
+                insert_duplicate(s, w, a, held, &key);
         } else {
                 insert_letter(s, w, a, &key);
         }

@@ -23,8 +23,14 @@ void store_fill_job(struct arena *a, const struct store_job *from, struct job *t
             .generation = r->generation,
             .timeout_ms = r->timeout_ms,
             .cancel_asked = r->cancel_asked,
+            .heartbeat_ms = r->heartbeat_ms,
             .created_us = r->created_us,
             .deadline_us = r->deadline_us,
+            .retry_until_us = r->retry_until_us,
+            .policy = arena_str(a, r->policy),
+            .late_us = from->was_due_us ? r->started_us - from->was_due_us : 0,
+            .checkpoint = arena_str(a, planted(PLANT_CHECKPOINT_LOST) ? (struct str){0} : from->checkpoint),
+            .left_work = store_left_work(from),
             .queue = arena_str(a, r->queue),
             .type = arena_str(a, r->type),
             .content_type = arena_str(a, r->content_type),
@@ -37,13 +43,12 @@ void store_expire(struct store *s, struct store_job *j)
 {
         struct store_move dead = {STATE_DEAD, REASON_EXPIRED, .error = ERROR_EXPIRED,
                                   .attempt = j->row.attempt};
-        free((char *)j->row.last.error_text.p);
-        free((char *)j->row.last.build.p);
-        j->row.last = (struct attempt_row){.attempt = j->row.attempt,
-                                           .generation = j->row.generation,
-                                           .claim = j->row.claim,
-                                           .error = ERROR_EXPIRED,
-                                           .ended_us = s->now_us};
+        struct attempt_row last = {.attempt = j->row.attempt,
+                                   .generation = j->row.generation,
+                                   .claim = j->row.claim,
+                                   .error = ERROR_EXPIRED,
+                                   .ended_us = s->now_us};
+        store_set_last(j, &last);
         store_set_state(s, j, &dead);
 }
 
@@ -99,6 +104,12 @@ static void record_claim(struct store *s, const struct ledger_claim *b, const st
         free(jobs);
 }
 
+/* Do as many run already as may? */
+static bool is_limited(const struct ledger_claim *b, const struct store_queue *q)
+{
+        return b->global && q->counts[STATE_RUNNING] >= b->global && !planted(PLANT_GLOBAL_LOOSE);
+}
+
 static void claim_from(struct store *s, struct ledger_claim *b, struct store_queue *q)
 {
         struct claim *got = b->got;
@@ -116,6 +127,10 @@ static void claim_from(struct store *s, struct ledger_claim *b, struct store_que
                         continue;
                 }
                 bytes += j->row.payload.n;
+                if (is_limited(b, q)) {
+                        b->more = b->limited = true;
+                        break;
+                }
                 if (got->n == b->want || (got->n > 0 && bytes > b->max_bytes)) {
                         b->more = true;
                         break;
@@ -130,7 +145,7 @@ static void claim_from(struct store *s, struct ledger_claim *b, struct store_que
 
 void store_apply_claim(struct store *s, struct ledger_claim *b)
 {
-        b->more = false;
+        b->more = b->limited = false;
         b->parked = b->expired = 0;
         b->got->n = 0;
         if (store_fenced(s, b->base.no.holder)) {
@@ -212,8 +227,13 @@ static void fill_held(struct arena *a, const struct store_job *j, struct held_jo
             .snoozes = j->row.snoozes,
             .strikes = j->row.strikes,
             .cancel_asked = j->row.cancel_asked,
+            .left_work = store_left_work(j),
+            .created_us = j->row.created_us,
+            .retry_until_us = j->row.retry_until_us,
             .queue = arena_str(a, j->row.queue),
             .type = arena_str(a, j->row.type),
+            .policy = arena_str(a, j->row.policy),
+            .headers = arena_str(a, j->row.headers),
         };
 }
 

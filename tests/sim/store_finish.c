@@ -27,6 +27,7 @@ static bool fence_holds(const struct store_job *j, const struct finish_row *r)
 static struct attempt_row attempt_of(const struct store_job *j, const struct finish_row *r)
 {
         return (struct attempt_row){
+            .fingerprint = r->fingerprint,
             .attempt = j->row.attempt,
             .generation = j->row.generation,
             .claim = j->row.claim,
@@ -52,19 +53,6 @@ static void keep_attempt(struct store_job *j, const struct finish_row *r)
         j->row.attempts[j->row.n_attempts++] = attempt_of(j, r);
 }
 
-static void set_last(struct store_job *j, const struct finish_row *r)
-{
-        free((char *)j->row.last.error_text.p);
-        free((char *)j->row.last.build.p);
-        j->row.last = attempt_of(j, r);
-}
-
-static void replace(struct str *at, struct str by)
-{
-        free((char *)at->p);
-        *at = store_dup(by);
-}
-
 /* Data that no store would keep: the row ends, its neighbours are not touched. */
 static struct finish_row storable(const struct finish_row *r)
 {
@@ -81,21 +69,29 @@ static struct finish_row storable(const struct finish_row *r)
 static void store_verdict(struct store *s, struct store_job *j, const struct finish_row *r)
 {
         if (r->to != STATE_PENDING) {
-                set_last(j, r);
+                struct attempt_row last = attempt_of(j, r);
+                store_set_last(j, &last);
         } else if (planted(PLANT_LOST_PAYLOAD) && j->row.payload.n) {
                 j->row.payload.n--;
         }
         if (r->keep_attempt) {
                 keep_attempt(j, r);
         }
+        j->was_due_us = 0;
         j->row.snoozes = r->snoozes;
         j->row.strikes = r->strikes;
         if (r->started_us) {
                 j->row.started_us = r->started_us;
         }
         if (r->to == STATE_COMPLETED) {
-                replace(&j->row.result, r->result);
-                replace(&j->row.result_type, r->result_type);
+                store_put(&j->row.result, r->result);
+                store_put(&j->row.result_type, r->result_type);
+        }
+        if (r->to == STATE_COMPLETED && r->left_work) {
+                store_put(&j->checkpoint, (struct str){0});
+                j->row.has_progress = false;
+                j->row.done = j->row.total = 0;
+                j->row.progress_us = 0;
         }
         struct store_move m = {
             .to = r->to,
@@ -120,6 +116,9 @@ static void finish_one(struct store *s, struct store_job *j, const struct finish
         if (r.to == STATE_COMPLETED && r.children) {
                 store_submit(s, r.children);
                 store_outbox_add(s, r.children, NULL, NULL, NULL);
+        }
+        if (r.reply && !planted(PLANT_REPLY_LOST)) {
+                store_reply_add(s, r.reply);
         }
 }
 
@@ -165,15 +164,29 @@ void store_apply_finish(struct store *s, struct ledger_finish *b)
         store_retire(s, b);
 }
 
-static void cancel_waiting(struct store *s, struct store_job *j)
+static void cancel_waiting(struct store *s, struct store_job *j, enum job_reason why)
 {
-        struct store_move m = {STATE_CANCELLED, REASON_OPERATOR, .attempt = j->row.attempt};
+        struct store_move m = {STATE_CANCELLED, why, .attempt = j->row.attempt};
         bool keep = planted(PLANT_CANCEL_FORGOTTEN) && j->row.state == STATE_PENDING;
         int64_t lane = j->lane;
         store_set_state(s, j, &m);
         if (keep) {
                 store_index_add(&j->queue->lanes, lane, j);
         }
+}
+
+bool store_cancel(struct store *s, struct store_job *j, enum job_reason why)
+{
+        if (j->row.state != STATE_RUNNING) {
+                cancel_waiting(s, j, why);
+                return true;
+        }
+        if (!j->row.cancel_asked) {
+                j->cancel_fresh = true;
+                j->cancel_told = 0;
+        }
+        j->row.cancel_asked = true;
+        return false;
 }
 
 void store_apply_cancel(struct store *s, struct ledger_cancel *b)
@@ -187,24 +200,19 @@ void store_apply_cancel(struct store *s, struct ledger_cancel *b)
         b->holder = 0;
         if (state_terminal(j->row.state)) {
                 b->result = CANCEL_TERMINAL;
-        } else if (j->row.state == STATE_RUNNING) {
-                if (!j->row.cancel_asked) {
-                        j->cancel_fresh = true;
-                        j->cancel_told = 0;
-                }
-                j->row.cancel_asked = true;
+        } else if (store_cancel(s, j, REASON_OPERATOR)) {
+                b->result = CANCEL_DONE;
+        } else {
                 b->holder = j->row.holder;
                 b->result = CANCEL_ASKED;
-        } else {
-                cancel_waiting(s, j);
-                b->result = CANCEL_DONE;
         }
 }
 
-static void requeue(struct store *s, struct store_job *j, bool anew)
+void store_requeue(struct store *s, struct store_job *j, bool anew)
 {
         struct store_move m = {STATE_PENDING, REASON_REQUEUED, BAND_OFFERED,
                                .attempt = anew ? 0 : j->row.attempt};
+        j->was_due_us = 0;
         if (anew) {
                 j->row.generation++;
                 j->row.strikes = 0;
@@ -213,6 +221,7 @@ static void requeue(struct store *s, struct store_job *j, bool anew)
                 j->cancel_fresh = false;
                 j->row.finished_us = 0;
                 j->row.deadline_us = 0;
+                j->row.retry_until_us = 0;
         }
         store_set_state(s, j, &m);
 }
@@ -228,12 +237,12 @@ void store_apply_requeue(struct store *s, struct ledger_requeue *b)
         switch (j->row.state) {
         case STATE_DEAD:
         case STATE_CANCELLED:
-                requeue(s, j, true);
+                store_requeue(s, j, true);
                 b->result = REQUEUE_DONE;
                 break;
         case STATE_SCHEDULED:
         case STATE_RETRYING:
-                requeue(s, j, false);
+                store_requeue(s, j, false);
                 b->result = REQUEUE_NOW;
                 break;
         case STATE_PENDING: b->result = REQUEUE_UNCHANGED; break;
@@ -249,6 +258,7 @@ void store_apply_due(struct store *s, struct ledger_due *b)
                 struct store_job *j = s->due.list[0].job;
                 struct store_move m = {STATE_PENDING, REASON_NONE, BAND_OFFERED,
                                        .attempt = j->row.attempt};
+                j->was_due_us = j->row.due_us;
                 store_set_state(s, j, &m);
                 if (planted(PLANT_DUE_TWICE)) {
                         store_index_add(&j->queue->lanes, j->lane, j);

@@ -34,7 +34,11 @@ void store_apply_register(struct store *s, struct ledger_register *b)
         n->beat = 1;
         n->beat_ns = s->now_ns;
         n->host = store_dup(b->host);
+        n->version = store_dup(b->version);
+        n->serves = store_dup((struct str){0});
+        n->queues = store_dup((struct str){0});
         n->pid = b->pid;
+        n->registered_us = n->beat_us = s->now_us;
         HASH_ADD(hh, s->nodes, holder, sizeof n->holder, n);
 }
 
@@ -95,9 +99,17 @@ void store_apply_beat(struct store *s, struct ledger_beat *b)
         n->number = late ? n->number : b->base.no.n;
         n->beat++;
         n->beat_ns = s->now_ns;
+        n->beat_us = s->now_us;
+        if (b->tells && !late) {
+                store_put(&n->serves, b->serves);
+                store_put(&n->queues, b->queues);
+                n->workers = b->workers;
+        }
         b->changed = true;
         b->inbox = s->inbox != NULL;
+        b->schedules = s->schedules ? s->schedule_no : 0;
         list_nodes(s, b);
+        store_list_controls(s, b);
         if (!late) {
                 list_cancels(s, b);
         }
@@ -124,7 +136,10 @@ static void forget(struct store *s, struct store_node *n, uint64_t victim)
         }
         if (n) {
                 HASH_DELETE(hh, s->nodes, n);
-                free((char *)n->host.p);
+                struct str *texts[] = {&n->host, &n->version, &n->serves, &n->queues};
+                for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+                        free((char *)texts[i]->p);
+                }
                 free(n);
         }
 }
@@ -155,4 +170,36 @@ void store_apply_resolve(struct store *s, struct ledger_resolve *b)
         if (!c) {
                 store_commit_add(s, &b->of)->voided = true;
         }
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+        const struct node_row *x = a, *y = b;
+        return x->registered_us != y->registered_us
+                   ? (x->registered_us > y->registered_us) - (x->registered_us < y->registered_us)
+                   : (x->holder > y->holder) - (x->holder < y->holder);
+}
+
+void store_apply_nodes(struct store *s, struct ledger_nodes *b)
+{
+        struct arena *a = &b->base.arena;
+        b->n = 0;
+        b->rows = arena_zalloc(a, (HASH_COUNT(s->nodes) + 1) * sizeof *b->rows);
+        assert(b->rows);
+        struct store_node *n, *next;
+        HASH_ITER (hh, s->nodes, n, next) {
+                b->rows[b->n++] = (struct node_row){
+                    .holder = n->holder,
+                    .host = arena_str(a, n->host),
+                    .version = arena_str(a, n->version),
+                    .serves = arena_str(a, n->serves),
+                    .queues = arena_str(a, n->queues),
+                    .pid = n->pid,
+                    .workers = n->workers,
+                    .dead = n->dead,
+                    .registered_us = n->registered_us,
+                    .beat_us = n->beat_us,
+                };
+        }
+        qsort(b->rows, b->n, sizeof *b->rows, compare_nodes);
 }

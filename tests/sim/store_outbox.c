@@ -100,7 +100,7 @@ static void delete_rows(struct store *s, int64_t no)
 
 void store_apply_submit(struct store *s, struct ledger_submit *b)
 {
-        store_submit(s, b->list);
+        store_submit_bound(s, b->list, b->bounds, b->n_bounds);
         store_outbox_add(s, b->list, &b->base.arena, &b->outbox, &b->n_outbox);
         for (uint32_t i = 0; planted(PLANT_OUTBOX_LOST) && i < b->n_outbox; i++) {
                 delete_rows(s, b->outbox[i].no);
@@ -118,6 +118,7 @@ void store_apply_relay(struct store *s, struct ledger_relay *b)
                         copy_out(&b->base.arena, o, &b->rows[b->n++]);
                 }
         }
+        store_relay_replies(s, b);
 }
 
 void store_apply_rung(struct store *s, struct ledger_rung *b)
@@ -132,6 +133,7 @@ void store_apply_rung(struct store *s, struct ledger_rung *b)
                 }
                 delete_rows(s, b->rows[i]);
         }
+        store_replies_rung(s, b);
 }
 
 /* --- the tide ----------------------------------------------------------------------------- */

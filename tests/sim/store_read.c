@@ -15,7 +15,9 @@ static struct attempt_row copy_attempt(struct arena *a, const struct attempt_row
         return t;
 }
 
-static void copy_row(struct arena *a, const struct store_job *j, bool whole, struct job_row *to)
+/* whole: with payload, headers and result; shown: with its attempts too. */
+static void copy_row(struct arena *a, const struct store_job *j, bool whole, bool shown,
+                     struct job_row *to)
 {
         const struct job_row *r = &j->row;
         *to = *r;
@@ -26,10 +28,12 @@ static void copy_row(struct arena *a, const struct store_job *j, bool whole, str
         to->tags = arena_str(a, r->tags);
         to->last = copy_attempt(a, &r->last);
         to->result_type = arena_str(a, r->result_type);
+        to->policy = arena_str(a, r->policy);
+        to->checkpoint_size = 0;
         to->headers = whole ? arena_str(a, r->headers) : (struct str){0};
         to->payload = whole ? arena_str(a, r->payload) : (struct str){0};
         to->result = whole ? arena_str(a, r->result) : (struct str){0};
-        to->n_attempts = whole ? r->n_attempts : 0;
+        to->n_attempts = shown ? r->n_attempts : 0;
         to->attempts = arena_zalloc(a, (to->n_attempts + 1) * sizeof *to->attempts);
         assert(to->attempts);
         for (uint32_t i = 0; i < to->n_attempts; i++) {
@@ -53,17 +57,33 @@ static const struct store_job *find_shown(struct store *s, const struct ledger_s
         return j;
 }
 
+#define AHEAD_MAX 10000
+
+static uint64_t count_ahead(const struct store_job *j)
+{
+        int64_t first, last;
+        lane_range(j->row.band, &first, &last);
+        const struct store_index *x = &j->queue->lanes;
+        uint32_t i = store_index_from(x, first), n = 0;
+        while (i + n < x->n && x->list[i + n].job != j && n < AHEAD_MAX) {
+                n++;
+        }
+        return n;
+}
+
 void store_apply_show(struct store *s, struct ledger_show *b)
 {
         const struct store_job *j = find_shown(s, b);
         b->found = j != NULL;
         if (j) {
-                copy_row(&b->base.arena, j, true, &b->row);
+                copy_row(&b->base.arena, j, true, true, &b->row);
+                b->row.checkpoint_size = j->checkpoint.n;
+                b->row.ahead = j->row.state == STATE_PENDING ? count_ahead(j) : 0;
         }
 }
 
 /* Tags are ",a,b,": a tag is there when ",tag," is. */
-static bool has_tag(struct str tags, struct str tag)
+bool store_has_tag(struct str tags, struct str tag)
 {
         for (uint32_t i = 0; i + tag.n + 1 < tags.n; i++) {
                 bool here = tags.p[i] == ',' && tags.p[i + tag.n + 1] == ',' &&
@@ -81,7 +101,9 @@ static bool is_listed(const struct ledger_list *b, const struct store_job *j)
         return (b->state < 0 || r->state == (enum job_state)b->state) &&
                (!b->queue.n || str_eq(r->queue, b->queue)) &&
                (!b->type.n || str_eq(r->type, b->type) || pattern_match(b->type, r->type)) &&
-               (!b->tag.n || has_tag(r->tags, b->tag)) && r->created_us >= b->since_us &&
+               (b->error == ERROR_NONE || r->last.error == b->error) &&
+               (!b->fingerprint || r->last.fingerprint == b->fingerprint) &&
+               (!b->tag.n || store_has_tag(r->tags, b->tag)) && r->created_us >= b->since_us &&
                (!b->has_before || memcmp(r->id.b, b->before.b, sizeof b->before.b) < 0);
 }
 
@@ -108,7 +130,7 @@ void store_apply_list(struct store *s, struct ledger_list *b)
         b->rows = arena_zalloc(&b->base.arena, (b->n + 1) * sizeof *b->rows);
         assert(b->rows);
         for (uint32_t i = 0; i < b->n; i++) {
-                copy_row(&b->base.arena, all[i], false, &b->rows[i]);
+                copy_row(&b->base.arena, all[i], b->whole, false, &b->rows[i]);
         }
         free(all);
 }

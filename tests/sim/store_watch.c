@@ -2,9 +2,17 @@
  * The server's view: its history and its last page for the auditor, and whether everything has
  * settled.
  */
-#include "tests/sim/world.h"
+#include "tests/sim/life.h"
 
 #include <stdio.h>
+
+/* By an operator, or by another job that took its place. */
+static bool is_asked_for(const struct store_change *c)
+{
+        bool replaced = c->from == STATE_SCHEDULED || c->from == STATE_RETRYING;
+        return c->op == LEDGER_CANCEL || c->op == LEDGER_REQUEUE || c->op == LEDGER_BULK ||
+               (replaced && c->op != LEDGER_DUE);
+}
 
 static void on_change(void *watcher, const struct store_change *c)
 {
@@ -31,14 +39,20 @@ static void on_change(void *watcher, const struct store_change *c)
             .max_attempts = r->max_attempts,
             .strikes = r->strikes,
             .due_before_us = c->due_before,
-            .operator_ = c->op == LEDGER_CANCEL || c->op == LEDGER_REQUEUE,
+            .operator_ = is_asked_for(c),
+            .budgeted = r->retry_until_us != 0,
         };
+        life_changed(w, c);
         audit_changed(&w->audit, &a);
         w->ended_ns = state_terminal(r->state) ? w->now_ns : w->ended_ns;
         w->seen.claims += r->state == STATE_RUNNING;
         w->seen.rescues += c->error == ERROR_LOST;
-        TRACE(w, "  job %lld %s -> %s%s%s claim %u attempt %u strikes %u%s%s",
-              (long long)c->job->seq, c->from == STATE_NONE ? "none" : state_name(c->from),
+        char id[JOB_ID_TEXT] = "";
+        if (c->from == STATE_NONE) {
+                id_text(&r->id, id);
+        }
+        TRACE(w, "  job %lld %s%s -> %s%s%s claim %u attempt %u strikes %u%s%s",
+              (long long)c->job->seq, id, c->from == STATE_NONE ? " none" : state_name(c->from),
               state_name(r->state), r->reason ? " " : "", reason_name(r->reason), r->claim,
               r->attempt, r->strikes, c->error ? " " : "", error_class_name(c->error));
 }
@@ -52,7 +66,8 @@ static void on_offer(void *watcher, const struct store_job *j, enum ledger_op op
         TRACE(w, "  job %lld offered by %s", (long long)j->seq, ledger_op_name(op));
         int64_t age = w->server.store.now_us - j->row.created_us;
         w->seen.tide += op == LEDGER_TIDE;
-        if (op == LEDGER_TIDE && from == BAND_BROKER && age < TIDE_OLDER_US) {
+        if (op == LEDGER_TIDE && from == BAND_BROKER && age < TIDE_OLDER_US &&
+            !w->swarm.reconcile) {
                 world_violate(w, "tide: job %lld is offered %lld ms after it was submitted",
                               (long long)j->seq, (long long)age / 1000);
         }
@@ -106,6 +121,7 @@ static void on_apply(void *watcher, const struct ledger_batch *b, const char *ho
               (unsigned long long)b->no.holder, b->no.writer, (unsigned long long)b->no.n, how,
               b->outcome);
         watch_burial(watcher, b);
+        life_applied(watcher, b);
         watch_letters(watcher, (struct ledger_batch *)b);
 }
 
@@ -203,11 +219,12 @@ bool world_settled(const struct world *w)
                 }
         }
         return produce_done(w) && letters_drained(w) && !w->server.store.outbox &&
+               !w->server.store.replies && operate_over(w) &&
                !late_commits(w) && rows_settled(w) && count_claims(&w->server.store) == 0 &&
                count_dead_nodes(w) == 0;
 }
 
-static void audit_one(struct world *w, const struct store_job *j)
+void world_audit_row(struct world *w, const struct store_job *j)
 {
         const struct job_row *r = &j->row;
         struct audit_row a = {
@@ -235,12 +252,13 @@ void world_audit(struct world *w)
 {
         struct store_job *j, *next;
         HASH_ITER (hh, w->server.store.jobs, j, next) {
-                audit_one(w, j);
+                world_audit_row(w, j);
         }
         w->audit.claims_left = count_claims(&w->server.store);
         w->audit.nodes_left = count_dead_nodes(w);
         w->audit.end_wall_us = world_wall_us(w);
         letters_audit(w);
+        life_audit(w);
         char text[300];
         if (audit_judge(&w->audit, text, sizeof text)) {
                 world_violate(w, "%s", text);

@@ -88,6 +88,32 @@ static void draw_broker(struct rng *r, struct swarm *s)
         s->stream = rng_chance(r, 300);
 }
 
+/* From a stream of its own: worlds without any of it stay as they are. */
+static void draw_life(struct world *w, struct swarm *s)
+{
+        struct rng *r = &w->rng_life;
+        if (rng_chance(r, 300)) {
+                return;
+        }
+        s->policy = maybe(r, 50, 500);
+        s->unique = maybe(r, 50, 400);
+        s->replies = maybe(r, 50, 600);
+        s->batch = maybe(r, 100, 900);
+        s->saves = maybe(r, 50, 600);
+        s->progress = maybe(r, 50, 600);
+        s->bounded = rng_chance(r, 250) ? (uint32_t)rng_between(r, 1, 7) : 0;
+        s->global = rng_chance(r, 300) ? (uint32_t)rng_between(r, 1, 7) : 0;
+        s->heartbeat = rng_chance(r, 250);
+        s->schedules = rng_chance(r, 350);
+        s->controls = rng_chance(r, 300);
+        s->bulk = rng_chance(r, 300);
+        s->prune = rng_chance(r, 250);
+        s->resize = rng_chance(r, 200);
+        s->reconcile = rng_chance(r, 200);
+        s->retry_by_type = rng_chance(r, 250);
+        s->aftermath = s->prune && rng_chance(r, 250);
+}
+
 void swarm_draw(struct world *w, int64_t chaos_ns)
 {
         struct rng *r = &w->rng;
@@ -117,6 +143,17 @@ void swarm_draw(struct world *w, int64_t chaos_ns)
         s->reload = maybe(r, 1, 1);
         s->hears = maybe(r, 1, 1);
         draw_broker(r, s);
+        draw_life(w, s);
+}
+
+static void print_life(const struct swarm *s)
+{
+        printf("  life: policy %u unique %u replies %u batch %u saves %u progress %u; bounded %x global "
+               "%x heartbeat %d schedules %d controls %d bulk %d prune %d (aftermath %d) resize %d "
+               "reconcile %d retry_by_type %d\n",
+               s->policy, s->unique, s->replies, s->batch, s->saves, s->progress, s->bounded, s->global,
+               s->heartbeat, s->schedules, s->controls, s->bulk, s->prune, s->aftermath, s->resize,
+               s->reconcile, s->retry_by_type);
 }
 
 static void print_broker(const struct swarm *s)
@@ -165,6 +202,7 @@ void swarm_print(const struct swarm *s)
                "operators: cancel %d requeue %d reads %d\n",
                s->kill, s->pages, s->former, s->drain, s->pause, s->rosters, s->clocks, s->reload,
                s->cancel, s->requeue, s->reads);
+        print_life(s);
         if (s->broker || s->inbox) {
                 print_broker(s);
         }

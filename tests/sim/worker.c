@@ -3,7 +3,7 @@
  * the drawn ways. What they do is written into their slots at once (the page); the node hears of it
  * a little later, or never.
  */
-#include "tests/sim/world.h"
+#include "tests/sim/life.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -77,7 +77,8 @@ static enum audit_end draw_end(struct world *w, struct worker_slot *s)
         }
 }
 
-static void record_start(struct world *w, const struct sim_node *n, struct worker_slot *s)
+static void record_start(struct world *w, const struct sim_node *n, struct worker_slot *s,
+                         uint32_t batch)
 {
         struct audit_run r = {
             .id = s->id,
@@ -89,6 +90,7 @@ static void record_start(struct world *w, const struct sim_node *n, struct worke
             .attempt = s->attempt,
             .start_ns = w->now_ns,
             .start_wall_us = world_wall_us(w),
+            .batch = batch,
         };
         s->run = audit_started(&w->audit, &r);
         w->seen.runs++;
@@ -99,20 +101,64 @@ static bool may_start(const struct world *w, const struct sim_node *n)
         return planted(PLANT_LEASE_IGNORED) || w->now_ns + n->mono_offset_ns < n->lease_until_ns;
 }
 
+static struct worker_slot *slot_of(struct sim_worker *k, uint32_t position)
+{
+        return &k->ring[position % ENGINE_RING];
+}
+
+/* How many the next run takes at once; 0: not all of its batch is here yet. */
+static uint32_t batch_of(struct sim_worker *k)
+{
+        const struct worker_slot *s = slot_of(k, k->next);
+        uint32_t n = s->group ? s->group_n : 1;
+        return k->tail - k->next >= n ? n : 0;
+}
+
+/* A handler of one job may save a checkpoint on its way, and wait until it is safe. */
+static void plan_run(struct world *w, struct sim_node *n, uint32_t at, int64_t service_ns)
+{
+        struct sim_worker *k = &n->workers[at];
+        struct worker_slot *s = slot_of(k, k->next);
+        const struct swarm *x = &w->swarm;
+        if (x->progress && k->batch == 1 && rng_chance(&w->rng_life, x->progress)) {
+                worker_at(w, n, at, rng_between(&w->rng_life, 0, MS(400)), WE_ALIVE)->position =
+                    k->next;
+        }
+        if (x->saves && k->batch == 1 && rng_chance(&w->rng_life, x->saves)) {
+                s->rest_ns = service_ns / 2;
+                worker_at(w, n, at, service_ns / 2, WE_SAVE)->position = k->next;
+                return;
+        }
+        worker_end(w, n, at, s->end, service_ns);
+}
+
 static void start_run(struct world *w, struct sim_node *n, uint32_t at)
 {
         struct sim_worker *k = &n->workers[at];
-        struct worker_slot *s = &k->ring[k->next % ENGINE_RING];
-        s->started = k->running = true;
-        s->since_ns = w->now_ns;
-        s->verdict.started_wall_us = node_instant(w, n).wall_us;
-        record_start(w, n, s);
-        TRACE(w, "n%u w%u start @%u claim %u", n->index, at, k->next, s->claim);
-        enum audit_end end = draw_end(w, s);
+        uint32_t batch = batch_of(k);
+        struct worker_slot *s = slot_of(k, k->next);
+        if (!batch) {
+                return;
+        }
+        bool crash = false;
+        k->running = true;
+        k->batch = batch;
+        for (uint32_t i = 0; i < batch; i++) {
+                struct worker_slot *x = slot_of(k, k->next + i);
+                x->started = true;
+                x->since_ns = x->life_ns = w->now_ns;
+                x->verdict.started_wall_us = node_instant(w, n).wall_us;
+                record_start(w, n, x, batch);
+                x->end = draw_end(w, x);
+                crash |= x->end == AUDIT_CRASHED;
+        }
+        w->seen.batches += batch > 1;
+        s->end = crash ? AUDIT_CRASHED : s->end;
+        TRACE(w, "n%u w%u start @%u +%u claim %u", n->index, at, k->next, batch, s->claim);
         if (w->chaos && !s->poison && rng_chance(&w->rng_work, w->swarm.hang)) {
                 return; /* until somebody asks, or kills */
         }
-        worker_end(w, n, at, end, draw_service(w));
+        plan_run(w, n, at, draw_service(w));
 }
 
 /* The run under way ends so, after so long; an earlier end wins. */
@@ -139,23 +185,19 @@ void worker_look(struct world *w, struct sim_node *n, uint32_t at)
         }
 }
 
-static void end_run(struct world *w, struct sim_node *n, uint32_t at, enum audit_end end)
+/* One job's verdict. */
+static void end_job(struct world *w, struct sim_node *n, uint32_t at, struct worker_slot *s,
+                    enum audit_end end)
 {
-        struct sim_worker *k = &n->workers[at];
-        struct worker_slot *s = &k->ring[k->next % ENGINE_RING];
-        if (end == AUDIT_CRASHED) {
-                worker_die(w, n, at, ERROR_CRASHED);
-                return;
-        }
         static const enum verdict_kind kinds[] = {
             [AUDIT_DONE] = VERDICT_DONE,     [AUDIT_RETRY] = VERDICT_RETRY,
             [AUDIT_SNOOZE] = VERDICT_SNOOZE, [AUDIT_DISCARD] = VERDICT_DISCARD,
             [AUDIT_DEAD] = VERDICT_DEAD,     [AUDIT_CANCELLED] = VERDICT_CANCELLED,
         };
         s->ended = true;
+        s->saving = 0;
         s->verdict.kind = kinds[end];
         s->verdict.run_ns = w->now_ns - s->since_ns;
-        k->running = false;
         if (end == AUDIT_DONE && w->swarm.children && rng_chance(&w->rng_work, w->swarm.children)) {
                 s->verdict.children = produce_children(w, s);
                 s->more = true;
@@ -165,12 +207,28 @@ static void end_run(struct world *w, struct sim_node *n, uint32_t at, enum audit
                 s->verdict.result = str_of(s->result);
                 s->more = true;
         }
+        life_ended(w, n, s);
         audit_ended(&w->audit, &s->id, s->run, end, w->now_ns);
         audit_result(&w->audit, &s->id, s->run,
                      hash_bytes(s->verdict.result.p, s->verdict.result.n));
-        TRACE(w, "n%u w%u end @%u claim %u %s", n->index, at, k->next, s->claim,
-              audit_end_name(end));
-        k->next++;
+        TRACE(w, "n%u w%u end claim %u %s", n->index, at, s->claim, audit_end_name(end));
+}
+
+static void end_run(struct world *w, struct sim_node *n, uint32_t at, enum audit_end end)
+{
+        struct sim_worker *k = &n->workers[at];
+        if (end == AUDIT_CRASHED) {
+                worker_die(w, n, at, ERROR_CRASHED);
+                return;
+        }
+        for (uint32_t i = 0; i < k->batch; i++) {
+                struct worker_slot *s = slot_of(k, k->next + i);
+                enum audit_end drawn = s->end == AUDIT_CRASHED ? AUDIT_DONE : s->end;
+                enum audit_end own = k->batch == 1 ? end : s->asked ? AUDIT_CANCELLED : drawn;
+                end_job(w, n, at, s, own);
+        }
+        k->running = false;
+        k->next += k->batch;
         worker_at(w, n, at, draw_us(w, 5, 800), WE_TELL);
         if (w->chaos && w->swarm.between && rng_chance(&w->rng_work, w->swarm.between)) {
                 worker_die(w, n, at, ERROR_CRASHED);
@@ -186,13 +244,14 @@ void worker_die(struct world *w, struct sim_node *n, uint32_t at, enum error_cla
                 return;
         }
         TRACE(w, "n%u w%u dies %s", n->index, at, k->running ? "running" : "idle");
-        if (k->running) {
-                struct worker_slot *s = &k->ring[k->next % ENGINE_RING];
-                bool self = how == ERROR_CRASHED && s->crashes;
+        for (uint32_t i = 0; k->running && i < k->batch; i++) {
+                struct worker_slot *s = slot_of(k, k->next + i);
+                bool self = how == ERROR_CRASHED && slot_of(k, k->next)->crashes;
                 audit_ended(&w->audit, &s->id, s->run, self ? AUDIT_CRASHED : AUDIT_KILLED,
                             w->now_ns);
                 w->seen.crashes += self;
         }
+        w->seen.batches_died += k->running && k->batch > 1;
         k->died_running = k->running;
         k->running = false;
         k->state = SIM_DYING;
@@ -243,6 +302,7 @@ static void tell_gone(struct world *w, struct sim_node *n, uint32_t at)
         ev.gone.how = k->how;
         ev.gone.running = k->died_running;
         ev.gone.position = k->next;
+        ev.gone.n_running = k->died_running ? k->batch : 0;
         ev.gone.started_wall_us = k->died_running ? s->verdict.started_wall_us : 0;
         ev.gone.pid = (int32_t)(1000 + at);
         ev.gone.text = k->how == ERROR_NONE ? (struct str){0} : STR("signal");
@@ -281,8 +341,9 @@ void worker_seen_all(struct world *w, struct sim_node *n)
                 ev.seen.worker = i;
                 ev.seen.position = k->next;
                 ev.seen.running = k->running;
-                ev.seen.since_ns =
-                    k->running ? k->ring[k->next % ENGINE_RING].since_ns + n->mono_offset_ns : 0;
+                const struct worker_slot *s = slot_of((struct sim_worker *)k, k->next);
+                ev.seen.since_ns = k->running ? s->since_ns + n->mono_offset_ns : 0;
+                ev.seen.life_ns = k->running ? s->life_ns + n->mono_offset_ns : 0;
                 node_step(w, n, &ev);
         }
 }
@@ -293,8 +354,8 @@ void worker_clear(struct world *w, struct sim_node *n, uint32_t at)
         if (k->state == SIM_ABSENT) {
                 return;
         }
-        if (k->running) {
-                const struct worker_slot *s = &k->ring[k->next % ENGINE_RING];
+        for (uint32_t i = 0; k->running && i < k->batch; i++) {
+                const struct worker_slot *s = slot_of(k, k->next + i);
                 audit_ended(&w->audit, &s->id, s->run, AUDIT_KILLED, w->now_ns);
         }
         for (uint32_t p = k->told; p != k->tail; p++) {
@@ -304,6 +365,62 @@ void worker_clear(struct world *w, struct sim_node *n, uint32_t at)
         roster_unref(k->roster);
         memset(k, 0, sizeof *k);
         k->life = life;
+}
+
+/* --- checkpoints, signs of life ----------------------------------------------------------- */
+
+static bool runs_at(const struct sim_worker *k, uint32_t position)
+{
+        return k->state == SIM_UP && k->running && k->next == position;
+}
+
+static void send_checkpoint(struct world *w, struct sim_node *n, uint32_t at, uint32_t position)
+{
+        struct sim_worker *k = &n->workers[at];
+        struct worker_slot *s = slot_of(k, position);
+        if (!runs_at(k, position)) {
+                return;
+        }
+        char text[24];
+        struct engine_event ev = {.kind = EV_SAVE};
+        s->saving = ++life_of(w, &s->id)->sent;
+        s->life_ns = w->now_ns;
+        snprintf(text, sizeof text, "%u", s->saving);
+        ev.save.worker = at;
+        ev.save.position = position;
+        ev.save.bytes = str_of(text);
+        TRACE(w, "n%u w%u saves @%u number %u", n->index, at, position, s->saving);
+        node_step(w, n, &ev);
+}
+
+void worker_saved(struct world *w, struct sim_node *n, const struct engine_action *a)
+{
+        struct sim_worker *k = &n->workers[a->worker];
+        struct worker_slot *s = slot_of(k, a->position);
+        TRACE(w, "n%u w%u saved @%u %d", n->index, a->worker, a->position, a->ok);
+        if (!runs_at(k, a->position) || !s->saving) {
+                return;
+        }
+        struct sim_life *x = life_of(w, &s->id);
+        x->saved = a->ok && s->saving > x->saved ? s->saving : x->saved;
+        s->saving = 0;
+        worker_end(w, n, a->worker, s->end, s->rest_ns);
+}
+
+static void tell_alive(struct world *w, struct sim_node *n, uint32_t at, uint32_t position)
+{
+        struct sim_worker *k = &n->workers[at];
+        if (!runs_at(k, position)) {
+                return;
+        }
+        struct engine_event ev = {.kind = EV_PROGRESS};
+        slot_of(k, position)->life_ns = w->now_ns;
+        ev.progress.worker = at;
+        ev.progress.position = position;
+        ev.progress.done = (double)rng_between(&w->rng_life, 0, 100);
+        ev.progress.total = 100;
+        worker_at(w, n, at, rng_between(&w->rng_life, MS(50), MS(600)), WE_ALIVE)->position = position;
+        node_step(w, n, &ev);
 }
 
 static bool is_internal(enum world_event_kind kind)
@@ -337,6 +454,8 @@ void worker_event(struct world *w, struct sim_node *n, const struct world_event 
                         tell_verdicts(w, n, ev->worker);
                 }
                 break;
+        case WE_SAVE: send_checkpoint(w, n, ev->worker, ev->position); break;
+        case WE_ALIVE: tell_alive(w, n, ev->worker, ev->position); break;
         case WE_REAP: tell_gone(w, n, ev->worker); break;
         default: break;
         }

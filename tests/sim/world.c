@@ -2,7 +2,7 @@
  * The loop: whatever is next in virtual time happens; after it the books are checked. First come
  * the commits that reach the server, then the world's own events, then the nodes.
  */
-#include "tests/sim/world.h"
+#include "tests/sim/life.h"
 
 #include <assert.h>
 #include <stdarg.h>
@@ -14,6 +14,7 @@
 #define SETTLE_NS  (60 * NS_PER_S)
 #define STALL_NS   (90 * NS_PER_S)
 #define IDLE_NS    (4 * NS_PER_S)
+#define AFTERMATH_NS (700 * NS_PER_S)
 #define IDLE_STEPS 400 /* a node without work, in IDLE_NS */
 
 static uint64_t hash_on(uint64_t h, const void *p, size_t n)
@@ -154,6 +155,8 @@ static void happen(struct world *w, const struct world_event *ev)
         case WE_FIRST:
         case WE_END:
         case WE_TELL:
+        case WE_SAVE:
+        case WE_ALIVE:
         case WE_REAP: {
                 struct sim_node *n = &w->nodes[ev->node];
                 if (ev->node_life == n->life) {
@@ -161,6 +164,11 @@ static void happen(struct world *w, const struct world_event *ev)
                 }
                 break;
         }
+        case WE_ZONE:
+                if (ev->node_life == w->nodes[ev->node].life) {
+                        node_zone(w, &w->nodes[ev->node], ev->value);
+                }
+                break;
         case WE_PRODUCE: produce_event(w); break;
         case WE_LETTER: letters_event(w); break;
         default: chaos_event(w, ev); break;
@@ -191,6 +199,22 @@ static bool advance(struct world *w, int64_t until_ns)
                 sim_ledger_run(commit, w->now_ns);
         }
         return true;
+}
+
+/* Long enough for every node to walk over all rows, and then all keys are said again: what they name
+ * may be gone, and is no less known. */
+static void run_aftermath(struct world *w)
+{
+        int64_t until = w->now_ns + AFTERMATH_NS;
+        while (advance(w, until)) {}
+        produce_again(w);
+        until = w->now_ns + SETTLE_NS;
+        bool settled = false;
+        while (!w->violation[0] && !settled && w->now_ns < until) {
+                int64_t look = w->now_ns + MS(200);
+                while (advance(w, look)) {}
+                settled = world_settled(w);
+        }
 }
 
 static void check_idle(struct world *w)
@@ -234,6 +258,9 @@ bool world_run(struct world *w)
         if (settled && !w->violation[0]) {
                 check_idle(w);
         }
+        if (settled && w->swarm.aftermath && !w->violation[0]) {
+                run_aftermath(w);
+        }
         if (!w->violation[0]) {
                 world_audit(w);
         }
@@ -271,6 +298,7 @@ static void configure(struct world *w)
                 c->queues[0].types = types;
                 c->queues[0].n_types = ARRAY_LEN(types);
         }
+        life_configure(w, c);
         c->payload_max = SIM_PAYLOAD_MAX;
         c->workers = w->swarm.workers;
         c->beat_ms = 200;
@@ -299,6 +327,7 @@ struct world *world_new(uint64_t seed, int64_t chaos_ns, bool tracing)
         w->rng = rng_seeded(seed, 1);
         w->rng_work = rng_seeded(seed, 2);
         w->rng_env = rng_seeded(seed, 3);
+        w->rng_life = rng_seeded(seed, 6);
         w->server.rng = rng_seeded(seed, 4);
         w->server.wall_offset_us = SIM_WALL_US;
         w->mint.random = rng_next(&w->rng_env) | 1;
@@ -317,6 +346,7 @@ struct world *world_new(uint64_t seed, int64_t chaos_ns, bool tracing)
         configure(w);
         watch_server(w);
         letters_watch(w);
+        life_watch(w);
         for (uint32_t i = 0; i < SIM_NODES; i++) {
                 w->nodes[i].index = i;
         }
@@ -352,6 +382,7 @@ struct world *world_free(struct world *w)
         audit_deinit(&w->audit);
         config_deinit(&w->config);
         free_requests(w);
+        life_deinit(w);
         free(w->heap);
         free(w->known);
         free(w);

@@ -45,6 +45,12 @@ struct swarm {
         struct sim_broker_faults broker_faults;
         bool cuts, restarts, unmarked, loses_tail, loses_all, blocks, deafens, removes;
         bool stream; /* the broker names its messages and keeps floors */
+
+        /* the life of a job */
+        uint32_t policy, unique, replies, batch, saves, progress; /* permille */
+        uint32_t bounded, global; /* bits */
+        bool heartbeat, schedules, controls, bulk, prune, resize, reconcile, retry_by_type;
+        bool aftermath; /* the world goes on until everything old is pruned */
 };
 
 enum sim_type { TYPE_WORK, TYPE_POISON, TYPE_LATE, TYPE_NEVER };
@@ -56,6 +62,13 @@ struct worker_slot {
         uint16_t attempt;
         bool poison, started, ended, crashes;
         bool more; /* its verdict has what a page does not hold: a result, children */
+        bool asked;
+        uint32_t group, group_n;            /* the batch that it belongs to; 0: none */
+        uint32_t timeout_ms, heartbeat_ms;  /* the least and the most that may hold; 0: none */
+        enum audit_end end;                 /* drawn when it started */
+        int64_t rest_ns;                    /* what is left to do after its checkpoint */
+        int64_t life_ns;                    /* the last sign of life */
+        uint32_t saving;                    /* the number of the checkpoint under way; 0: none */
         char result[24];
         uint32_t run; /* the auditor's number of it */
         int64_t since_ns;
@@ -70,6 +83,7 @@ struct sim_worker {
         struct roster *roster;     /* what it was started with */
         uint32_t told, next, tail; /* told <= next <= tail: ended and told, to be run next, given */
         bool running, retiring;
+        uint32_t batch; /* running: so many from `next` on */
         bool died_running; /* SIM_DYING: of what the page says */
         enum error_class how;
         struct worker_slot ring[ENGINE_RING];
@@ -91,6 +105,7 @@ struct sim_node {
         struct engine_actions actions;
         struct sim_worker workers[SIM_WORKERS];
         uint64_t holder; /* of this life, or of the last one */
+        uint32_t paused;  /* bits: queues that it was told are paused */
         struct former_job *former;
         uint32_t n_former;
         bool has_former;
@@ -116,6 +131,9 @@ enum world_event_kind {
         WE_FIRST, /* worker looks for a job */
         WE_END,   /* a run ends */
         WE_TELL,  /* ended runs reach the node */
+        WE_SAVE,  /* a run saves its checkpoint */
+        WE_ALIVE, /* a run tells how far it is */
+        WE_ZONE,  /* a time zone was looked for */
         WE_REAP,  /* a dead worker reaches the node */
         WE_PRODUCE,
         WE_LETTER,
@@ -139,7 +157,7 @@ struct world_event {
 struct world {
         uint64_t seed;
         struct swarm swarm;
-        struct rng rng, rng_work, rng_env;
+        struct rng rng, rng_work, rng_env, rng_life;
         int64_t now_ns;
         int64_t ended_ns;       /* when a job last came to its end */
         int64_t brown_until_ns; /* until then handlers are much slower than they were */
@@ -165,6 +183,12 @@ struct world {
         uint32_t n_letters, letters_capacity;
         struct job_id *known; /* ids that operators may pick */
         uint32_t n_known, known_capacity;
+        struct sim_life *lives;     /* what jobs asked for beyond being run */
+        struct sim_holder *holders; /* who took a unique key last */
+        struct sim_clockwork *clockworks;
+        uint32_t n_clockworks;
+        uint32_t global_most[SIM_QUEUES]; /* the highest limit that ever held; 0: none at some time */
+        bool again; /* the last act: all keys are said once more */
 
         bool tracing;
         uint64_t hash;
@@ -174,6 +198,8 @@ struct world {
                 uint64_t runs, crashes, kills, drains, pauses, recalls, rescues, cancels, requeues;
                 uint64_t asked, claims, fenced;
                 uint64_t bells, tide, letters, letters_twice, redelivered, brokers_lost;
+                uint64_t held, replaced, dropped, full, ticks, batches, batches_died, saves, pruned;
+                uint64_t replies, bulk, controls, limited;
         } seen;
 };
 
@@ -192,9 +218,16 @@ uint64_t hash_bytes(const void *p, size_t n);
 void swarm_draw(struct world *w, int64_t chaos_ns);
 void swarm_print(const struct swarm *s);
 
+/* operate.c: what people do */
+void operate_event(struct world *w);
+void operate_carry(struct world *w, struct sim_node *n, struct engine_action *a);
+void operate_end(struct world *w); /* nothing is paused or scheduled any more */
+bool operate_over(const struct world *w);
+
 /* store_watch.c: what the server tells the auditor */
 void watch_server(struct world *w);
 bool world_settled(const struct world *w);
+void world_audit_row(struct world *w, const struct store_job *j); /* as it is now */
 void world_audit(struct world *w);
 
 /* node.c: stands for the daemon */
@@ -205,6 +238,7 @@ void node_step(struct world *w, struct sim_node *n, const struct engine_event *e
 void node_turn(struct world *w, struct sim_node *n); /* answers and timers that are due */
 int64_t node_next(struct world *w, const struct sim_node *n);
 void node_reload(struct world *w, struct sim_node *n); /* to the other configuration */
+void node_zone(struct world *w, struct sim_node *n, bool nowhere);
 void node_roster(struct world *w, struct sim_node *n, uint32_t generation);
 struct instant node_instant(const struct world *w, const struct sim_node *n);
 struct sim_node *node_any(struct world *w); /* one that is up, or NULL */
@@ -223,6 +257,7 @@ void carry_settle(struct world *w, struct sim_node *n, struct receipt *r /* take
 void carry_drop(struct sim_node *n, struct receipt *r /* takes r */);
 void carry_ring(struct world *w, struct sim_node *n, struct doorbells *bells /* takes bells */);
 void carry_floor(struct world *w, struct sim_node *n, const struct engine_action *a);
+void carry_reply(struct world *w, struct sim_node *n, struct replies *replies /* takes */);
 void carry_turn(struct world *w, struct sim_node *n);
 
 /* letters.c: messages from outside, and what must become of them */
@@ -243,12 +278,14 @@ void worker_end(struct world *w, struct sim_node *n, uint32_t at, enum audit_end
                 int64_t delay_ns);
 void worker_die(struct world *w, struct sim_node *n, uint32_t at, enum error_class how);
 void worker_clear(struct world *w, struct sim_node *n, uint32_t at); /* with its node */
+void worker_saved(struct world *w, struct sim_node *n, const struct engine_action *a);
 void worker_seen_all(struct world *w, struct sim_node *n);
 struct world_event *worker_at(struct world *w, struct sim_node *n, uint32_t at, int64_t delay_ns,
                               enum world_event_kind kind);
 
 /* produce.c */
 void produce_event(struct world *w);
+void produce_again(struct world *w); /* every key once more */
 void produce_answered(struct world *w, struct submission *s);
 void produce_lost(struct world *w, uint32_t node); /* the node that was asked is gone */
 bool produce_done(const struct world *w);
@@ -259,6 +296,5 @@ struct submission *produce_children(struct world *w, const struct worker_slot *s
 void chaos_begin(struct world *w);
 void chaos_event(struct world *w, const struct world_event *ev);
 void chaos_end(struct world *w);
-void operate_answered(struct world *w, const struct ledger_batch *b);
 
 #endif

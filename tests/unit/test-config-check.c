@@ -85,6 +85,130 @@ static void break_option(struct config *c)
         *o = (struct handler_option_config){STR("a b"), STR("n"), STR("v"), {{0}, 0}};
 }
 
+static void break_table(struct config *c)
+{
+        set(c, &c->queues[0], "retry.table", "1s,2s");
+}
+
+static void break_no_table(struct config *c)
+{
+        set(c, &c->queues[0], "retry.backoff", "table");
+}
+
+static void break_long_table(struct config *c)
+{
+        set(c, &c->queues[0], "retry.backoff", "table");
+        set(c, &c->queues[0], "retry.table", "1s,1h");
+}
+
+static struct type_config *add_type(struct config *c, const char *pattern)
+{
+        void *t = NULL;
+        CU_ASSERT_EQUAL_FATAL(config_entry_add(c, &config_lists[LIST_TYPES], str_of(pattern), &t),
+                              0);
+        return t;
+}
+
+static void break_type(struct config *c)
+{
+        add_type(c, "a..b");
+}
+
+static void break_types_tie(struct config *c)
+{
+        add_type(c, "a.*");
+        add_type(c, "*.b");
+}
+
+static void break_types_twice(struct config *c)
+{
+        add_type(c, "a");
+        add_type(c, "a");
+}
+
+static void break_type_retry(struct config *c)
+{
+        set_in(c, config_type_keys, add_type(c, "a"), "retry", "sometimes");
+}
+
+/* A schedule that is right. */
+static struct schedule_config *add_schedule(struct config *c)
+{
+        void *d = NULL;
+        CU_ASSERT_EQUAL_FATAL(
+            config_entry_add(c, &config_lists[LIST_SCHEDULES], STR("nightly"), &d), 0);
+        set_in(c, config_schedule_keys, d, "cron", "30 4 * * *");
+        set_in(c, config_schedule_keys, d, "type", "report");
+        return d;
+}
+
+static void break_schedule_name(struct config *c)
+{
+        add_schedule(c)->name = STR("a b");
+}
+
+static void break_schedule_twice(struct config *c)
+{
+        add_schedule(c);
+        add_schedule(c);
+}
+
+static void break_no_cron(struct config *c)
+{
+        add_schedule(c)->cron = STR("");
+}
+
+static void break_cron(struct config *c)
+{
+        add_schedule(c)->cron = STR("30 25 * * *");
+}
+
+static void break_zone(struct config *c)
+{
+        add_schedule(c)->zone = STR("../etc");
+}
+
+static void break_no_type(struct config *c)
+{
+        add_schedule(c)->type = STR("");
+}
+
+static void break_schedule_queue(struct config *c)
+{
+        add_schedule(c)->queue = STR("other");
+}
+
+static void break_unrouted(struct config *c)
+{
+        set(c, &c->queues[0], "name", "other");
+        add_schedule(c);
+}
+
+static void break_schedule_retry(struct config *c)
+{
+        set_in(c, config_schedule_keys, add_schedule(c), "retry", "base=1 hour");
+}
+
+static void test_right(void)
+{
+        struct config c;
+        char note[CONFIG_NOTE_MAX] = "";
+        CU_ASSERT_EQUAL_FATAL(config_init(&c), 0);
+        struct schedule_config *d = add_schedule(&c);
+        set_in(&c, config_schedule_keys, d, "zone", "Europe/Berlin");
+        set_in(&c, config_schedule_keys, d, "retry", "linear attempts=5");
+        CU_ASSERT_EQUAL(d->catch_up, CATCH_LAST);
+        CU_ASSERT_EQUAL(d->overlap, OVERLAP_ALLOW);
+        CU_ASSERT_EQUAL(d->priority, UINT32_MAX);
+        set_in(&c, config_type_keys, add_type(&c, "a.>"), "retry", "table=1s,5m for=2h");
+        add_type(&c, "a.b");
+        set(&c, &c.queues[0], "retry.backoff", "table");
+        set(&c, &c.queues[0], "retry.table", "1s,10s,10m");
+        CU_ASSERT_EQUAL(config_check(&c, note, sizeof note), 0);
+        CU_ASSERT_STRING_EQUAL(note, "");
+        config_deinit(&c);
+}
+
 static void test_checks(void)
 {
         static const struct {
@@ -107,6 +231,25 @@ static void test_checks(void)
             {break_port, "127.0.0.1:65536 is not an address and port"},
             {break_brackets, "::1:80 is not an address and port"},
             {break_option, "a b is not a handler's type or pattern"},
+            {break_table,
+             "queue default: retry.table needs retry.backoff = \"table\"; it is \"exponential\""},
+            {break_no_table, "queue default: retry.backoff = \"table\" needs retry.table, such as"},
+            {break_long_table, "queue default: retry.table: 1h is above retry.cap, which is 10m"},
+            {break_type, "types: a..b is not a pattern"},
+            {break_types_tie, "types: the patterns a.* and *.b match the same types equally well"},
+            {break_types_twice, "types: there are two of a"},
+            {break_type_retry, "type a: retry: "},
+            {break_schedule_name, "schedules: the name a b is not allowed; letters, digits"},
+            {break_schedule_twice, "schedules: there are two named nightly"},
+            {break_no_cron, "schedule nightly: it has no cron, for example cron = "},
+            {break_cron,
+             "schedule nightly: cron: hour, position 4: 25 is not allowed; 0 to 23, for "
+             "example "},
+            {break_zone, "schedule nightly: zone: ../etc is not the name of a time zone"},
+            {break_no_type, "schedule nightly: type: nothing is not a job type"},
+            {break_schedule_queue, "schedule nightly: queue: there is no queue other"},
+            {break_unrouted, "schedule nightly: no queue takes jobs of type report"},
+            {break_schedule_retry, "schedule nightly: retry: "},
         };
         for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
                 struct config c;
@@ -139,5 +282,6 @@ static void test_allowed_addresses(void)
 UNIT_TESTS = {
     {"values that do not fit together", test_checks},
     {"addresses on loopback", test_allowed_addresses},
+    {"types and schedules that are right", test_right},
 };
 UNIT_MAIN("config-check")

@@ -354,6 +354,59 @@ static void test_odd_retry(void)
         close_folder();
 }
 
+/* Types and schedules merge by name as queues do, and flags and environment reach them. */
+static void test_types_and_schedules(void)
+{
+        static const struct config_flag flags[] = {
+            {"--set", NULL, "schedules.nightly.priority=2"},
+            {"--set", NULL, "types.email.>.timeout=7s"},
+        };
+        static const char *environment[] = {"SKEP_SCHEDULES__NIGHTLY__CATCH_UP=all",
+                                            "SKEP_TYPES__EMAIL_SEND__RETRY=fixed base=3s", NULL};
+        open_folder();
+        write_file(
+            "skep.conf",
+            "types = ( { pattern = \"email.>\"; retry = \"linear\"; heartbeat = \"9s\"; },\n"
+            "          { pattern = \"email.send\"; } );\n"
+            "retention = { dead = \"30d\"; };\n"
+            "queues = ( { name = \"default\"; retention = { dead = \"forever\"; };\n"
+            "   retry = { backoff = \"table\"; table = [ \"1s\", \"5s\" ]; for = \"1h\"; };\n"
+            "   global = 3; max_waiting = 10; when_full = \"drop_oldest\"; heartbeat = \"8s\"; } "
+            ");\n"
+            "schedules = ( { name = \"nightly\"; cron = \"@daily\"; type = \"report\"; },\n"
+            "   { name = \"b\"; cron = \"@hourly\"; type = \"b\"; priority = \"queue\"; } );\n");
+        write_file("conf.d/a.conf",
+                   "schedules = ( { name = \"nightly\"; cron = \"0 3 * * *\"; } );\n"
+                   "types = ( { pattern = \"email.>\"; heartbeat = \"5s\"; } );");
+        struct loaded l = load_with(in("skep.conf"), environment, flags, ARRAY_LEN(flags));
+        expect_ok(&l);
+        const struct config *c = &l.config;
+        CU_ASSERT_EQUAL_FATAL(c->n_schedules, 2);
+        CU_ASSERT_STRING_EQUAL(c->schedules[0].cron.p, "0 3 * * *");
+        CU_ASSERT_STRING_EQUAL(c->schedules[0].type.p, "report");
+        CU_ASSERT_EQUAL(c->schedules[0].catch_up, CATCH_ALL);
+        CU_ASSERT_EQUAL(c->schedules[0].priority, 2);
+        CU_ASSERT_EQUAL(c->schedules[1].priority, UINT32_MAX);
+        CU_ASSERT_EQUAL_FATAL(c->n_types, 2);
+        CU_ASSERT_STRING_EQUAL(c->types[0].retry.p, "linear");
+        CU_ASSERT_EQUAL(c->types[0].heartbeat_ms, 5000);
+        CU_ASSERT_EQUAL(c->types[0].timeout_ms, 7000);
+        CU_ASSERT_STRING_EQUAL(c->types[1].retry.p, "fixed base=3s");
+        CU_ASSERT_EQUAL(c->retention.dead_ms, 30 * INT64_C(86400000));
+        const struct queue_config *q = &c->queues[0];
+        CU_ASSERT_EQUAL(q->retention.dead_ms, CONFIG_WORD);
+        CU_ASSERT_EQUAL(q->retry.backoff, BACKOFF_TABLE);
+        CU_ASSERT_EQUAL(q->retry.n_table, 2);
+        CU_ASSERT_EQUAL(q->retry.table_ms[1], 5000);
+        CU_ASSERT_EQUAL(q->retry.for_ms, 3600000);
+        CU_ASSERT_EQUAL(q->global, 3);
+        CU_ASSERT_EQUAL(q->max_waiting, 10);
+        CU_ASSERT_EQUAL(q->when_full, FULL_DROP_OLDEST);
+        CU_ASSERT_EQUAL(q->heartbeat_ms, 8000);
+        unload(&l);
+        close_folder();
+}
+
 UNIT_TESTS = {
     {"each layer wins over those before it", test_precedence},
     {"the ledger follows the state directory", test_ledger_follows_state_dir},
@@ -366,5 +419,6 @@ UNIT_TESTS = {
     {"secrets from files and credentials", test_secret_files},
     {"a password in a readable file is told", test_readable_password},
     {"a base above the cap is told", test_odd_retry},
+    {"types and schedules merge by name", test_types_and_schedules},
 };
 UNIT_MAIN("config-load")

@@ -149,7 +149,12 @@ static const char full[] =
     "transports = { r = { url = \"amqp://h\"; }; s = { url = \"amqp://u:hidden@h\"; };\n"
     "n = { url = \"tls://u:hidden@h\"; stream = \"WORK\"; create = \"no\"; }; };\n"
     "queues = ( { name = \"a\"; types = [ \"a.>\", \"b\" ]; timeout = \"90s\";\n"
-    "             retry = { backoff = \"linear\"; jitter = 0.125; }; }, { name = \"b\"; } );\n";
+    "             retry = { backoff = \"linear\"; jitter = 0.125; };\n"
+    "             retention = { dead = \"forever\"; }; }, { name = \"b\";\n"
+    "             retry = { backoff = \"table\"; table = [ \"1s\", \"2m\" ]; }; } );\n"
+    "types = ( { pattern = \"a.>\"; retry = \"fixed\"; } );\n"
+    "schedules = ( { name = \"n\"; cron = \"0 4 * * *\"; type = \"a.n\"; queue = \"a\";\n"
+    "                payload = \"{\\\"x\\\":1}\"; } );\n";
 
 static void test_print_again(void)
 {
@@ -166,6 +171,10 @@ static void test_print_again(void)
         CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "jitter = 0.125; # /"));
         CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "types = [\"a.>\", \"b\"]; # /"));
         CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "create = \"no\"; # /"));
+        CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "table = [\"1s\", \"2m\"]; # /"));
+        CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "dead = \"forever\"; # /"));
+        CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "priority = \"queue\"; # default"));
+        CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "payload = \"{\\\"x\\\":1}\"; # /"));
         CU_ASSERT_PTR_NOT_NULL(strstr(first.p, ":5\n"));
         CU_ASSERT_PTR_NOT_NULL(strstr(first.p, "concurrency = 0; # default\n"));
         CU_ASSERT_EQUAL_FATAL(load(first.p, &again, &report), 0);

@@ -7,14 +7,16 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static const struct config_key *const tables[] = {config_keys, config_queue_keys,
-                                                  config_transport_keys};
+static const struct config_key *const tables[] = {
+    config_keys, config_queue_keys, config_transport_keys, config_type_keys, config_schedule_keys};
 
 /* Room for any struct that keys are set in. */
 static union {
         struct config config;
         struct queue_config queue;
         struct transport_config transport;
+        struct type_config type;
+        struct schedule_config schedule;
 } base;
 
 static void number_text(const struct config_key *k, int64_t value, char text[64])
@@ -82,6 +84,21 @@ static void try_texts(const struct config_key *k, int64_t n, bool allowed)
         CU_ASSERT_EQUAL(r, allowed ? 0 : CONFIG_REFUSED);
 }
 
+static void try_delays(const struct config_key *k, int64_t n, bool allowed)
+{
+        struct arena CLEANUP(arena_deinit) a = {0};
+        char note[CONFIG_NOTE_MAX] = "";
+        struct str all = STR("");
+        for (int64_t i = 0; i < n; i++) {
+                all = arena_printf(&a, "%s%s%ds", all.p, i ? "," : "", (int)i + 1);
+        }
+        int r = config_set(&base, &a, k, all, note, sizeof note);
+        CU_ASSERT_EQUAL(r, allowed ? 0 : CONFIG_REFUSED);
+        if (allowed) {
+                CU_ASSERT_TRUE(str_eq(config_show(&base, &a, k), all));
+        }
+}
+
 static void try_choices(const struct config_key *k)
 {
         struct arena CLEANUP(arena_deinit) a = {0};
@@ -113,6 +130,11 @@ static void try_range(const struct config_key *k)
                 try_texts(k, k->min, true);
                 try_texts(k, k->max, true);
                 try_texts(k, k->max + 1, false);
+                break;
+        case CONFIG_DELAYS:
+                try_delays(k, k->min, true);
+                try_delays(k, k->max, true);
+                try_delays(k, k->max + 1, false);
                 break;
         default:
                 try_number(k, k->min, true);
@@ -207,7 +229,23 @@ static void test_refused_values(void)
             {"retry.jitter", ".",
              "retry.jitter: . is not a number with at most three decimals; 0 to 1"},
             {"retry.backoff", "linea",
-             "retry.backoff: linea is not allowed; one of exponential, linear, fixed"},
+             "retry.backoff: linea is not allowed; one of exponential, linear, fixed, table"},
+            {"retry.table", "1s,10",
+             "retry.table: 10 is not a duration such as 250ms, 30s, 5m, 2h, "
+             "7d; 0 to 16 durations of 365d at most"},
+            {"retry.table", "1s,,2s",
+             "retry.table: an empty value is not a duration such as 250ms, 30s, 5m, 2h, 7d; 0 to "
+             "16 "
+             "durations of 365d at most"},
+            {"retry.table", "366d",
+             "retry.table: 366d is not a duration such as 250ms, 30s, 5m, 2h, 7d; 0 to 16 "
+             "durations "
+             "of 365d at most"},
+            {"retention.completed", "never",
+             "retention.completed: never is not a duration such as 250ms, 30s, 5m, 2h, 7d; 1s to "
+             "3650d, or forever"},
+            {"retention.completed", "0",
+             "retention.completed: 0 is not allowed; 1s to 3650d, or forever"},
             {"log.level", "loud",
              "log.level: loud is not allowed; one of debug, info, warn, error"},
             {"log.level", "http://u:hidden@h",
@@ -250,6 +288,68 @@ static void test_texts(void)
                                "\"a\\\"b\\\\\"");
         CU_ASSERT_STRING_EQUAL(config_literal(&a, key_of("node.beat"), STR("1s")).p, "\"1s\"");
         CU_ASSERT_STRING_EQUAL(config_literal(&a, key_of("retry.jitter"), STR("0.2")).p, "0.2");
+}
+
+/* Numbers that may be a word. */
+static void test_words(void)
+{
+        struct config c;
+        struct schedule_config d = {0};
+        CU_ASSERT_EQUAL_FATAL(config_init(&c), 0);
+        const struct config_key *dead = key_of("retention.dead"), *priority = NULL;
+        for (const struct config_key *k = config_schedule_keys; k->name; k++) {
+                priority = k->word ? k : priority;
+        }
+        CU_ASSERT_PTR_NOT_NULL_FATAL(priority);
+        CU_ASSERT_EQUAL(c.retention.dead_ms, CONFIG_WORD);
+        CU_ASSERT_EQUAL(c.retention.completed_ms, 7 * INT64_C(86400000));
+        CU_ASSERT_EQUAL(c.queues[0].retention.dead_ms, 0);
+        CU_ASSERT_TRUE(str_eq(config_show(&c, &c.arena, dead), STR("forever")));
+        set(&c, &c, "retention.dead", "90d");
+        CU_ASSERT_EQUAL(c.retention.dead_ms, 90 * INT64_C(86400000));
+        set(&c, &c, "retention.dead", "forever");
+        CU_ASSERT_EQUAL(c.retention.dead_ms, CONFIG_WORD);
+        set_in(&c, config_schedule_keys, &d, "priority", "queue");
+        CU_ASSERT_EQUAL(d.priority, UINT32_MAX);
+        CU_ASSERT_TRUE(str_eq(config_show(&d, &c.arena, priority), STR("queue")));
+        CU_ASSERT_STRING_EQUAL(config_literal(&c.arena, priority, STR("queue")).p, "\"queue\"");
+        CU_ASSERT_STRING_EQUAL(config_literal(&c.arena, priority, STR("3")).p, "3");
+        config_deinit(&c);
+}
+
+/* Entries of each list, and what the configuration says of a type. */
+static void test_entries(void)
+{
+        struct config c;
+        void *entry;
+        static const char *const patterns[] = {"email.>", "email.send", "*.send", ">"};
+        CU_ASSERT_EQUAL_FATAL(config_init(&c), 0);
+        CU_ASSERT_PTR_NULL(config_type_for(&c, STR("email.send")));
+        for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
+                CU_ASSERT_EQUAL_FATAL(
+                    config_entry_add(&c, &config_lists[LIST_TYPES], str_of(patterns[i]), &entry),
+                    0);
+                ((struct type_config *)entry)->timeout_ms = (uint32_t)i + 1;
+        }
+        CU_ASSERT_EQUAL(c.n_types, 4);
+        CU_ASSERT_EQUAL(config_type_for(&c, STR("email.send"))->timeout_ms, 2);
+        CU_ASSERT_EQUAL(config_type_for(&c, STR("email.x.y"))->timeout_ms, 1);
+        CU_ASSERT_EQUAL(config_type_for(&c, STR("sms.send"))->timeout_ms, 3);
+        CU_ASSERT_EQUAL(config_type_for(&c, STR("other"))->timeout_ms, 4);
+        for (size_t i = 0; i < CONFIG_LISTS; i++) {
+                const struct config_list *l = &config_lists[i];
+                uint32_t n = config_entries(&c, l);
+                CU_ASSERT_EQUAL_FATAL(config_entry_add(&c, l, STR("new"), &entry), 0);
+                CU_ASSERT_EQUAL(config_entries(&c, l), n + 1);
+                CU_ASSERT_PTR_EQUAL(config_entry(&c, l, n), entry);
+                CU_ASSERT_EQUAL(config_entry_named(&c, l, STR("new")), (int)n);
+                CU_ASSERT_EQUAL(config_entry_named(&c, l, STR("nope")), -1);
+                while (config_entries(&c, l) < l->max) {
+                        CU_ASSERT_EQUAL_FATAL(config_entry_add(&c, l, STR("x"), &entry), 0);
+                }
+                CU_ASSERT_EQUAL(config_entry_add(&c, l, STR("x"), &entry), CONFIG_FULL);
+        }
+        config_deinit(&c);
 }
 
 static void test_nearest(void)
@@ -417,5 +517,7 @@ UNIT_TESTS = {
     {"the queue for a type", test_queue_for},
     {"lists are bounded", test_bounded_lists},
     {"places of files", test_places},
+    {"numbers that may be a word", test_words},
+    {"entries of lists", test_entries},
 };
 UNIT_MAIN("config")

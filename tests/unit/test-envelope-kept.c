@@ -16,7 +16,7 @@ static void test_kept_fields(void)
         } cases[] = {
             {"job-unique-key", "k", true},
             {"job-unique-key", "", false},
-            {"job-unique-for", "1h", true},
+            {"job-unique-scope", "payload", true},
             {"job-unique-for", "0", false},
             {"job-unique-for", "ever", false},
             {"job-reply-to", "answers", true},

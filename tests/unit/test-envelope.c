@@ -16,7 +16,8 @@ static void test_bare(void)
         CU_ASSERT(well(&a) && !a.redelivered && !a.start && a.ref == 0);
         CU_ASSERT(job_id_eq(&a.row.id, &none) && !a.row.key.set && a.row.key_text.n == 0);
         CU_ASSERT(text_is(a.row.queue, "email") && text_is(a.row.type, "email.send"));
-        CU_ASSERT(a.row.priority == 4 && a.row.max_attempts == 3 && a.row.timeout_ms == 7000);
+        CU_ASSERT(a.row.priority == 4 && a.row.max_attempts == 0 && a.row.timeout_ms == 0);
+        CU_ASSERT(a.row.policy.n == 0 && a.row.heartbeat_ms == 0 && !a.row.unique.set);
         CU_ASSERT(a.row.at_us == 0 && a.row.after_us == 0 && a.row.deadline_us == 0);
         CU_ASSERT(text_is(a.row.content_type, "application/octet-stream"));
         CU_ASSERT(a.row.headers.n == 0 && a.row.tags.n == 0);
@@ -283,7 +284,7 @@ static void test_priority(void)
 /* Headers of one value each: the state that it brings, and a number to look at. */
 static void test_values(void)
 {
-        enum { AT, AFTER, DEADLINE, TIMEOUT, ATTEMPTS, NOTHING };
+        enum { AT, AFTER, DEADLINE, TIMEOUT, ATTEMPTS, HEARTBEAT, NOTHING };
         static const struct {
                 const char *name, *value;
                 enum job_state state;
@@ -317,11 +318,21 @@ static void test_values(void)
             {"job-max-attempts", "0", STATE_DEAD, NOTHING, 0},
             {"job-max-attempts", "1001", STATE_DEAD, NOTHING, 0},
             {"job-max-attempts", "many", STATE_DEAD, NOTHING, 0},
+            {"job-heartbeat", "1s", STATE_PENDING, HEARTBEAT, 1000},
+            {"job-heartbeat", "30d", STATE_PENDING, HEARTBEAT, INT64_C(2592000000)},
+            {"job-heartbeat", "999ms", STATE_DEAD, NOTHING, 0},
+            {"job-heartbeat", "31d", STATE_DEAD, NOTHING, 0},
+            {"job-heartbeat", "", STATE_DEAD, NOTHING, 0},
         };
         for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
                 struct arrival a = HEADERS(cases[i].name, cases[i].value);
-                const int64_t seen[] = {a.row.at_us,      a.row.after_us,     a.row.deadline_us,
-                                        a.row.timeout_ms, a.row.max_attempts, 0};
+                const int64_t seen[] = {a.row.at_us,
+                                        a.row.after_us,
+                                        a.row.deadline_us,
+                                        a.row.timeout_ms,
+                                        a.row.max_attempts,
+                                        a.row.heartbeat_ms,
+                                        0};
                 if (a.row.state != cases[i].state || seen[cases[i].look] != cases[i].number ||
                     (a.row.state == STATE_DEAD) != (a.row.error_text.n > 0)) {
                         printf("\n%s: %s: %s %lld\n", cases[i].name, cases[i].value,
@@ -329,6 +340,70 @@ static void test_values(void)
                         CU_FAIL("a value");
                 }
         }
+}
+
+/* --- retries and uniqueness ------------------------------------------------------------------- */
+
+static void test_retry(void)
+{
+        struct arrival a = HEADERS("Job-Retry", "fixed base=5s attempts=9");
+        CU_ASSERT(well(&a) && text_is(a.row.policy, "fixed base=5s attempts=9"));
+        CU_ASSERT(a.row.max_attempts == 0 && a.row.headers.n == 0);
+        a = HEADERS("job-retry", "fixed base=5");
+        CU_ASSERT(dead(&a, REASON_MALFORMED) && a.row.policy.n == 0);
+        CU_ASSERT(says(&a, "job-retry: at byte 7: \"base=5\" is not allowed; write base= and"));
+        a = HEADERS("job-retry", "");
+        CU_ASSERT(dead(&a, REASON_MALFORMED) && says(&a, "job-retry: \"\" is not allowed"));
+}
+
+static struct unique_key key_of(const struct unique_wish *wish)
+{
+        struct unique_key k;
+        unique_key_of(wish, STR("email.send"), STR("email"), STR("{\"to\":\"x\"}"), &k);
+        return k;
+}
+
+static bool wishes(const struct arrival *a, struct unique_wish wish)
+{
+        struct unique_key k = key_of(&wish);
+        return well(a) && a->row.unique.set && memcmp(a->row.unique.hash, k.hash, 16) == 0 &&
+               a->row.unique.states == k.states && a->row.unique.replace == k.replace &&
+               a->row.unique.for_us == k.for_us;
+}
+
+static void test_unique(void)
+{
+        struct arrival a = HEADERS("job-unique-key", "k");
+        CU_ASSERT(wishes(&a, (struct unique_wish){.key = STR("k")}));
+        CU_ASSERT(kept_is(&a, "job-unique-key", "k"));
+        a = HEADERS("job-unique-key", "k", "job-unique-for", "1h", "job-unique-scope", "type",
+                    "job-unique-states", "running", "job-unique-conflict", "replace");
+        CU_ASSERT(wishes(&a, (struct unique_wish){.key = STR("k"),
+                                                  .for_ms = 3600000,
+                                                  .scope = SCOPE_TYPE,
+                                                  .states = 1u << STATE_RUNNING,
+                                                  .conflict = UNIQUE_REPLACE}));
+        a = HEADERS("job-unique-scope", "payload,queue");
+        CU_ASSERT(wishes(&a, (struct unique_wish){.scope = SCOPE_PAYLOAD | SCOPE_QUEUE}));
+}
+
+static void test_unique_refused(void)
+{
+        static const char *const cases[][2] = {
+            {"job-unique-for", "0"},        {"job-unique-for", "3661d"},
+            {"job-unique-scope", "tenant"}, {"job-unique-scope", ""},
+            {"job-unique-states", "open"},  {"job-unique-conflict", "drop"},
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct arrival a = HEADERS("job-unique-key", "k", cases[i][0], cases[i][1]);
+                CU_ASSERT(dead(&a, REASON_MALFORMED) && says(&a, cases[i][0]) && says(&a, "write"));
+                CU_ASSERT(!a.row.unique.set); /* a dead letter holds no key */
+        }
+        struct arrival a = HEADERS("job-unique-for", "1h", "job-unique-conflict", "keep");
+        CU_ASSERT(dead(&a, REASON_MALFORMED) &&
+                  says(&a, "job-unique-for was given without job-unique-key"));
+        a = HEADERS("job-unique-key", "k", "job-deadline", PAST);
+        CU_ASSERT(dead(&a, REASON_EXPIRED) && !a.row.unique.set);
 }
 
 static void test_times_together(void)
@@ -423,6 +498,9 @@ UNIT_TESTS = {
     {"priority: header, property, default", test_priority},
     {"times, time-out, attempts", test_values},
     {"times that do not go together", test_times_together},
+    {"retry", test_retry},
+    {"unique keys", test_unique},
+    {"unique keys that cannot be read", test_unique_refused},
     {"deadline: header, expiration", test_expiration},
     {"tags", test_tags},
 };

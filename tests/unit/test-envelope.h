@@ -18,8 +18,6 @@ static const struct envelope_defaults defaults = {
     .queue = {"email", 5},
     .default_type = {"email.default", 13},
     .priority = 4,
-    .max_attempts = 3,
-    .timeout_ms = 7000,
     .payload_max = 1000,
 };
 

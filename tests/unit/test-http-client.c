@@ -137,34 +137,67 @@ void client_get(const struct fake *f, const char *path, struct reply *ret)
         client_ask(f, false, "GET", path, NULL, NULL, 0, ret);
 }
 
+void client_send_json(const struct fake *f, const char *method, const char *path, const char *body,
+                      struct reply *ret)
+{
+        client_ask(f, false, method, path, body ? "Content-Type: application/json\r\n" : NULL, body,
+                   body ? strlen(body) : 0, ret);
+}
+
+#define NO_JOB "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057"
+#define DAILY  "{\"cron\":\"0 4 * * *\",\"job\":{\"type\":\"a\"}}"
+
 const struct fake_route fake_routes[] = {
     {"GET", "/v1/jobs", 200},
-    {"POST", "/v1/jobs", 201},
-    {"GET", "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057", 404},
-    {"DELETE", "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057", 404},
-    {"POST", "/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057/retry", 404},
+    {"POST", "/v1/jobs", 201, "{\"type\":\"a\"}"},
+    {"POST", "/v1/jobs/cancel", 202, "{\"all\":true}"},
+    {"GET", NO_JOB, 404},
+    {"DELETE", NO_JOB, 404},
+    {"POST", NO_JOB "/retry", 404},
+    {"GET", NO_JOB "/explain", 404},
     {"GET", "/v1/jobs/key:none?queue=default", 404},
+    {"GET", "/v1/queues", 200},
+    {"GET", "/v1/queues/default", 200},
+    {"PATCH", "/v1/queues/default", 200, "{\"global\":1}"},
+    {"POST", "/v1/queues/default/pause", 200},
+    {"POST", "/v1/queues/default/resume", 200},
+    {"GET", "/v1/schedules", 200},
+    {"POST", "/v1/schedules/preview", 200, "{\"cron\":\"* * * * *\"}", true},
+    {"GET", "/v1/schedules/nightly", 200},
+    {"PUT", "/v1/schedules/nightly?force=true", 200, DAILY},
+    {"DELETE", "/v1/schedules/none", 404},
+    {"POST", "/v1/schedules/none/run", 404},
+    {"POST", "/v1/schedules/nightly/pause", 200},
+    {"POST", "/v1/schedules/nightly/resume", 200},
+    {"GET", "/v1/dead/groups", 200},
+    {"POST", "/v1/dead/requeue", 202, "{\"all\":true}"},
+    {"POST", "/v1/dead/purge", 202, "{\"all\":true}"},
+    {"GET", "/v1/operations", 200},
+    {"GET", "/v1/operations/99", 404},
+    {"DELETE", "/v1/operations/99", 404},
+    {"POST", "/v1/reconcile", 200},
+    {"GET", "/v1/nodes", 200},
     {"GET", "/v1/handlers", 200},
     {"GET", "/v1/workers", 200},
+    {"POST", "/v1/workers", 200, "{\"workers\":3}"},
     {"GET", "/v1/stats", 200},
-    {"GET", "/livez", 200},
+    {"GET", "/livez", 200, NULL, true},
     {"GET", "/readyz", 200},
     {"GET", "/healthz", 200},
     {"GET", "/metrics", 200},
-    {"GET", "/openapi.json", 200},
-    {"GET", "/nothing/here", 404},
-    {"PUT", "/v1/jobs", 405},
+    {"GET", "/openapi.json", 200, NULL, true},
+    {"GET", "/nothing/here", 404, NULL, true},
+    {"PUT", "/v1/jobs", 405, NULL, true},
 };
 
 void client_ask_route(const struct fake *f, bool tcp, size_t i, const char *extra,
                       struct reply *ret)
 {
-        bool body = strcmp(fake_routes[i].path, "/v1/jobs") == 0 && fake_routes[i].method[0] == 'P';
+        const struct fake_route *r = &fake_routes[i];
         char head[512];
-        snprintf(head, sizeof head, "%s%s", body ? "Content-Type: application/json\r\n" : "",
+        snprintf(head, sizeof head, "%s%s", r->body ? "Content-Type: application/json\r\n" : "",
                  extra);
-        client_ask(f, tcp, fake_routes[i].method, fake_routes[i].path, head,
-                   body ? "{\"type\":\"a\"}" : NULL, body ? 12 : 0, ret);
+        client_ask(f, tcp, r->method, r->path, head, r->body, r->body ? strlen(r->body) : 0, ret);
 }
 
 _Static_assert(ARRAY_LEN(fake_routes) == FAKE_ROUTES, "the header says how many");

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "core/defaults.h"
+
 static struct fake_job *find_job(struct fake *f, const struct job_id *id)
 {
         for (uint32_t i = 0; i < f->n; i++) {
@@ -41,16 +43,40 @@ static void add_job(struct fake *f, const struct submit_row *row)
         }
         struct submit_row kept = *row;
         struct str *texts[] = {&kept.key_text, &kept.queue,   &kept.type, &kept.content_type,
-                               &kept.headers,  &kept.payload, &kept.tags};
+                               &kept.headers,  &kept.payload, &kept.tags, &kept.policy};
         for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
                 *texts[i] = arena_str(&f->arena, *texts[i]);
         }
         f->jobs[f->n++] = (struct fake_job){kept, kept.state, 0};
 }
 
+static struct fake_job *find_unique(struct fake *f, const struct unique_key *key)
+{
+        for (uint32_t i = 0; key->set && i < f->n; i++) {
+                struct fake_job *j = &f->jobs[i];
+                if (j->row.unique.set && memcmp(j->row.unique.hash, key->hash, 16) == 0) {
+                        return j;
+                }
+        }
+        return NULL;
+}
+
 static void submit_row(struct fake *f, struct submit_row *row)
 {
         struct fake_job *other = find_key(f, row->queue, &row->key);
+        struct fake_job *holder = find_unique(f, &row->unique);
+        row_defaults(&f->config, &f->config.queues[config_queue_named(&f->config, row->queue)], row,
+                     FAKE_NOW);
+        if (f->full) {
+                row->result = SUBMIT_FULL;
+                return;
+        }
+        if (!other && holder) {
+                row->existing = holder->row.id;
+                row->existing_state = holder->state;
+                row->result = row->unique.replace ? SUBMIT_REPLACED : SUBMIT_HELD;
+                return;
+        }
         if (!other) {
                 add_job(f, row);
                 row->result = SUBMIT_CREATED;
@@ -93,9 +119,10 @@ static void answer_submit(struct fake *f, struct submission *s)
         }
         for (uint32_t i = 0; i < s->n; i++) {
                 submit_row(f, &s->rows[i]);
-                if (s->atomic && s->rows[i].result == SUBMIT_CONFLICT) {
+                enum submit_result result = s->rows[i].result;
+                if (s->atomic && (result == SUBMIT_CONFLICT || result == SUBMIT_FULL)) {
                         for (uint32_t k = 0; k < s->n; k++) {
-                                s->rows[k].result = k == i ? SUBMIT_CONFLICT : SUBMIT_UNDONE;
+                                s->rows[k].result = k == i ? result : SUBMIT_UNDONE;
                         }
                         f->n = from;
                         return;
@@ -125,15 +152,34 @@ static void fill_row(struct arena *a, const struct fake_job *j, struct job_row *
             .max_attempts = j->row.max_attempts,
             .generation = j->generation,
             .timeout_ms = j->row.timeout_ms,
-            .created_us = 1700000000123456,
+            .created_us = FAKE_NOW,
             .due_us = j->state == STATE_SCHEDULED
-                          ? (j->row.after_us ? 1700000000123456 + j->row.after_us : j->row.at_us)
+                          ? (j->row.after_us ? FAKE_NOW + j->row.after_us : j->row.at_us)
                           : 0,
+            .policy = arena_str(a, j->row.policy),
+            .retry_until_us = j->row.retry_until_us,
+            .heartbeat_ms = j->row.heartbeat_ms,
             .deadline_us = j->row.deadline_us,
         };
         if (j->state == STATE_COMPLETED) {
                 ret->result = arena_str(a, STR("{\"ok\":true}"));
                 ret->result_type = arena_str(a, STR("application/json"));
+        }
+        if (j->state == STATE_PENDING) {
+                ret->ahead = 42;
+        }
+        if (j->state == STATE_RUNNING) {
+                ret->has_progress = true;
+                ret->done = 3;
+                ret->total = 7.5;
+                ret->progress_us = FAKE_NOW;
+                ret->checkpoint_size = 12;
+        }
+        if (j->state == STATE_CANCELLED) {
+                ret->reason = REASON_DUPLICATE;
+                ret->last.error = ERROR_DUPLICATE;
+                ret->last.error_text = arena_str(a, STR("its unique key is held by job "
+                                                        "01890a5d-ac96-774b-bcce-b302099a8057"));
         }
         if (j->state == STATE_DEAD) {
                 ret->reason = REASON_EXHAUSTED;
@@ -144,6 +190,7 @@ static void fill_row(struct arena *a, const struct fake_job *j, struct job_row *
                     .error_text = arena_str(a, STR("signal 11 \x1b[31m\xff\n\"x\"")),
                     .holder = 0xfedcba9876543210,
                     .worker_pid = 7,
+                    .fingerprint = 0xab,
                     .started_us = 1700000000000001};
                 ret->attempts = arena_zalloc(a, sizeof *ret->attempts);
                 ret->attempts[0] = ret->last;
@@ -163,13 +210,20 @@ static void answer_show(struct fake *f, struct ledger_batch *b)
         }
 }
 
+static bool has_error(const struct ledger_list *l, const struct fake_job *j)
+{
+        bool dead = j->state == STATE_DEAD;
+        return (!l->fingerprint || (dead && l->fingerprint == 0xab)) &&
+               (!l->error || (dead && l->error == ERROR_CRASHED));
+}
+
 static bool listed(const struct ledger_list *l, const struct fake_job *j)
 {
         char tag[80];
         int n = snprintf(tag, sizeof tag, ",%.*s,", (int)l->tag.n, l->tag.p);
         return (l->state < 0 || l->state == (int)j->state) &&
                (!l->queue.n || str_eq(l->queue, j->row.queue)) &&
-               (!l->type.n || str_eq(l->type, j->row.type)) &&
+               (!l->type.n || str_eq(l->type, j->row.type)) && has_error(l, j) &&
                (!l->tag.n ||
                 (j->row.tags.n && memmem(j->row.tags.p, j->row.tags.n, tag, (size_t)n))) &&
                (!l->has_before || memcmp(j->row.id.b, l->before.b, 16) < 0);
@@ -252,6 +306,9 @@ static void work(struct fake *f, struct api_request *r)
                 snprintf(r->note, sizeof r->note, "the ledger does not answer");
                 return;
         }
+        if (fake_operate(f, r)) {
+                return;
+        }
         switch (r->kind) {
         case API_SUBMIT: answer_submit(f, r->submission); break;
         case API_READ:
@@ -270,6 +327,7 @@ static void work(struct fake *f, struct api_request *r)
         case API_STATS: answer_text(r, "{\"queues\":[]}"); break;
         case API_METRICS: answer_text(r, "skep_build_info 1\n"); break;
         case API_READY: answer_text(r, "{\"ready\":true}"); break;
+        default: assert(false);
         }
 }
 
@@ -356,6 +414,7 @@ void fake_start(struct fake *f, bool tcp, uint32_t max_waiting, uint32_t head_ti
         snprintf(f->tokens, sizeof f->tokens, "%s/tokens", f->dir);
         write_tokens(f->tokens);
         fill_config(f);
+        fake_operate_start(f);
         pthread_mutex_init(&f->lock, NULL);
         pthread_cond_init(&f->changed, NULL);
         struct http_options o = {.socket = str_of(f->socket),

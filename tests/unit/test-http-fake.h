@@ -44,7 +44,25 @@ struct fake {
         bool quit;
         uint32_t seen, submissions;       /* requests that reached it */
         uint32_t refuse_submissions_from; /* the n-th and later are refused; 0: none */
+        bool full;                        /* queues are */
+        bool busy;                        /* no operation begins, and none ends */
+        uint32_t races; /* so many writes of schedules find that another was faster */
+        /* what operators did, under the lock; texts in `arena` */
+        struct schedule_row schedules[8];
+        uint32_t n_schedules;
+        uint64_t revision;
+        struct queue_control controls[2]; /* as config.queues */
+        struct bulk_request bulk;         /* the last one */
+        struct bulk_view bulks[32];
+        uint32_t n_bulks;
+        uint32_t workers;
 };
+
+/* test-http-fake-operate.c: the schedule "nightly" of the configuration; and what a request of an
+ * operator does. false: it is none of those. */
+void fake_operate_start(struct fake *f);
+bool fake_operate(struct fake *f, struct api_request *r);
+#define FAKE_NOW INT64_C(1700000000123456)
 
 /* max_waiting and head_timeout_ms as in struct http_options; tcp: listen there too. */
 void fake_start(struct fake *f, bool tcp, uint32_t max_waiting, uint32_t head_timeout_ms);
@@ -79,6 +97,10 @@ void client_ask(const struct fake *f, bool tcp, const char *method, const char *
 void client_post(const struct fake *f, const char *body, struct reply *ret);
 void client_get(const struct fake *f, const char *path, struct reply *ret);
 
+/* With a JSON body (NULL: none). */
+void client_send_json(const struct fake *f, const char *method, const char *path, const char *body,
+                      struct reply *ret);
+
 /* Asserts a problem document that is true to itself and says `detail`; about: for the report. */
 void check_problem(const struct reply *r, int status, const char *detail, const char *about);
 
@@ -101,10 +123,12 @@ void check_problem(const struct reply *r, int status, const char *detail, const 
 /* Every route once, for tests that go through all. */
 struct fake_route {
         const char *method, *path;
-        int status; /* for whoever may */
+        int status;       /* for whoever may */
+        const char *body; /* NULL: none */
+        bool local;       /* answered without the daemon */
 };
 extern const struct fake_route fake_routes[];
-#define FAKE_ROUTES 16
+#define FAKE_ROUTES 40
 void client_ask_route(const struct fake *f, bool tcp, size_t i, const char *extra,
                       struct reply *ret);
 

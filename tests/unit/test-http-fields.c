@@ -8,6 +8,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "core/defaults.h"
 #include "http/fields.h"
 #include "http/fields_table.h"
 
@@ -70,8 +71,8 @@ static void test_defaults(void)
         IS(r.content_type, "application/octet-stream");
         CU_ASSERT_EQUAL(r.headers.n + r.tags.n + r.key_text.n, 0);
         CU_ASSERT_FALSE(r.key.set);
-        CU_ASSERT_EQUAL(r.priority, 5);
-        CU_ASSERT_EQUAL(r.max_attempts, 3);
+        CU_ASSERT_EQUAL(r.priority, ROW_PRIORITY_UNSET);
+        CU_ASSERT_EQUAL(r.max_attempts, 0);
         CU_ASSERT_EQUAL(r.timeout_ms, 0);
         CU_ASSERT_EQUAL(r.state, STATE_PENDING);
         CU_ASSERT_EQUAL(r.band, BAND_OFFERED);
@@ -117,8 +118,6 @@ static void test_queue_by_type(void)
         set_up(false);
         struct submit_row r = row_of("{\"type\":\"email.a.b\"}");
         IS(r.queue, "email");
-        CU_ASSERT_EQUAL(r.priority, 8);
-        CU_ASSERT_EQUAL(r.max_attempts, 9);
         r = row_of("{\"type\":\"other\",\"queue\":\"email\",\"priority\":1,\"max_attempts\":2}");
         IS(r.queue, "email");
         CU_ASSERT_EQUAL(r.priority, 1);

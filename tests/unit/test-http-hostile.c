@@ -129,8 +129,6 @@ static const struct vector bodies[] = {
     {"{\"type\":\"a\",\"content_type\":\"text\"}", 422, "a media type"},
     {"{\"type\":\"a\",\"content_type\":\"a/\xc3\xa4\"}", 422, "a media type"},
     {"{\"type\":\"a\",\"payload\":1,\"content_type\":\"image/png\"}", 422, "as payload_base64"},
-    {"{\"type\":\"a\",\"unique_key\":\"x\"}", 422, "does not support unique jobs yet"},
-    {"{\"type\":\"a\",\"unique_for\":\"1h\"}", 422, "does not support unique jobs yet"},
     {"{\"type\":\"a\",\"prio\":1}", 422, "(did you mean \\\"priority\\\"?)"},
     {"{\"type\":\"a\",\"data\":1}", 422, "(did you mean \\\"payload\\\"?)"},
     {"{\"type\":\"a\",\"id\":1}", 422, "(did you mean \\\"key\\\"?)"},

@@ -186,6 +186,30 @@ static void test_paths(void)
             {"/v1/jobs/key:%1", -1},
             {"/v1/jobs/key:%00", -1},
             {"/v1/jobs/key:", -1},
+            {"/v1/jobs/cancel", ROUTE_JOBS_CANCEL},
+            {"/v1/jobs/01890a5d-ac96-774b-bcce-b302099a8057/explain", ROUTE_EXPLAIN},
+            {"/v1/queues", ROUTE_QUEUES},
+            {"/v1/queues/", -1},
+            {"/v1/queues/a", ROUTE_QUEUE},
+            {"/v1/queues/pause", ROUTE_QUEUE},
+            {"/v1/queues/a/pause", ROUTE_QUEUE_PAUSE},
+            {"/v1/queues/a%2Fpause", ROUTE_QUEUE},
+            {"/v1/queues/a/pause/", -1},
+            {"/v1/queues//pause", -1},
+            {"/v1/queues/%00", -1},
+            {"/v1/queues/%", -1},
+            {"/v1/schedules/preview", ROUTE_PREVIEW},
+            {"/v1/schedules/previews", ROUTE_SCHEDULE},
+            {"/v1/schedules/a/run", ROUTE_SCHEDULE_RUN},
+            {"/v1/schedules/a/resume", ROUTE_SCHEDULE_RESUME},
+            {"/v1/schedules/a/retry", -1},
+            {"/v1/dead", -1},
+            {"/v1/dead/groups", ROUTE_DEAD_GROUPS},
+            {"/v1/operations/7", ROUTE_OPERATION},
+            {"/v1/operations/0", -1},
+            {"/v1/operations/-1", -1},
+            {"/v1/operations/9999999999999999999", -1},
+            {"/v1/operations/x", -1},
         };
         for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
                 struct arena a = {0};
@@ -208,6 +232,24 @@ static void test_paths(void)
         arena_deinit(&a);
 }
 
+/* An operation has a body in the document where the route has one. */
+static void check_bodies(json_t *path, unsigned bodies)
+{
+        static const struct {
+                const char *name;
+                unsigned method;
+        } methods[] = {{"get", METHOD_GET},
+                       {"post", METHOD_POST},
+                       {"put", METHOD_PUT},
+                       {"patch", METHOD_PATCH},
+                       {"delete", METHOD_DELETE}};
+        for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+                json_t *body =
+                    json_object_get(json_object_get(path, methods[i].name), "requestBody");
+                CU_ASSERT_EQUAL(body != NULL, (bodies & methods[i].method) != 0);
+        }
+}
+
 /* The document describes each route with each of its methods, and nothing else. */
 static void test_openapi_has_the_routes(void)
 {
@@ -223,6 +265,10 @@ static void test_openapi_has_the_routes(void)
                                 (methods & METHOD_POST) != 0);
                 CU_ASSERT_EQUAL(json_object_get(path, "delete") != NULL,
                                 (methods & METHOD_DELETE) != 0);
+                CU_ASSERT_EQUAL(json_object_get(path, "put") != NULL, (methods & METHOD_PUT) != 0);
+                CU_ASSERT_EQUAL(json_object_get(path, "patch") != NULL,
+                                (methods & METHOD_PATCH) != 0);
+                check_bodies(path, route_bodies((enum route)i));
                 CU_ASSERT_TRUE(route_allow(methods)[0] != 0);
                 bool open = json_array_size(
                                 json_object_get(json_object_get(path, "get"), "security")) == 0 &&

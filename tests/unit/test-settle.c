@@ -1,5 +1,6 @@
 /* What becomes of a job after a try: every verdict and every way to fail, with and without attempts
  * left. */
+#include "core/fingerprint.h"
 #include "core/settle.h"
 #include "tests/unit/unit.h"
 
@@ -120,7 +121,62 @@ static void test_the_last_snooze(void)
         CU_ASSERT(row.to == STATE_DEAD && row.reason == REASON_SNOOZED_OUT);
 }
 
+static void test_no_attempt_begins_after_the_budget(void)
+{
+        static const struct {
+                int64_t until_us, delay_ms;
+                enum job_state to;
+        } cases[] = {
+            {0, 0, STATE_RETRYING}, /* no budget */
+            {11000000, 0, STATE_RETRYING},   {10999999, 0, STATE_DEAD},
+            {10999999, 900, STATE_RETRYING}, /* the handler's own delay */
+            {11000000, 1001, STATE_DEAD},
+        };
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct settle_job j = job(1, 0);
+                struct finish_row row = {0};
+                j.wall_us = 10000000;
+                j.retry_until_us = cases[i].until_us;
+                settle_verdict(&j, VERDICT_RETRY, cases[i].delay_ms, &policy, 0, &row);
+                CU_ASSERT(row.to == cases[i].to && row.error == ERROR_FAILED);
+                CU_ASSERT(row.reason == (row.to == STATE_DEAD ? REASON_EXHAUSTED : REASON_NONE));
+                CU_ASSERT(row.keep_attempt == (row.to == STATE_RETRYING));
+        }
+        struct settle_job late = job(1, 0);
+        struct finish_row row = {0};
+        late.wall_us = 2;
+        late.retry_until_us = 1; /* but for failures it means nothing */
+        settle_verdict(&late, VERDICT_DONE, 0, &policy, 0, &row);
+        CU_ASSERT(row.to == STATE_COMPLETED);
+        settle_verdict(&late, VERDICT_SNOOZE, 5000, &policy, 0, &row);
+        CU_ASSERT(row.to == STATE_SCHEDULED);
+        settle_unstarted(&late, &row);
+        CU_ASSERT(row.to == STATE_PENDING);
+        settle_failure(&late, ERROR_LOST, &policy, 0, &row);
+        CU_ASSERT(row.to == STATE_DEAD && row.reason == REASON_EXHAUSTED);
+}
+
+static void test_only_errors_have_a_fingerprint(void)
+{
+        struct settle_job j = job(1, 0);
+        struct finish_row row = {0};
+        j.left_work = true;
+        settle_verdict(&j, VERDICT_DONE, 0, &policy, 0, &row);
+        settle_fingerprint(&row, STR("t"));
+        CU_ASSERT(row.fingerprint == 0 && row.left_work);
+        settle_failure(&j, ERROR_CRASHED, &policy, 0, &row);
+        row.error_text = STR("SIGSEGV at 0x10");
+        settle_fingerprint(&row, STR("t"));
+        CU_ASSERT(row.fingerprint ==
+                  error_fingerprint(STR("t"), ERROR_CRASHED, STR("SIGSEGV at 0x2")));
+        settle_verdict(&j, VERDICT_DEAD, 0, &policy, 0, &row);
+        settle_fingerprint(&row, STR("t"));
+        CU_ASSERT(row.fingerprint != 0);
+}
+
 UNIT_TESTS = {
+    {"no attempt begins after the budget of time", test_no_attempt_begins_after_the_budget},
+    {"only errors have a fingerprint", test_only_errors_have_a_fingerprint},
     {"verdicts", test_verdicts},
     {"failures and strikes", test_failures},
     {"a cancel wins over everything but an end", test_a_cancel_wins_over_everything_but_done},

@@ -152,8 +152,6 @@ static struct order *make_order(struct rabbit *r, uint32_t queue, const struct q
         o->defaults = (struct envelope_defaults){.queue = unrouted ? (struct str){"", 0} : name,
                                                  .default_type = type,
                                                  .priority = (uint8_t)q->priority,
-                                                 .max_attempts = q->retry.max_attempts,
-                                                 .timeout_ms = q->timeout_ms,
                                                  .payload_max = r->settings.payload_max};
         return name.p && type.p && copy_keys(o, q) ? STEAL(o) : NULL;
 }

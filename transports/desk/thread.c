@@ -3,6 +3,7 @@
  */
 #include "transports/desk/thread.h"
 
+#include <sched.h>
 #include <time.h>
 
 #include "transports/desk/desk.h"
@@ -27,4 +28,9 @@ void thread_join(pthread_t thread, bool started, int64_t until_ns)
         if (started && pthread_timedjoin_np(thread, NULL, &at) != 0) {
                 pthread_detach(thread);
         }
+}
+
+void thread_yield_wakeups(void)
+{
+        (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &(struct sched_param){0});
 }

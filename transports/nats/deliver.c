@@ -1,9 +1,9 @@
 /*
  * From messages to batches. A message goes into the batch of its consumer, and the batch to the
- * desk when it is full, when 4 ms are over, or at once when nothing more is there and the batch
- * before was small.
+ * desk when it is full, when 4 ms are over, or at once when nothing more is there and the flow is
+ * not full.
  *
- * The payload is copied once, by core into the batch; the message is freed at once. An oversized
+ * The payload is copied once, by core into the batch; the caller frees the message. An oversized
  * letter makes a batch of its own, which waits until the stream of the refused has it; those behind
  * it do not.
  */
@@ -199,6 +199,7 @@ void deliver(struct receiver *r, struct tap *t, natsMsg *msg, int64_t now)
         struct letter *l = &r->letter;
         size_t prefix = strlen(r->jet->settings.subject) + 1;
         pull_delivered(t, now);
+        t->came++;
         if (letter_take(l, msg, prefix, t->history)) {
                 reach_note(&r->jet->reach, t->history, l->sequence);
                 bool large = l->envelope.body.n > r->jet->settings.payload_max;
@@ -209,5 +210,4 @@ void deliver(struct receiver *r, struct tap *t, natsMsg *msg, int64_t now)
                                   "queue %s: out of memory; a letter has to wait", t->order->name);
                 }
         }
-        natsMsg_Destroy(msg);
 }

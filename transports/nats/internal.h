@@ -69,6 +69,7 @@ struct mailbox {
         pthread_mutex_t mutex;
         struct mail *items;
         uint32_t n, capacity;
+        uint32_t patience; /* the receiver is rung once so many more have come; 0: at the first */
 };
 
 /* --- queues: as the engine said -----------------------------------------------------------------
@@ -260,6 +261,10 @@ struct tap {
         bool batch_redelivered;
         int64_t batch_ns;
         uint32_t batch_before;
+        /* the flow */
+        uint32_t came;   /* letters, since */
+        int64_t came_ns; /* then */
+        bool full;       /* so many came in the time that a batch lingers */
 };
 
 struct oversize {
@@ -309,6 +314,7 @@ struct receiver {
         struct mailbox mailbox;
         struct mail *mail; /* taken out */
         uint32_t mail_capacity;
+        bool patient; /* it was not asked to be rung for the next message */
         bool stopping;
         bool up;
         struct link *link; /* NULL: none */
@@ -349,7 +355,7 @@ void pull_forget(struct receiver *r, struct tap *t, bool wait);
 void pull_sweep(struct receiver *r, bool all);
 
 /* deliver.c */
-void deliver(struct receiver *r, struct tap *t, natsMsg *msg /* takes msg */, int64_t now);
+void deliver(struct receiver *r, struct tap *t, natsMsg *msg, int64_t now);
 void batch_flush(struct receiver *r, struct tap *t);
 void batch_drop(struct tap *t);
 void refused_answered(struct receiver *r, struct oversize *o /* takes o */, bool safe);

@@ -6,6 +6,7 @@
  * A link that broke is given up as a whole, and the next one begins with a look at everything: what
  * was true before the server went away need not be true after.
  */
+#include "transports/desk/thread.h"
 #include "transports/nats/internal.h"
 
 #include <poll.h>
@@ -482,6 +483,7 @@ void *keeper_run(void *arg)
         struct keeper *k = arg;
         struct jet *jet = k->jet;
         uint32_t delay = RETRY_FIRST_MS;
+        thread_yield_wakeups();
         (void)nats_SetMessageDeliveryPoolSize(1);
         while (!k->stopping && !atomic_load(&jet->polled)) {
                 wait_until(k, INT64_MAX);

@@ -35,14 +35,14 @@ static void put_mail(struct receiver *r, struct mail mail)
                 box->items = grown ? grown : box->items;
                 box->capacity = grown ? capacity : box->capacity;
         }
-        bool kept = box->n < box->capacity, first = box->n == 0;
+        bool kept = box->n < box->capacity, rings = box->n == box->patience;
         if (kept) {
                 box->items[box->n++] = mail;
         }
         pthread_mutex_unlock(&box->mutex);
         if (!kept) {
                 natsMsg_Destroy(mail.msg); /* out of memory: the server sends it again */
-        } else if (first) {
+        } else if (rings) {
                 desk_wake(r->wake_fd);
         }
 }

@@ -54,7 +54,7 @@ static bool each_consumer(struct keeper *k, filter_fn *fn, void *ctx)
         return found;
 }
 
-struct overlap {
+struct subject_overlap {
         const struct post *post;
         char *text;
         size_t size;
@@ -62,7 +62,7 @@ struct overlap {
 
 static bool overlaps(void *ctx, const char *consumer, const char *filter)
 {
-        const struct overlap *o = ctx;
+        const struct subject_overlap *o = ctx;
         if (strcmp(consumer, o->post->pattern->durable) == 0 ||
             !subject_overlaps(filter, o->post->pattern->filter)) {
                 return false;
@@ -73,7 +73,7 @@ static bool overlaps(void *ctx, const char *consumer, const char *filter)
 
 void names_overlapping(struct keeper *k, const struct post *p, char *ret_text, size_t size)
 {
-        struct overlap o = {p, ret_text, size};
+        struct subject_overlap o = {p, ret_text, size};
         ret_text[0] = '\0';
         (void)each_consumer(k, overlaps, &o);
 }

@@ -105,8 +105,6 @@ struct order *order_new(const struct settings *s, uint32_t queue, const struct q
         o->defaults = (struct envelope_defaults){.queue = name,
                                                  .default_type = type,
                                                  .priority = (uint8_t)q->priority,
-                                                 .max_attempts = q->retry.max_attempts,
-                                                 .timeout_ms = q->timeout_ms,
                                                  .payload_max = s->payload_max};
         return o->bell && o->refused ? STEAL(o) : NULL;
 }

@@ -23,6 +23,12 @@ $$ select (date_part('epoch', clock_timestamp()) * 1000000)::bigint $$;
 -- Order among pending rows, and of what a tide has passed; drawn when a row becomes pending first.
 create sequence jobs_seq;
 
+-- What few jobs have: a policy, an end of retries, a heartbeat, a unique key (0 or null: none).
+create type extra as (
+        policy bytea, retry_until bigint, heartbeat_ms bigint,
+        hash uuid, states smallint, replaces boolean, period bigint, of_queue boolean
+);
+
 create table jobs (
         id           uuid primary key,
         created      bigint not null,
@@ -56,6 +62,10 @@ create table jobs (
         result       bytea,
         result_type  bytea,
         payload      bytea not null default '',
+        policy       bytea,  -- its own retry policy, as it was written
+        retry_until  bigint, -- no attempt is made after it
+        heartbeat_ms bigint,
+        was_due      bigint, -- of a row that DUE made pending
         -- In one, since each of its own would cost every row of the happy path something. No job begins as
         -- retrying or completed: those come after a claim.
         constraint jobs_are_sane check (state between 0 and 6
@@ -109,8 +119,19 @@ create table attempts (
         worker_pid int not null,
         started    bigint not null,
         ended      bigint not null,
+        fingerprint bigint, -- of the error
         primary key (job, claim)
 );
+
+-- What running jobs leave behind: while they run and retry. Deleted when the job completes.
+create table saves (
+        job        uuid primary key,
+        checkpoint bytea check (octet_length(checkpoint) <= 65536),
+        done       float8,
+        total      float8,
+        told       bigint not null default 0 -- when the progress was told last
+) with (fillfactor = 50);
+alter table saves alter checkpoint set storage external;
 
 create table nodes (
         holder     bigint primary key,
@@ -123,6 +144,14 @@ create table nodes (
         registered bigint not null,
         beat_at    bigint not null
 ) with (fillfactor = 20);
+
+-- What a node tells of itself: seldom, and long, so apart from the row that each beat writes anew.
+create table node_tells (
+        holder  bigint primary key,
+        serves  bytea,
+        queues  bytea,
+        workers bigint not null
+);
 
 -- One row per numbered transaction whose fate may still be asked for. Those of claims have a token and
 -- say where their jobs are, until all of them ended: letters in a range of ids, others in a list (both
@@ -147,15 +176,31 @@ create table cancels (
         primary key (holder, job)
 );
 
--- Names that outlive or stand above a job: whole requests (kind 1).
+-- Names that outlive or stand above a job: whole requests (kind 1), unique keys (kind 2): its holder, the
+-- states that block, and until when it blocks in any (0: its period is over, or it has none).
 create table keys (
         kind         smallint not null,
         hash         uuid not null,
         request_hash uuid,
         ids          uuid[],
         until        bigint not null,
+        job          uuid,
+        states       smallint,
         primary key (kind, hash)
 );
+create index keys_until on keys (until) where until > 0;
+create index keys_job on keys (job) where kind = 2;
+
+-- The keys of jobs that were pruned. payload: the first half of its SHA-256; null: any is the same.
+create table old_keys (
+        key     uuid not null,
+        queue   bytea not null,
+        job     uuid not null,
+        payload uuid,
+        until   bigint not null,
+        primary key (key, queue)
+);
+create index old_keys_until on old_keys (until);
 
 create table deltas (
         queue bytea not null,
@@ -177,6 +222,68 @@ create table outbox (
         queue bytea not null,
         ids   uuid[] not null,
         seqs  bigint[] not null
+);
+
+-- Answers to whoever asked for one, that no broker is known to have.
+create table replies (
+        no           bigint generated always as identity primary key,
+        at           bigint not null, -- when it was sent last
+        queue        bytea not null,
+        dest         bytea not null,
+        correlation  bytea,
+        content_type bytea,
+        body         bytea,
+        job          uuid not null,
+        state        smallint not null,
+        reason       smallint not null,
+        error_text   bytea
+);
+
+-- What operators set for a queue, over its configuration. null: as configured.
+create table controls (
+        queue       bytea primary key check (octet_length(queue) between 1 and 255),
+        paused      boolean not null default false,
+        concurrency int check (concurrency >= 0),
+        global      int check (global >= 0)
+);
+
+-- job_*: what each tick makes.
+create table schedules (
+        name             bytea primary key check (octet_length(name) between 1 and 128),
+        spec             bytea not null check (octet_length(spec) <= 255),
+        zone             bytea not null check (octet_length(zone) <= 255),
+        catch_up         smallint not null,
+        overlap          smallint not null,
+        catch_max        bigint not null,
+        paused           boolean not null,
+        from_config      boolean not null,
+        created          bigint not null,
+        next             bigint not null,
+        last             bigint not null,
+        buffered         bigint not null,
+        last_job         uuid,
+        revision         bigint not null,
+        job_queue        bytea not null,
+        job_type         bytea not null,
+        job_priority     smallint not null,
+        job_max_attempts int not null,
+        job_timeout_ms   bigint not null,
+        job_deadline     bigint not null,
+        job_content_type bytea,
+        job_headers      bytea,
+        job_payload      bytea not null,
+        job_tags         bytea,
+        job_more         extra
+);
+-- The counter that all their revisions come from: one that is dropped and made again never has an old one.
+create table schedule_clock (one boolean primary key default true check (one), revision bigint not null);
+insert into schedule_clock (revision) values (0);
+
+-- Duties that one holder has for longer than a transaction.
+create table duties (
+        name   text primary key,
+        holder bigint not null,
+        until  bigint not null
 );
 
 -- Letters without a key whose acknowledgement the broker may not have: one row per ARRIVE.

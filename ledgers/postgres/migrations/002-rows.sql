@@ -8,19 +8,25 @@ create type new_row as (
         id uuid, key uuid, key_text bytea, queue bytea, type bytea, state smallint, reason smallint,
         band smallint, priority smallint, max_attempts int, timeout_ms bigint, at bigint, after bigint,
         deadline bigint, content_type bytea, headers bytea, payload bytea, tags bytea, error smallint,
-        error_text bytea, inbox bigint, print bigint, redelivered boolean
+        error_text bytea, inbox bigint, print bigint, redelivered boolean, more extra
 );
 
 create type verdict as (
         id uuid, claim int, token bigint, state smallint, reason smallint, error smallint, attempt int,
         snoozes int, strikes smallint, keep boolean, after bigint, started bigint, ended bigint,
-        worker int, worker_pid int, error_text bytea, build bytea, result bytea, result_type bytea
+        worker int, worker_pid int, error_text bytea, build bytea, result bytea, result_type bytea,
+        fingerprint bigint, left_work boolean
 );
+
+-- The bound of a queue, on its pending, scheduled and retrying rows. dropping: the oldest makes room.
+create type bound as (queue bytea, most int, dropping boolean);
 
 -- What a writing function says, one thing a row. kind: 0 created (id, seq; queue if it waits for the
 -- broker), 1 exists (ord, id, state), 2 conflict (ord, id, state), 3 unstorable (ord), 4 undone (ord),
 -- 5 the request's key has another body (ord: of its first row), 6 outbox (seq: its number, queue),
--- 7 the fence held (ord), 8 the same, but its data was refused (ord), 9 ambiguous (ord).
+-- 7 the fence held (ord), 8 the same, but its data was refused (ord), 9 ambiguous (ord), 10 its unique key
+-- is held (ord, id, state), 11 the holder was changed (ord, id, state), 12 its queue is full (ord), 13 a
+-- reply (ord, seq: its number).
 create type said as (kind smallint, ord int, id uuid, state smallint, seq bigint, queue bytea);
 
 -- lane_value() and lane_parked() of core/ledger.c.
@@ -72,7 +78,8 @@ begin
         ins as (
                 insert into jobs (id, created, started, finished, deadline, lane, due, parked_at, seq,
                         token, holder, timeout_ms, claim, attempt, max_attempts, state, reason,
-                        priority, key, queue, type, key_text, content_type, tags, headers, payload)
+                        priority, key, queue, type, key_text, content_type, tags, headers, payload,
+                        policy, retry_until, heartbeat_ms)
                 select id, now, case when state = 2 then now else 0 end,
                         case when state in (5, 6) then now else 0 end, deadline,
                         case when state <> 1 then null when band = 2 then lane_parked(type, seq)
@@ -82,7 +89,8 @@ begin
                         case when state = 2 then tok else 0 end, case when state = 2 then h else 0 end,
                         timeout_ms, case when state = 2 then 1 else 0 end,
                         case when state = 2 then 1 else 0 end, max_attempts, state, reason, priority,
-                        key, queue, type, key_text, content_type, tags, headers, payload
+                        key, queue, type, key_text, content_type, tags, headers, payload,
+                        (more).policy, nullif((more).retry_until, 0), nullif((more).heartbeat_ms, 0)
                 from src on conflict do nothing returning id, queue, state, seq, lane),
         why as (
                 insert into attempts (job, claim, ended_job, attempt, generation, error, error_text,
@@ -118,7 +126,7 @@ create function put_unstorable(r new_row, taken bigint[], h bigint, tok bigint, 
 returns void language plpgsql as $$
 begin
         r.state := 5; r.reason := 7; r.type := ''; r.key_text := null; r.content_type := null;
-        r.headers := null; r.payload := ''; r.tags := null; r.error := 0;
+        r.headers := null; r.payload := ''; r.tags := null; r.error := 0; r.more := null;
         r.max_attempts := greatest(r.max_attempts, 1);
         r.timeout_ms := 0; r.deadline := 0;
         if r.priority not between 0 and 9 then r.priority := 5; end if;
@@ -166,9 +174,10 @@ begin
 end $$;
 
 -- One submission, or several without a key that are not atomic: rows lo to hi. atomic: all or none.
--- rkey: the request's key, and its hash.
+-- rkey: the request's key, and its hash. bounds: as put_slow has it; null: none of its rows needs that.
 create function put_unit(rows new_row[], lo int, hi int, atomic boolean, bury boolean, rkey uuid, rhash uuid,
-        taken bigint[], h bigint, now bigint, careful boolean) returns said[] language plpgsql as $$
+        taken bigint[], h bigint, now bigint, careful boolean, bounds bound[]) returns said[]
+language plpgsql as $$
 declare
         out said[];
         seen keys;
@@ -179,18 +188,25 @@ begin
                 if found and (seen.request_hash <> rhash or cardinality(seen.ids) <> hi - lo + 1) then
                         return array[(5, lo, null, null, null, null)::said];
                 elsif found then
-                        return array(select (1, lo + i.ordinality - 1, i.id, j.state, null, null)::said
+                        return array(select (1, lo + i.ordinality - 1, i.id, coalesce(j.state, 7), null, null)::said
                                 from unnest(seen.ids) with ordinality i (id)
                                 left join jobs j on j.id = i.id order by i.ordinality);
                 end if;
         end if;
         if rkey is null and not atomic then
+                if bounds is not null then
+                        return put_slow(rows, lo, hi, taken, h, 0, now, bury, careful, bounds);
+                end if;
                 return put_rows(rows, lo, hi, taken, h, 0, now, bury, careful);
         end if;
         begin
-                out := put_rows(rows, lo, hi, taken, h, 0, now, bury, true);
-                select min(ord) into bad from unnest(out) where kind in (2, 3, 4);
-                if atomic and bad is not null then
+                if bounds is not null then
+                        out := put_slow(rows, lo, hi, taken, h, 0, now, bury, true, bounds);
+                else
+                        out := put_rows(rows, lo, hi, taken, h, 0, now, bury, true);
+                end if;
+                select min(ord) into bad from unnest(out) where kind = 12 or atomic and kind in (2, 3, 4);
+                if bad is not null then
                         raise exception 'undone' using errcode = 'SK003';
                 end if;
         exception when sqlstate 'SK003' then
@@ -203,7 +219,7 @@ begin
                 select 1, rkey, rhash, array_agg(coalesce(o.id, r.id) order by r.ordinality),
                         now + 604800000000
                 from unnest(rows[lo:hi]) with ordinality r
-                left join (select ord, id from unnest(out) where kind in (1, 2)) o
+                left join (select ord, id from unnest(out) where kind in (1, 2, 10, 11)) o
                         on o.ord = lo + r.ordinality - 1
                 on conflict (kind, hash) do update set request_hash = excluded.request_hash,
                         ids = excluded.ids, until = excluded.until where k.until <= now;
@@ -229,15 +245,19 @@ end $$;
 -- SUBMIT, and the children of a FINISH. Units one after the other: first and last row, and as put_unit
 -- has it. Those whose `use` is false are left out; null: all are used.
 create function put_units(rows new_row[], firsts int[], lasts int[], atomics boolean[], burys boolean[],
-        rkeys uuid[], rhashes uuid[], use boolean[], h bigint, careful boolean) returns setof said
-language plpgsql as $$
+        rkeys uuid[], rhashes uuid[], use boolean[], h bigint, careful boolean, bounds bound[])
+returns setof said language plpgsql as $$
 declare
         now bigint := skep_now();
         taken bigint[] := '{}';
         kept bigint[] := '{}';
         out said[];
         boxed said[] := '{}';
+        seen said[] := '{}';
 begin
+        if bounds is not null then
+                perform slow_begin(rows, bounds);
+        end if;
         -- Another node that read the same letters waits here, and finds them gone.
         if exists (select from unnest(rows) where inbox <> 0) then
                 select coalesce(array_agg(no), '{}') into taken from (
@@ -248,16 +268,23 @@ begin
         for i in 1 .. coalesce(cardinality(firsts), 0) loop
                 continue when not coalesce(use[i], true);
                 out := put_unit(rows, firsts[i], lasts[i], atomics[i], burys[i], rkeys[i], rhashes[i],
-                        taken, h, now, careful);
+                        taken, h, now, careful, bounds);
                 return query select * from unnest(out);
                 if exists (select from unnest(out) where kind = 0 and queue is not null) then
                         boxed := boxed || out;
                 end if;
-                if cardinality(taken) > 0 then -- a letter under another's key stays where it is
-                        kept := kept || array(select rows[o.ord].inbox from unnest(out) o where o.kind = 2);
+                if cardinality(taken) > 0 then -- a letter under another's key, or of a full queue, stays
+                        kept := kept || array(select rows[o.ord].inbox from unnest(out) o
+                                where o.kind in (2, 12));
+                end if;
+                if bounds is not null then
+                        seen := seen || out;
                 end if;
         end loop;
         delete from inbox where no = any(taken) and no <> all(kept);
+        if bounds is not null then
+                perform slow_end(rows, seen, now);
+        end if;
         if cardinality(boxed) > 0 then
                 return query select * from put_outbox(boxed, now);
         end if;
@@ -308,8 +335,9 @@ $$;
 
 -- Letters that cannot just be inserted: a key or a journal entry may name their job. ord counts within
 -- `rows`. The journal's entry of this batch is written here. SK004: one of them must wait, so all do.
-create function arrive_letters(h bigint, w smallint, num bigint, q bytea, tok bigint, rows new_row[])
-returns setof said language plpgsql set enable_hashjoin = on as $$
+-- drop_above: the queue's bound, when its oldest make room; 0: none.
+create function arrive_letters(h bigint, w smallint, num bigint, q bytea, tok bigint, rows new_row[],
+        drop_above int) returns setof said language plpgsql set enable_hashjoin = on as $$
 declare
         now bigint := skep_now();
         hits journal_hit[] := '{}';
@@ -322,7 +350,13 @@ declare
         at int;
         other uuid;
         r new_row;
+        slow boolean := exists (select from unnest(rows) x where (x.more).hash is not null)
+                or exists (select from old_keys);
 begin
+        if slow or drop_above > 0 then
+                perform slow_begin(rows, case when drop_above > 0 then array[(q, 0, true)::bound]
+                        else '{}' end);
+        end if;
         if exists (select from unnest(rows) x where x.redelivered and x.print <> 0) then
                 hits := journal_hits(h, w, num, q, rows);
         end if;
@@ -333,7 +367,8 @@ begin
         taken := array(select x from unnest(hits) x where x.many = 1 and x.turn = 1);
         if cardinality(taken) > 0 then
                 perform journal_take(taken);
-                return query select 1::smallint, x.ord, x.job, j.state, null::bigint, null::bytea
+                return query select 1::smallint, x.ord, x.job, coalesce(j.state, 7::smallint), null::bigint,
+                                null::bytea
                         from unnest(taken) x left join jobs j on j.id = x.job;
         end if;
         return query select distinct 9::smallint, x.ord, null::uuid, null::smallint, null::bigint,
@@ -342,7 +377,12 @@ begin
                 select rows[o] as row, o as ord from generate_subscripts(rows, 1) o
                 where o not in (select t.ord from unnest(taken) t)) x;
         if rest is not null then
-                told := put_rows(rest, 1, cardinality(rest), '{}', h, tok, now, true, true);
+                if slow then
+                        told := put_slow(rest, 1, cardinality(rest), '{}', h, tok, now, true, true, '{}');
+                        perform slow_end(rest, told, now);
+                else
+                        told := put_rows(rest, 1, cardinality(rest), '{}', h, tok, now, true, true);
+                end if;
                 return query select o.kind, ords[o.ord], o.id, o.state, o.seq, o.queue
                         from unnest(told) o;
                 for at, other in select o.ord, o.id from unnest(told) o where o.kind = 2 loop
@@ -352,10 +392,16 @@ begin
                                 'its key names job %s, which has another payload', other), 'UTF8');
                         perform put_rows(array[r], 1, 1, '{}', h, tok, now, true, true);
                 end loop;
+                for at, other in select o.ord, o.id from unnest(told) o where o.kind in (10, 11) loop
+                        r := rest[at];
+                        r.state := 6; r.reason := 16; r.error := 14;
+                        r.error_text := convert_to(format('its unique key is held by job %s', other), 'UTF8');
+                        perform put_rows(array[r], 1, 1, '{}', h, tok, now, true, true);
+                end loop;
                 select coalesce(array_agg(x.print), '{}'), coalesce(array_agg(x.id), '{}')
                 into prints, ours from unnest(rest) with ordinality x
                 where x.print <> 0 and (x.id in (select o.id from unnest(told) o where o.kind = 0)
-                        or x.ordinality in (select o.ord from unnest(told) o where o.kind in (2, 3)));
+                        or x.ordinality in (select o.ord from unnest(told) o where o.kind in (2, 3, 10, 11)));
         end if;
         if cardinality(prints) + cardinality(taken) > 0 then
                 insert into journal (holder, writer, n, at, queue, prints, jobs)
@@ -363,5 +409,9 @@ begin
                         prints || array(select rows[x.ord].print from unnest(taken) x order by x.ord),
                         ours || array(select x.job from unnest(taken) x order by x.ord));
         end if;
+        if drop_above > 0 then
+                perform drop_oldest(q, drop_above, count(*), (array_agg(x.id order by x.ordinality desc))[1], now)
+                from unnest(rest) with ordinality x where x.state in (0, 1)
+                and x.id in (select o.id from unnest(told) o where o.kind = 0);
+        end if;
 end $$;
-

@@ -37,6 +37,7 @@ create table jobs (
         headers      blob,
         result       blob check (result is null or length(result) <= 65536),
         result_type  blob,
+        room         blob,                       -- while it runs: bytes that `finished` will take
         size         integer not null default 0, -- bytes of the payload
         payload      blob,                       -- null when it stands in `blobs`
         check ((lane is not null) = (state = 1)),
@@ -48,7 +49,7 @@ create table jobs (
 );
 
 create unique index jobs_id on jobs (id);
-create unique index jobs_key on jobs (queue, key) where key is not null;
+create unique index jobs_key on jobs (key, queue) where key is not null;
 create index jobs_lane on jobs (queue, lane) where lane is not null;
 create index jobs_due on jobs (due) where due is not null;
 create index jobs_parked on jobs (queue, parked_at) where parked_at is not null;

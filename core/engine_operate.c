@@ -1,0 +1,82 @@
+/*
+ * Operators' writes to controls, schedules and pages of many jobs: posted as they came, and given
+ * back when their outcome is known.
+ *
+ * An unknown commit is resolved first, then the same write is posted again: it sets what shall
+ * hold, so that twice is as good as once. Only a SCHEDULE that expects a revision can fail the
+ * second time because the first went through; then what stands is compared with what was asked for.
+ * It must never be answered "not done" what was done. Discarded: to answer from the resolution
+ * alone, which does not know what now holds.
+ */
+#include "core/engine_inner.h"
+
+#include <stdio.h>
+
+void operate_arrived(struct engine *e, struct ledger_batch *b)
+{
+        post_batch(e, b);
+}
+
+static bool same_schedule(const struct schedule_row *a, const struct schedule_row *b)
+{
+        return str_eq(a->spec, b->spec) && str_eq(a->zone, b->zone) && a->catch_up == b->catch_up &&
+               a->overlap == b->overlap && a->paused == b->paused &&
+               str_eq(a->job.type, b->job.type) && str_eq(a->job.queue, b->job.queue) &&
+               str_eq(a->job.payload, b->job.payload);
+}
+
+/* The first write may have gone through. */
+static void compare_repeated(struct ledger_schedule *s)
+{
+        if (s->wanted && !s->done) {
+                s->done = s->drop ? s->row.revision == 0
+                                  : s->row.revision != 0 && same_schedule(&s->row, s->wanted);
+        }
+}
+
+static void after_operated(struct engine *e, struct ledger_batch *b)
+{
+        if (b->op == LEDGER_SCHEDULE) {
+                compare_repeated(LEDGER_AS(schedule, SCHEDULE, b));
+        } else if (b->op == LEDGER_BULK) {
+                e->dirty = true;
+                claim_hint_all(e);
+        }
+        e->beat_ns = engine_min(e->beat_ns, e->now.mono_ns); /* it tells what now holds */
+}
+
+void operate_back(struct engine *e, struct ledger_batch *b)
+{
+        if (b->outcome == LEDGER_UNKNOWN) {
+                resolve_batch(e, b);
+                return;
+        }
+        if (b->outcome == LEDGER_FENCED) {
+                fence_node(e, b->no.holder);
+                b->outcome = LEDGER_REFUSED;
+                snprintf(b->note, sizeof b->note, "this node was declared dead; it registers anew");
+        } else if (b->outcome == LEDGER_COMMITTED) {
+                after_operated(e, b);
+        }
+        struct engine_action *a = engine_act(e, ACT_OPERATED);
+        if (a) {
+                a->batch = b;
+                a->cookie = b->cookie;
+        } else {
+                ledger_batch_free(b);
+        }
+}
+
+/* Again, whether it happened or not: the answer says what holds. */
+void operate_resolved(struct engine *e, struct ledger_batch *b, bool happened)
+{
+        if (b->op == LEDGER_SCHEDULE && happened) {
+                struct ledger_schedule *s = LEDGER_AS(schedule, SCHEDULE, b);
+                struct schedule_row *kept = arena_alloc(&b->arena, sizeof *kept);
+                if (kept && s->expected != SCHEDULE_ANY) {
+                        *kept = s->row;
+                        s->wanted = kept;
+                }
+        }
+        post_batch(e, b);
+}

@@ -1,0 +1,89 @@
+/*
+ * What may stand in the way of a row that carries more than a plain one: the key of a pruned row, a
+ * unique key, the bound of its queue. Each is looked at only for rows, batches and stores that have
+ * it, so that a plain row is one insert and nothing more.
+ */
+#include "ledgers/sqlite/life.h"
+
+bool row_has_life(const struct submit_row *r)
+{
+        return r->policy.n || r->retry_until_us || r->heartbeat_ms || r->unique.set;
+}
+
+int life_put(struct tx *t, const struct submit_row *r, int64_t seq)
+{
+        struct str hash = {(const char *)r->unique.hash, sizeof r->unique.hash};
+        struct binder b = bind_start(db_get(t->db, ST_LIFE_PUT));
+        bind_blob(&b, r->policy);
+        bind_int(&b, r->retry_until_us);
+        bind_int(&b, r->heartbeat_ms);
+        bind_blob(&b, unique_counts(r) ? hash : (struct str){0});
+        bind_int(&b, seq);
+        return bind_run(&b);
+}
+
+/* --- its id, its key -------------------------------------------------------------------------- */
+
+int row_meet(struct tx *t, struct submit_row *r, bool *ret_met)
+{
+        int rc = row_find(t, &r->id, ret_met, &r->existing_state);
+        if (rc || *ret_met) {
+                r->result = SUBMIT_EXISTS;
+                r->existing = r->id;
+                return rc;
+        }
+        if (!r->key.set) {
+                return SQLITE_OK;
+        }
+        struct binder b = bind_start(db_get(t->db, ST_BY_KEY));
+        bind_text(&b, r->queue);
+        bind_key(&b, &r->key);
+        rc = sqlite3_step(b.s);
+        *ret_met = rc == SQLITE_ROW;
+        if (*ret_met) {
+                /* A row whose data was refused has lost its payload: nothing to compare. */
+                bool lost = sqlite3_column_int(b.s, 2) == REASON_UNSTORABLE;
+                r->result = lost || str_eq(column_str(b.s, 4), r->payload) ? SUBMIT_EXISTS
+                                                                           : SUBMIT_CONFLICT;
+                r->existing = column_id(b.s, 0);
+                r->existing_state = (enum job_state)sqlite3_column_int(b.s, 1);
+        }
+        (void)sqlite3_reset(b.s);
+        return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* --- all of it -------------------------------------------------------------------------------- */
+
+static int meet_all(struct tx *t, struct submit_row *r, bool *ret_met)
+{
+        int64_t next;
+        int rc = tx_seq(t, &next); /* learns t->keys_kept as well */
+        if (!rc && t->keys_kept && r->key.set) {
+                rc = kept_meet(t, r, ret_met);
+        }
+        if (!rc && !*ret_met && r->unique.set && unique_counts(r)) {
+                rc = unique_meet(t, r, ret_met);
+        }
+        if (!rc && !*ret_met && t->limits) {
+                rc = limits_meet(t, r, ret_met);
+        }
+        return rc;
+}
+
+int row_admit(struct tx *t, struct submit_row *r, const struct taker *by, int64_t *ret_seq)
+{
+        bool met = false;
+        *ret_seq = 0;
+        int rc = meet_all(t, r, &met);
+        if (rc || met) {
+                return rc;
+        }
+        rc = row_put(t, r, by, ret_seq);
+        if (rc || !*ret_seq) {
+                return rc ? rc : row_explain(t, r);
+        }
+        if (t->limits) {
+                limits_note(t, r);
+        }
+        return r->unique.set && unique_counts(r) ? unique_take(t, r) : SQLITE_OK;
+}

@@ -1,0 +1,108 @@
+-- The life of a job: what it brings with it and leaves behind, who holds a unique key, what operators set,
+-- schedules, replies. All of it is null in a plain row, or stands in a table that a plain row never meets.
+
+alter table jobs add column policy blob;          -- its own retry policy
+alter table jobs add column retry_until integer;
+alter table jobs add column heartbeat_ms integer;
+alter table jobs add column left_work integer;    -- 1: there is a row in `saves`
+alter table jobs add column was_due integer;      -- of one that waits or runs because its time had come
+alter table jobs add column unique_key blob;      -- of `keys`, kind 2
+
+alter table attempts add column fingerprint integer not null default 0;
+
+alter table nodes add column serves blob;
+alter table nodes add column queues blob;
+alter table nodes add column workers integer not null default 0;
+
+-- Kind 2: a unique key; ids: its holder; until: 0 when it has no period; states: in which the holder blocks.
+-- Kind 3: the key of a pruned row; request_hash: of its payload, null when that was lost; ids: the job.
+alter table keys add column states integer not null default 0;
+create index keys_until on keys (until) where until > 0;
+
+-- Checkpoint and progress of a job that has not completed. told: when it told its progress; null: never.
+create table saves (
+        seq        integer primary key,
+        checkpoint blob check (checkpoint is null or length(checkpoint) <= 65536),
+        done       real not null default 0,
+        total      real not null default 0,
+        told       integer
+);
+
+drop trigger jobs_pruned;
+create trigger jobs_pruned after delete on jobs
+begin
+        delete from blobs where seq = old.seq;
+        delete from attempts where seq = old.seq;
+        delete from saves where seq = old.seq;
+        update meta set value = old.seq where name = 'seq_floor' and value < old.seq;
+end;
+
+-- Null: as configured.
+create table controls (
+        queue       text not null primary key,
+        paused      integer not null default 0,
+        concurrency integer,
+        global      integer
+) without rowid;
+
+-- The columns after `revision` are the job that each tick makes. Revisions are drawn from meta.schedules, so that
+-- one is never given twice, whatever was dropped meanwhile.
+create table schedules (
+        name            blob not null primary key check (length(name) between 1 and 128),
+        spec            blob not null,
+        zone            blob not null,
+        catch_up        integer not null,
+        overlap         integer not null,
+        catch_max       integer not null,
+        paused          integer not null,
+        from_config     integer not null,
+        created         integer not null,
+        next            integer not null,
+        last            integer not null,
+        buffered        integer not null,
+        last_job        blob not null check (length(last_job) = 16),
+        revision        integer not null,
+        queue           text not null,
+        type            text not null,
+        priority        integer not null,
+        max_attempts    integer not null,
+        timeout_ms      integer not null,
+        heartbeat_ms    integer not null,
+        deadline        integer not null,
+        retry_until     integer not null,
+        content_type    blob,
+        headers         blob,
+        payload         blob,
+        tags            blob,
+        policy          blob,
+        unique_hash     blob check (unique_hash is null or length(unique_hash) = 16),
+        unique_states   integer not null,
+        unique_replace  integer not null,
+        unique_for      integer not null
+) without rowid;
+
+-- Replies that no broker is known to have. autoincrement: no number is given twice.
+create table replies (
+        no             integer primary key autoincrement,
+        queue          text not null,
+        at             integer not null,
+        address        blob not null,
+        correlation_id blob,
+        content_type   blob,
+        body           blob,
+        job            blob not null,
+        state          integer not null,
+        reason         integer not null,
+        error_text     blob
+);
+
+create index replies_at on replies (at);
+
+-- Duties that one holder does over many transactions.
+create table duties (
+        name   text not null primary key,
+        holder integer not null,
+        until  integer not null
+) without rowid;
+
+insert into meta (name, value) values ('schedules', 0);

@@ -1,0 +1,338 @@
+/*
+ * Operators' writes, resizing, what a node tells of itself, and the walk that lets go of old rows.
+ */
+#include "tests/unit/engine-desk.h"
+
+/* --- writes ----------------------------------------------------------------------------------- */
+
+static struct ledger_batch *control_batch(void)
+{
+        struct ledger_batch *b = ledger_batch_new(LEDGER_CONTROL);
+        LEDGER_AS(control, CONTROL, b)->set = CONTROL_PAUSED;
+        LEDGER_AS(control, CONTROL, b)->control =
+            (struct queue_control){STR("default"), true, CONTROL_UNSET, CONTROL_UNSET};
+        return b;
+}
+
+static void operate(struct desk *d, struct ledger_batch *b)
+{
+        tell(d, (struct engine_event){.kind = EV_OPERATE, .batch = b});
+}
+
+/* Takes what was given back; the caller frees it. */
+static struct ledger_batch *operated(const struct desk *d)
+{
+        const struct engine_action *a = told(d, ACT_OPERATED);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(a);
+        return a->batch;
+}
+
+static void test_a_write_is_posted_and_given_back(void)
+{
+        static int cookie;
+        struct desk d;
+        open_desk(&d);
+        struct ledger_batch *mine = control_batch();
+        mine->cookie = &cookie;
+        operate(&d, mine);
+        struct ledger_batch *b = take_posted(&d, LEDGER_CONTROL);
+        CU_ASSERT_PTR_EQUAL(b, mine);
+        CU_ASSERT(b->no.n > 0 && b->no.writer == LANE_VERDICTS);
+        CU_ASSERT_PTR_NULL(told(&d, ACT_OPERATED));
+        answer(&d, b, LEDGER_COMMITTED);
+        const struct engine_action *a = told(&d, ACT_OPERATED);
+        CU_ASSERT(a && a->batch == mine && a->cookie == &cookie);
+        ledger_batch_free(mine);
+        close_desk(&d);
+}
+
+static void test_a_refused_write_is_given_back_as_it_is(void)
+{
+        struct desk d;
+        open_desk(&d);
+        operate(&d, control_batch());
+        answer(&d, take_posted(&d, LEDGER_CONTROL), LEDGER_REFUSED);
+        CU_ASSERT_EQUAL(operated(&d)->outcome, LEDGER_REFUSED);
+        ledger_batch_free(operated(&d));
+        close_desk(&d);
+}
+
+/* Posts it, lets its outcome be unknown, says what became of it: it is posted again. */
+static struct ledger_batch *repeat(struct desk *d, enum ledger_op op, bool happened)
+{
+        answer(d, take_posted(d, op), LEDGER_UNKNOWN);
+        CU_ASSERT_PTR_NULL(told(d, ACT_OPERATED));
+        struct ledger_batch *r = take_posted(d, LEDGER_RESOLVE);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+        LEDGER_AS(resolve, RESOLVE, r)->happened = happened;
+        answer(d, r, LEDGER_COMMITTED);
+        struct ledger_batch *b = take_posted(d, op);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        return b;
+}
+
+static void test_an_unknown_write_is_resolved_and_repeated(void)
+{
+        for (int happened = 0; happened < 2; happened++) {
+                struct desk d;
+                open_desk(&d);
+                operate(&d, control_batch());
+                answer(&d, repeat(&d, LEDGER_CONTROL, happened), LEDGER_COMMITTED);
+                CU_ASSERT_EQUAL(operated(&d)->outcome, LEDGER_COMMITTED);
+                ledger_batch_free(operated(&d));
+                close_desk(&d);
+        }
+}
+
+static struct ledger_batch *schedule_batch(uint64_t expected)
+{
+        struct ledger_batch *b = ledger_batch_new(LEDGER_SCHEDULE);
+        struct ledger_schedule *s = LEDGER_AS(schedule, SCHEDULE, b);
+        s->expected = expected;
+        s->row.name = STR("nightly");
+        s->row.spec = STR("0 3 * * *");
+        s->row.job.type = STR("report");
+        return b;
+}
+
+/* The repetition finds a newer revision: its own, or another's. */
+static void test_what_the_first_write_did_is_not_called_undone(void)
+{
+        static const struct {
+                const char *spec;
+                bool done;
+        } stands[] = {{"0 3 * * *", true}, {"0 4 * * *", false}};
+        for (size_t i = 0; i < ARRAY_LEN(stands); i++) {
+                struct desk d;
+                open_desk(&d);
+                operate(&d, schedule_batch(7));
+                struct ledger_batch *b = repeat(&d, LEDGER_SCHEDULE, true);
+                struct ledger_schedule *s = LEDGER_AS(schedule, SCHEDULE, b);
+                s->row.revision = 8;
+                s->row.spec = str_of(stands[i].spec);
+                s->done = false;
+                answer(&d, b, LEDGER_COMMITTED);
+                CU_ASSERT_EQUAL(LEDGER_AS(schedule, SCHEDULE, operated(&d))->done, stands[i].done);
+                ledger_batch_free(operated(&d));
+                close_desk(&d);
+        }
+}
+
+static void test_what_never_happened_is_answered_by_its_repetition(void)
+{
+        struct desk d;
+        open_desk(&d);
+        operate(&d, schedule_batch(7));
+        struct ledger_batch *b = repeat(&d, LEDGER_SCHEDULE, false);
+        struct ledger_schedule *s = LEDGER_AS(schedule, SCHEDULE, b);
+        s->row.revision = 9; /* another's change came between, the same by chance */
+        answer(&d, b, LEDGER_COMMITTED);
+        CU_ASSERT_FALSE(LEDGER_AS(schedule, SCHEDULE, operated(&d))->done);
+        ledger_batch_free(operated(&d));
+        close_desk(&d);
+}
+
+/* --- what a node tells ------------------------------------------------------------------------ */
+
+/* The next beat; answered. */
+static struct ledger_beat next_beat(struct desk *d, struct str *ret_serves, char *text, size_t size)
+{
+        struct ledger_batch *b = NULL;
+        for (int i = 0; i < 20 && !b; i++) {
+                pass_time(d, 200);
+                b = take_posted(d, LEDGER_BEAT);
+        }
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        struct ledger_beat copy = *LEDGER_AS(beat, BEAT, b);
+        snprintf(text, size, "%.*s", (int)copy.serves.n, copy.serves.p ? copy.serves.p : "");
+        *ret_serves = str_of(text);
+        answer(d, b, LEDGER_COMMITTED);
+        return copy;
+}
+
+static void test_a_beat_tells_what_changed_and_nothing_else(void)
+{
+        struct desk d;
+        char text[64];
+        struct str serves;
+        open_desk(&d);
+        struct ledger_batch *first = take_posted(&d, LEDGER_BEAT); /* from before the handlers */
+        if (first) {
+                answer(&d, first, LEDGER_COMMITTED);
+        }
+        struct ledger_beat b = next_beat(&d, &serves, text, sizeof text);
+        CU_ASSERT_TRUE(b.tells);
+        CU_ASSERT(str_eq(serves, STR("noop")) && b.workers == 1);
+        b = next_beat(&d, &serves, text, sizeof text);
+        CU_ASSERT_FALSE(b.tells);
+        struct handler_desc two[] = {{.pattern = STR("noop")}, {.pattern = STR("mail.>")}};
+        tell(&d, (struct engine_event){.kind = EV_ROSTER, .roster = roster_new(2, two, 2)});
+        b = next_beat(&d, &serves, text, sizeof text);
+        CU_ASSERT_TRUE(b.tells);
+        CU_ASSERT_TRUE(str_eq(serves, STR("noop\nmail.>")));
+        close_desk(&d);
+}
+
+static void test_what_a_lost_beat_told_is_told_again(void)
+{
+        struct desk d;
+        char text[64];
+        struct str serves;
+        open_desk(&d);
+        struct ledger_batch *b = take_posted(&d, LEDGER_BEAT);
+        for (int i = 0; i < 20 && (!b || !LEDGER_AS(beat, BEAT, b)->tells); i++) {
+                if (b) {
+                        answer(&d, b, LEDGER_COMMITTED);
+                }
+                pass_time(&d, 200);
+                b = take_posted(&d, LEDGER_BEAT);
+        }
+        answer(&d, b, LEDGER_UNKNOWN);
+        CU_ASSERT_TRUE(next_beat(&d, &serves, text, sizeof text).tells);
+        CU_ASSERT_FALSE(next_beat(&d, &serves, text, sizeof text).tells);
+        close_desk(&d);
+}
+
+/* --- resizing --------------------------------------------------------------------------------- */
+
+static uint32_t count_told(const struct desk *d, enum engine_action_kind kind)
+{
+        uint32_t n = 0;
+        for (uint32_t i = 0; i < d->n_last; i++) {
+                n += d->last[i].kind == kind;
+        }
+        return n;
+}
+
+static void bring_up(struct desk *d, uint32_t worker)
+{
+        struct engine_event up = {.kind = EV_WORKER_UP};
+        up.up.worker = worker;
+        up.up.generation = 1;
+        tell(d, up);
+}
+
+static void test_workers_are_resized_while_it_runs(void)
+{
+        struct desk d;
+        open_desk(&d);
+        struct engine_event resize = {.kind = EV_RESIZE};
+        resize.resize = 4;
+        tell(&d, resize);
+        CU_ASSERT_EQUAL(count_told(&d, ACT_SPAWN), 3);
+        for (uint32_t w = 1; w < 4; w++) {
+                bring_up(&d, w);
+        }
+        resize.resize = 2;
+        tell(&d, resize);
+        CU_ASSERT_EQUAL(count_told(&d, ACT_RETIRE), 2);
+        resize.resize = 0; /* as configured: 1 */
+        tell(&d, resize);
+        CU_ASSERT_EQUAL(count_told(&d, ACT_RETIRE), 1);
+        close_desk(&d);
+}
+
+/* --- old rows --------------------------------------------------------------------------------- */
+
+static struct ledger_batch *wait_for_page(struct desk *d, int64_t most_ms, int64_t *ret_ms)
+{
+        struct ledger_batch *b = take_posted(d, LEDGER_PRUNE);
+        int64_t ms = 0;
+        for (; !b && ms < most_ms; ms += 100) {
+                pass_time(d, 100);
+                b = take_posted(d, LEDGER_PRUNE);
+                struct ledger_batch *other;
+                static const enum ledger_op busy[] = {LEDGER_BEAT, LEDGER_DUE, LEDGER_TIDE,
+                                                      LEDGER_FOLD};
+                for (size_t i = 0; i < ARRAY_LEN(busy); i++) {
+                        while ((other = take_posted(d, busy[i]))) {
+                                if (busy[i] == LEDGER_DUE) {
+                                        LEDGER_AS(due, DUE, other)->next_us = -1;
+                                }
+                                answer(d, other, LEDGER_COMMITTED);
+                        }
+                }
+        }
+        if (ret_ms) {
+                *ret_ms = ms;
+        }
+        return b;
+}
+
+static void test_the_walk_goes_on_where_it_was(void)
+{
+        struct desk d;
+        int64_t ms;
+        open_desk(&d);
+        d.config.retention = (struct retention){7000, -1, 5000};
+        d.config.queues[0].retention = (struct retention){.dead_ms = 3000};
+        struct ledger_batch *batch = wait_for_page(&d, 60000, &ms);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
+        struct ledger_prune *b = LEDGER_AS(prune, PRUNE, batch);
+        CU_ASSERT(!b->has_after && b->n_rules == 4);
+        CU_ASSERT(b->rules[0].queue.n && b->rules[0].state == STATE_DEAD &&
+                  b->rules[0].keep_us == 3000000);
+        CU_ASSERT(b->rules[1].queue.n == 0 && b->rules[1].keep_us == 7000000);
+        CU_ASSERT(b->rules[2].state == STATE_DEAD && b->rules[2].keep_us < 0);
+        b->done = true;
+        b->pruned = 40;
+        b->last.b[15] = 9;
+        d.now.mono_ns += NS_PER_S; /* it took a second */
+        answer(&d, batch, LEDGER_COMMITTED);
+        batch = wait_for_page(&d, 60000, &ms);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
+        CU_ASSERT(ms >= 8900 && ms <= 9200); /* a tenth of the time */
+        b = LEDGER_AS(prune, PRUNE, batch);
+        CU_ASSERT(b->has_after && b->after.b[15] == 9);
+        b->done = b->end = true;
+        answer(&d, batch, LEDGER_COMMITTED);
+        CU_ASSERT_PTR_NULL(wait_for_page(&d, 500000, NULL));
+        batch = wait_for_page(&d, 200000, NULL);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
+        CU_ASSERT_FALSE(LEDGER_AS(prune, PRUNE, batch)->has_after);
+        struct engine_view v;
+        engine_look(d.engine, &v);
+        CU_ASSERT_EQUAL(v.pruned, 40);
+        ledger_batch_free(batch);
+        close_desk(&d);
+}
+
+static void test_another_nodes_walk_is_waited_for(void)
+{
+        struct desk d;
+        int64_t ms;
+        open_desk(&d);
+        d.config.retention.completed_ms = 1000;
+        answer(&d, wait_for_page(&d, 60000, NULL), LEDGER_COMMITTED); /* not done */
+        struct ledger_batch *b = wait_for_page(&d, 90000, &ms);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        CU_ASSERT(ms >= 59000 && ms <= 76000);
+        ledger_batch_free(b);
+        close_desk(&d);
+}
+
+static void test_nothing_is_walked_when_all_stays(void)
+{
+        struct desk d;
+        open_desk(&d);
+        d.config.retention = (struct retention){-1, -1, -1};
+        CU_ASSERT_PTR_NULL(wait_for_page(&d, 700000, NULL));
+        close_desk(&d);
+}
+
+UNIT_TESTS = {
+    {"a write is posted and given back", test_a_write_is_posted_and_given_back},
+    {"a refused write is given back as it is", test_a_refused_write_is_given_back_as_it_is},
+    {"an unknown write is resolved and repeated", test_an_unknown_write_is_resolved_and_repeated},
+    {"what the first write did is not called undone",
+     test_what_the_first_write_did_is_not_called_undone},
+    {"what never happened is answered by its repetition",
+     test_what_never_happened_is_answered_by_its_repetition},
+    {"a beat tells what changed and nothing else", test_a_beat_tells_what_changed_and_nothing_else},
+    {"what a lost beat told is told again", test_what_a_lost_beat_told_is_told_again},
+    {"workers are resized while it runs", test_workers_are_resized_while_it_runs},
+    {"the walk goes on where it was", test_the_walk_goes_on_where_it_was},
+    {"another node's walk is waited for", test_another_nodes_walk_is_waited_for},
+    {"nothing is walked when all stays", test_nothing_is_walked_when_all_stays},
+};
+UNIT_MAIN("engine-operate")
