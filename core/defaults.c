@@ -52,10 +52,4 @@ void row_defaults(const struct config *c, const struct queue_config *q, struct s
         struct retry_policy policy = *base;
         overlay(t, row->policy, &policy);
         take_policy(row, &policy, wall_us);
-        if (t && row->timeout_ms == 0) {
-                row->timeout_ms = t->timeout_ms;
-        }
-        if (t && row->heartbeat_ms == 0) {
-                row->heartbeat_ms = t->heartbeat_ms;
-        }
 }

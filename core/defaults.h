@@ -15,10 +15,10 @@
 
 #define ROW_PRIORITY_UNSET UINT8_MAX
 
-/* Fills in priority, max_attempts, timeout_ms, heartbeat_ms and retry_until_us, each only where the
- * row says nothing. q: the row's queue, NULL: it is not configured. wall_us: now; the budget of
- * wall time counts from then, or from the time that the row is scheduled for. Harmless to repeat.
- */
+/* Fills in priority, max_attempts and retry_until_us, each only where the row says nothing;
+ * time-out and heartbeat stay 0, since there the handler is asked before type and queue. q: the
+ * row's queue, NULL: it is not configured. wall_us: now; the budget of wall time counts from then,
+ * or from the time that the row is scheduled for. Harmless to repeat. */
 void row_defaults(const struct config *c, const struct queue_config *q, struct submit_row *row,
                   int64_t wall_us);
 

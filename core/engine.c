@@ -326,6 +326,22 @@ static void drain_start(struct engine *e)
         recall_unstarted(e);
 }
 
+/* What an operator asked for. */
+static void take_wish(struct engine *e, const struct engine_event *ev)
+{
+        switch (ev->kind) {
+        case EV_OPERATE: operate_arrived(e, ev->batch); break;
+        case EV_BULK: bulk_arrived(e, ev->bulk.request, ev->bulk.cookie); break;
+        case EV_BULK_STOP: bulk_stop(e, ev->bulk_no); break;
+        case EV_RECONCILE: reconcile_arrived(e, ev->cookie); break;
+        case EV_RUN_SCHEDULE: cron_run(e, ev->run_schedule.name, ev->run_schedule.cookie); break;
+        default: /* EV_RESIZE */
+                e->resize = ev->resize;
+                e->tells = true;
+                break;
+        }
+}
+
 static void take_event(struct engine *e, const struct engine_event *ev)
 {
         switch (ev->kind) {
@@ -361,7 +377,7 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                 e->tells = true;
                 e->again = true;
                 break;
-        case EV_WORKER_UP: worker_up(e, ev->up.worker, ev->up.generation); break;
+        case EV_WORKER_UP: worker_up(e, ev); break;
         case EV_VERDICTS:
                 worker_verdicts(e, ev->verdicts.worker, ev->verdicts.first, ev->verdicts.n,
                                 ev->verdicts.list);
@@ -380,14 +396,6 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                 claim_hint_all(e);
                 break;
         case EV_DRAIN: drain_start(e); break;
-        case EV_OPERATE: operate_arrived(e, ev->batch); break;
-        case EV_BULK: bulk_arrived(e, ev->bulk.request, ev->bulk.cookie); break;
-        case EV_BULK_STOP: bulk_stop(e, ev->bulk_no); break;
-        case EV_RECONCILE: reconcile_arrived(e, ev->cookie); break;
-        case EV_RESIZE:
-                e->resize = ev->resize;
-                e->tells = true;
-                break;
         case EV_SAVE:
                 save_arrived(e, ev->save.worker, ev->save.position, ev->save.bytes);
                 break;
@@ -396,8 +404,13 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                               ev->progress.total);
                 break;
         case EV_REPLIED: reply_answered(e, ev->replies); break;
-        case EV_RUN_SCHEDULE: cron_run(e, ev->run_schedule.name, ev->run_schedule.cookie); break;
         case EV_ZONE: cron_zone(e, ev); break;
+        case EV_OPERATE:
+        case EV_BULK:
+        case EV_BULK_STOP:
+        case EV_RECONCILE:
+        case EV_RUN_SCHEDULE:
+        case EV_RESIZE: take_wish(e, ev); break;
         }
 }
 

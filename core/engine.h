@@ -121,6 +121,7 @@ struct engine_event {
                 const struct config *config;
                 struct {
                         uint32_t worker, generation; /* of the roster that it was started with */
+                        int32_t pid;
                 } up;
                 struct {
                         uint32_t worker, first, n;

@@ -1,7 +1,8 @@
 /*
  * Jobs that a handler enqueued: they arrive with its verdict as the handler wrote them and are
  * completed here with ids and a queue. They are written in the transaction that completes their
- * parent, or never; whatever the bound of their queue, since a parent that is done cannot be undone.
+ * parent, or never; whatever the bound of their queue, since a parent that is done cannot be
+ * undone.
  */
 #include "core/engine_inner.h"
 

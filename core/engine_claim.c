@@ -112,11 +112,13 @@ int64_t queue_ahead_ns(const struct queue_books *q)
         return q->by_priority ? AHEAD_URGENT_NS : AHEAD_NS;
 }
 
-/* How many of its jobs this node should hold: what its workers start soon. */
+/* How many of its jobs this node should hold: what its workers start soon; under a limit over all
+ * nodes what they start at once, since whoever claims more keeps others from running them. */
 uint32_t queue_target(const struct queue_books *q, uint32_t able)
 {
         uint32_t workers = q->concurrency && q->concurrency < able ? q->concurrency : able;
-        int64_t each = q->service_ns > 0 ? queue_ahead_ns(q) / q->service_ns : 1;
+        bool ahead = q->service_ns > 0 && !q->global;
+        int64_t each = ahead ? queue_ahead_ns(q) / q->service_ns : 1;
         each = each < q->batch_max ? q->batch_max : each < 1 ? 1 : each;
         int64_t target = each > CLAIMED_MAX ? CLAIMED_MAX : each * workers;
         return target > CLAIMED_MAX ? CLAIMED_MAX : (uint32_t)target;
@@ -179,8 +181,7 @@ static int64_t claim_time(const struct engine *e, const struct queue_books *q, u
 static bool may_claim(const struct engine *e)
 {
         return e->registered && e->controls_known && !e->draining && e->roster &&
-               e->roster->n > 0 && e->now.mono_ns < e->lease_until_ns &&
-               !e->frozen[LANE_CLAIMS];
+               e->roster->n > 0 && e->now.mono_ns < e->lease_until_ns && !e->frozen[LANE_CLAIMS];
 }
 
 static bool claim_queue(struct engine *e, struct queue_books *q, uint32_t want)

@@ -337,7 +337,8 @@ static void one_answered(struct engine *e, struct ledger_schedules *b)
 /* TICKs, and of SCHEDULE and SCHEDULES those that are not people's. */
 bool cron_owns(const struct engine *e, const struct ledger_batch *b)
 {
-        return b->op == LEDGER_TICK || b->cookie == e;
+        bool either = b->op == LEDGER_SCHEDULE || b->op == LEDGER_SCHEDULES;
+        return b->op == LEDGER_TICK || (either && b->cookie == e);
 }
 
 void cron_answered(struct engine *e, struct ledger_batch *b)

@@ -330,7 +330,7 @@ static bool give_worker(struct engine *e, uint32_t worker)
         w->tail += n;
         q->given += n;
         if (w->group_n) {
-                w->group_limits = watch_group_limits(e, w);
+                w->limits = watch_group_limits(e, w);
         }
         return true;
 }

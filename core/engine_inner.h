@@ -82,16 +82,16 @@ struct queue_books {
         struct retry_policy retry;
         uint32_t concurrency, global; /* as they hold now; 0: no limit */
         uint32_t timeout_ms, heartbeat_ms;
-        int config;                           /* in the configuration; -1: gone */
+        int config; /* in the configuration; -1: gone */
         bool by_priority;
-        uint32_t max_waiting;                 /* the bound of its length; 0: none */
-        bool drop_oldest;                     /* what it does when that is met */
+        uint32_t max_waiting; /* the bound of its length; 0: none */
+        bool drop_oldest;     /* what it does when that is met */
         uint32_t configured_concurrency, configured_global;
-        struct queue_control control;         /* what operators set over that */
+        struct queue_control control; /* what operators set over that */
         bool paused;
-        bool limited;                         /* the last claim met its limit over all nodes */
-        bool full;                            /* its bound is met: nothing is consumed */
-        uint64_t waiting;                     /* of a queue whose bound refuses: about so many wait */
+        bool limited;          /* the last claim met its limit over all nodes */
+        bool full;             /* its bound is met: nothing is consumed */
+        uint64_t waiting;      /* of a queue whose bound refuses: about so many wait */
         bool gone;             /* no longer configured: nothing new is claimed */
         bool may_have_work;    /* there may be something to claim */
         bool claiming;         /* a claim is on its way */
@@ -121,7 +121,7 @@ struct queue_books {
         bool arriving_lost;      /* its connection went away while the ledger writes it */
         uint32_t backlog;        /* rows that arrivals left to be claimed from the ledger, about */
         bool told_parked;
-        bool told_reply;  /* that its jobs' replies go nowhere */
+        bool told_reply; /* that its jobs' replies go nowhere */
         uint32_t parked; /* letters that were parked since the handlers changed */
 
         /* the tide */
@@ -160,6 +160,7 @@ struct limits {
 struct worker_books {
         enum worker_state state;
         uint32_t generation;
+        int32_t pid;
         uint32_t head, tail; /* ring positions: given are [head, tail) */
         uint32_t queue;      /* whose jobs it holds while the ring is not empty */
         uint64_t finished;
@@ -172,7 +173,7 @@ struct worker_books {
         int64_t life_ns;    /* the last sign of life of what runs, as last seen */
         uint32_t silent_ms; /* it was asked for want of one for so long; 0: for something else */
         uint32_t group_n;   /* its ring holds one batch, of so many at first; 0: single jobs */
-        struct limits group_limits;
+        struct limits limits; /* of what runs, as last seen; of a batch, as it was given */
         struct job *ring[ENGINE_RING];
 };
 
@@ -249,22 +250,22 @@ struct engine {
             journal_ns; /* since when one of them waits to be told to the ledger; 0: none does */
         struct floor_ask *floors; /* their batches are on their way */
         uint32_t n_floors;
-        struct number_list rung; /* outbox rows whose doorbells are confirmed */
+        struct number_list rung;    /* outbox rows whose doorbells are confirmed */
         struct number_list replied; /* replies that are */
-        bool ringing;            /* a RUNG is on its way */
-        int64_t rung_ns;         /* not posted before */
+        bool ringing;               /* a RUNG is on its way */
+        int64_t rung_ns;            /* not posted before */
         bool relaying;
         int64_t relay_ns;
         bool inbox_waits, inbox_posted;
         int64_t inbox_ns; /* not read before */
 
         /* controls, limits, bounds */
-        bool controls_known;  /* a beat has told them */
-        bool bounded;         /* some queue has a bound */
-        bool counts_waiting;  /* some queue's bound keeps letters out */
-        bool counting;        /* its STATS are on their way */
-        int64_t count_ns;     /* when they are asked for next */
-        uint32_t limits_met;  /* queues that are `limited` */
+        bool controls_known; /* a beat has told them */
+        bool bounded;        /* some queue has a bound */
+        bool counts_waiting; /* some queue's bound keeps letters out */
+        bool counting;       /* its STATS are on their way */
+        int64_t count_ns;    /* when they are asked for next */
+        uint32_t limits_met; /* queues that are `limited` */
 
         /* claims and jobs */
         struct queue_books *queues;
@@ -352,7 +353,8 @@ void submit_pump(struct engine *e);
 void submit_answered(struct engine *e, struct ledger_submit *b /* takes */);
 void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */, bool maybe);
 void submit_refuse_all(struct engine *e, const char *note);
-/* Gives rows their defaults, parks what no handler here serves; `ring`: what goes through a broker waits for its doorbell. */
+/* Gives rows their defaults, parks what no handler here serves; `ring`: what goes through a broker
+ * waits for its doorbell. */
 void submit_place(const struct engine *e, struct submission *s, bool ring);
 void submit_hint(struct engine *e,
                  const struct submission *s); /* it is in the ledger: who may claim it, when */
@@ -472,13 +474,13 @@ void batch_deinit(struct engine *e);
 
 /* engine_worker.c */
 void worker_pump(struct engine *e);
-void worker_up(struct engine *e, uint32_t worker, uint32_t generation);
+void worker_up(struct engine *e, const struct engine_event *ev);
 void worker_verdicts(struct engine *e, uint32_t worker, uint32_t first, uint32_t n,
                      const struct verdict *list);
 void worker_gone(struct engine *e, const struct engine_event *ev);
 void worker_roster(struct engine *e, struct roster *r /* takes */);
 int64_t worker_wake_ns(const struct engine *e);
-uint32_t workers_able(const struct engine *e); /* workers of the current roster, up or starting */
+uint32_t workers_able(const struct engine *e);   /* workers of the current roster, up or starting */
 uint32_t workers_wanted(const struct engine *e); /* as configured, or as operators resized */
 
 /* engine_watch.c */
@@ -539,8 +541,7 @@ int64_t prune_wake_ns(const struct engine *e);
 
 /* engine_progress.c */
 void save_arrived(struct engine *e, uint32_t worker, uint32_t position, struct str checkpoint);
-void progress_told(struct engine *e, uint32_t worker, uint32_t position, double done,
-                   double total);
+void progress_told(struct engine *e, uint32_t worker, uint32_t position, double done, double total);
 void save_pump(struct engine *e);
 void save_answered(struct engine *e, struct ledger_save *b /* takes */);
 int64_t save_wake_ns(const struct engine *e);
@@ -548,7 +549,7 @@ int64_t save_wake_ns(const struct engine *e);
 /* engine_reply.c */
 void reply_fill(struct engine *e, struct ledger_finish *f); /* before it is posted */
 void reply_held(struct engine *e, struct ledger_finish *f, struct finish_row *row,
-                const struct held_job *h); /* of a rescued job */
+                const struct held_job *h);                           /* of a rescued job */
 void reply_written(struct engine *e, const struct ledger_finish *f); /* it is durable */
 void reply_relayed(struct engine *e, const struct job_reply *list, uint32_t n);
 void reply_answered(struct engine *e, struct replies *list /* takes */);

@@ -67,7 +67,7 @@ static uint32_t json_escape(struct str s, char *out)
                         out[n++] = '\\';
                         out[n++] = (char)c;
                 } else if (c < 0x20) {
-                        n += (uint32_t)sprintf(out + n, "\\u%04x", c);
+                        n += (uint32_t)snprintf(out + n, 7, "\\u%04x", c);
                 } else {
                         memcpy(out + n, s.p + i, bytes);
                         n += bytes;

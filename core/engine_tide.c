@@ -4,8 +4,9 @@
  * A broker queue is nearly first in, first out. When a doorbell or mark with seq S has come in, the
  * rows with a smaller seq that still wait for theirs were passed over; so was everything when the
  * broker said twice in a row that it holds nothing for the queue, or cannot be reached for ten
- * seconds, or nothing is consumed since the queue is as long as it may be. Those rows are offered from the ledger instead. A doorbell that comes late is dropped. A
- * long queue triggers nothing: its head has a smaller seq than all that wait behind it.
+ * seconds, or nothing is consumed since the queue is as long as it may be. Those rows are offered
+ * from the ledger instead. A doorbell that comes late is dropped. A long queue triggers nothing:
+ * its head has a smaller seq than all that wait behind it.
  */
 #include "core/engine_inner.h"
 

@@ -6,6 +6,44 @@
 
 /* --- time-outs, cancels ----------------------------------------------------------------------- */
 
+static uint32_t first_of(uint32_t job, uint32_t handler, uint32_t type, uint32_t queue)
+{
+        uint32_t said = job ? job : handler;
+        return said ? said : type ? type : queue;
+}
+
+/* Whoever says something first: the job, its handler, its type, its queue. */
+static struct limits limits_of(const struct engine *e, const struct job *j)
+{
+        static const struct handler_desc silent;
+        static const struct type_config none;
+        bool known = j->handler >= 0 && e->roster && (uint32_t)j->handler < e->roster->n;
+        const struct handler_desc *h = known ? &e->roster->handlers[j->handler] : &silent;
+        const struct type_config *t =
+            e->config->n_types ? config_type_for(e->config, j->type) : &none;
+        const struct queue_books *q = &e->queues[j->queue_index];
+        t = t ? t : &none;
+        return (struct limits){
+            first_of(j->timeout_ms, h->timeout_ms, t->timeout_ms, q->timeout_ms),
+            first_of(j->heartbeat_ms, h->heartbeat_ms, t->heartbeat_ms, q->heartbeat_ms)};
+}
+
+/* Of a batch the largest of its jobs'; one without a limit frees all of them. */
+struct limits watch_group_limits(const struct engine *e, const struct worker_books *w)
+{
+        struct limits most = {0};
+        for (uint32_t p = w->head; p != w->tail; p++) {
+                struct limits l = limits_of(e, w->ring[p % ENGINE_RING]);
+                bool first = p == w->head;
+                bool timeout = first || (most.timeout_ms && l.timeout_ms > most.timeout_ms);
+                bool heartbeat = first || (most.heartbeat_ms && l.heartbeat_ms > most.heartbeat_ms);
+                most.timeout_ms = timeout || !l.timeout_ms ? l.timeout_ms : most.timeout_ms;
+                most.heartbeat_ms =
+                    heartbeat || !l.heartbeat_ms ? l.heartbeat_ms : most.heartbeat_ms;
+        }
+        return most;
+}
+
 void worker_seen(struct engine *e, uint32_t worker, bool running, uint32_t position,
                  int64_t since_ns, int64_t life_ns)
 {
@@ -15,6 +53,9 @@ void worker_seen(struct engine *e, uint32_t worker, bool running, uint32_t posit
         w->running_position = position;
         w->running_since_ns = since_ns;
         w->life_ns = life_ns > since_ns ? life_ns : since_ns;
+        if (w->running && !w->group_n) {
+                w->limits = limits_of(e, w->ring[position % ENGINE_RING]);
+        }
 }
 
 static void tell_ask(struct engine *e, uint32_t worker, uint32_t position, int why)
@@ -35,40 +76,6 @@ static void ask_worker(struct engine *e, uint32_t worker, uint32_t position, int
         w->asked_position = position;
         w->silent_ms = 0;
         w->kill_at_ns = e->now.mono_ns + (int64_t)e->config->cancel_grace_ms * NS_PER_MS;
-}
-
-/* The job's own (its type's among it), the handler's, the queue's: whoever says something first. */
-static struct limits limits_of(const struct engine *e, const struct job *j)
-{
-        bool known = j->handler >= 0 && e->roster && (uint32_t)j->handler < e->roster->n;
-        const struct handler_desc *h = known ? &e->roster->handlers[j->handler] : NULL;
-        const struct queue_books *q = &e->queues[j->queue_index];
-        uint32_t timeout = j->timeout_ms ? j->timeout_ms : h ? h->timeout_ms : 0;
-        uint32_t heartbeat = j->heartbeat_ms ? j->heartbeat_ms : h ? h->heartbeat_ms : 0;
-        return (struct limits){timeout ? timeout : q->timeout_ms,
-                               heartbeat ? heartbeat : q->heartbeat_ms};
-}
-
-/* Of a batch the largest of its jobs'; one without a limit frees all of them. */
-struct limits watch_group_limits(const struct engine *e, const struct worker_books *w)
-{
-        struct limits most = {0};
-        for (uint32_t p = w->head; p != w->tail; p++) {
-                struct limits l = limits_of(e, w->ring[p % ENGINE_RING]);
-                bool first = p == w->head;
-                bool timeout = first || (most.timeout_ms && l.timeout_ms > most.timeout_ms);
-                bool heartbeat = first || (most.heartbeat_ms && l.heartbeat_ms > most.heartbeat_ms);
-                most.timeout_ms = timeout || !l.timeout_ms ? l.timeout_ms : most.timeout_ms;
-                most.heartbeat_ms =
-                    heartbeat || !l.heartbeat_ms ? l.heartbeat_ms : most.heartbeat_ms;
-        }
-        return most;
-}
-
-static struct limits running_limits(const struct engine *e, const struct worker_books *w)
-{
-        return w->group_n ? w->group_limits
-                          : limits_of(e, w->ring[w->running_position % ENGINE_RING]);
 }
 
 static int64_t after_ms(int64_t from_ns, uint32_t ms)
@@ -108,7 +115,7 @@ static void watch_worker(struct engine *e, uint32_t worker)
         if (w->why && now >= w->kill_at_ns) {
                 kill_worker(e, worker);
         } else if (w->running && !w->why) {
-                struct limits l = running_limits(e, w);
+                struct limits l = w->limits;
                 if (now >= after_ms(w->running_since_ns, l.timeout_ms)) {
                         ask_worker(e, worker, w->running_position, WHY_TIMEOUT);
                 } else if (now >= after_ms(w->life_ns, l.heartbeat_ms)) {
@@ -169,7 +176,7 @@ int64_t watch_wake_ns(const struct engine *e, const struct worker_books *w)
         if (!w->running) {
                 return engine_min(at, e->looked_ns + WATCH_NS);
         }
-        struct limits l = running_limits(e, w);
+        struct limits l = w->limits;
         if (!w->why) {
                 at = engine_min(at, after_ms(w->running_since_ns, l.timeout_ms));
                 at = engine_min(at, after_ms(w->life_ns, l.heartbeat_ms));

@@ -81,12 +81,13 @@ void worker_pump(struct engine *e)
         }
 }
 
-void worker_up(struct engine *e, uint32_t worker, uint32_t generation)
+void worker_up(struct engine *e, const struct engine_event *ev)
 {
-        struct worker_books *w = &e->workers[worker];
+        struct worker_books *w = &e->workers[ev->up.worker];
         if (w->state == WORKER_STARTING) {
                 w->state = WORKER_READY;
-                w->generation = generation;
+                w->generation = ev->up.generation;
+                w->pid = ev->up.pid;
         }
 }
 
@@ -124,6 +125,7 @@ static void note_run(struct engine *e, struct finish_row *row, uint32_t worker,
                      const struct verdict *v)
 {
         row->worker = (uint16_t)worker;
+        row->worker_pid = e->workers[worker].pid;
         row->started_us = v->started_wall_us;
         row->ended_us = v->started_wall_us + v->run_ns / 1000;
         row->error_text = finish_text(e->filling, v->text, ERROR_TEXT_MAX);
@@ -149,6 +151,12 @@ static void note_end(struct engine *e, struct finish_row *row, const struct job 
         settle_fingerprint(row, j->type);
 }
 
+static bool fails(enum verdict_kind kind)
+{
+        return kind != VERDICT_DONE && kind != VERDICT_SNOOZE && kind != VERDICT_DISCARD &&
+               kind != VERDICT_DEAD;
+}
+
 static const struct retry_policy *policy_of(const struct engine *e, const struct job *j,
                                             struct retry_policy *room)
 {
@@ -165,10 +173,9 @@ static void settle_job(struct engine *e, uint32_t worker, struct job *j, const s
                 submission_free(v->children);
                 return;
         }
-        settle_verdict(&s, v->kind, v->delay_ms,
-                       v->kind == VERDICT_DONE ? &e->queues[j->queue_index].retry
-                                               : policy_of(e, j, &room),
-                       engine_random(e), row);
+        const struct retry_policy *policy =
+            fails(v->kind) ? policy_of(e, j, &room) : &e->queues[j->queue_index].retry;
+        settle_verdict(&s, v->kind, v->delay_ms, policy, engine_random(e), row);
         if (PLANT(verdict_of_another)) {
                 row->claim = 0;
         }

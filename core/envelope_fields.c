@@ -15,7 +15,7 @@
 #define DAY_MS         INT64_C(86400000)
 #define TIMEOUT_MAX_MS (30 * DAY_MS)
 #define DELAY_MAX_MS   (3660 * DAY_MS)
-#define HEARTBEAT_MIN  1000
+#define HEARTBEAT_MIN  100
 #define ATTEMPTS_MAX   1000
 #define TAGS_MAX       32
 #define TAG_MAX        64
@@ -316,7 +316,7 @@ static const struct known {
                     take_tags},
     [KNOWN_RETRY] = {"job-retry", "a policy, as in exponential base=1s cap=10m attempts=5",
                      take_retry},
-    [KNOWN_HEARTBEAT] = {"job-heartbeat", "a duration from 1s to 30d" DURATION_ALLOWED,
+    [KNOWN_HEARTBEAT] = {"job-heartbeat", "a duration from 100ms to 30d" DURATION_ALLOWED,
                          take_heartbeat},
     [KNOWN_UNIQUE_KEY] = {"job-unique-key", "1 to 255 bytes", take_unique_key},
     [KNOWN_UNIQUE_FOR] = {"job-unique-for", "a duration from 1ms to 3660d" DURATION_ALLOWED,

@@ -265,6 +265,54 @@ static void explain_completed(struct telling *t)
             j->attempt, j->max_attempts);
 }
 
+/* --- slots
+ * ---------------------------------------------------------------------------------------- */
+
+struct slots {
+        uint32_t up, busy, most; /* most: of the type that has the most */
+        struct str type;
+};
+
+static struct slots look_at_workers(const struct explain_facts *f)
+{
+        struct slots s = {0};
+        for (uint32_t i = 0; i < f->n_workers; i++) {
+                const struct worker_view *w = &f->workers[i];
+                bool ready = w->state == WORKER_READY;
+                uint32_t same = 0;
+                s.up += ready;
+                s.busy += ready && w->busy;
+                for (uint32_t k = 0; ready && w->busy && k < f->n_workers; k++) {
+                        same += f->workers[k].state == WORKER_READY && f->workers[k].busy &&
+                                str_eq(f->workers[k].type, w->type);
+                }
+                if (same > s.most) {
+                        s.most = same;
+                        s.type = w->type;
+                }
+        }
+        return s;
+}
+
+/* All taken, or all that the queue may have of them. true: that was said. */
+static bool explain_taken(struct telling *t, struct str then)
+{
+        const struct queue_view *q = t->f->queue;
+        struct slots s = look_at_workers(t->f);
+        bool own_limit = q && q->concurrency && q->busy >= q->concurrency;
+        uint32_t n = own_limit ? q->concurrency : s.up;
+        if (s.up == 0 || (s.busy < s.up && !own_limit)) {
+                return false;
+        }
+        detail_number(t, "slots", n);
+        detail_text(t, "taken_by", s.type);
+        detail_number(t, "taken_n", s.most);
+        SAY(t, SLOTS_TAKEN, "All %u slots %s are taken, %u of them by jobs of type %.*s; %.*s.", n,
+            own_limit ? "that its queue has on this node" : "of this node", s.most, S(s.type),
+            S(then));
+        return true;
+}
+
 /* --- jobs that run ---------------------------------------------------------------------------- */
 
 /* The worker of this node that is at it; NULL: none, or it runs elsewhere. */
@@ -317,9 +365,11 @@ static void explain_running(struct telling *t)
                 detail_number(t, "worker", w->worker);
                 worker = arena_printf(t->a, ", worker %u", w->worker);
         } else if (j->holder == t->f->self) {
-                SAY(t, CLAIMED,
-                    "It was claimed at %s by node %.*s and is behind another job in its workers.",
-                    at(j->started_us).text, S(where));
+                if (!explain_taken(t, STR("it is claimed, and starts when one is free"))) {
+                        SAY(t, CLAIMED,
+                            "It was claimed at %s by node %.*s and starts within moments.",
+                            at(j->started_us).text, S(where));
+                }
                 return;
         }
         if (j->cancel_asked) {
@@ -417,32 +467,6 @@ static void explain_in_broker(struct telling *t)
         }
 }
 
-struct slots {
-        uint32_t up, busy, most; /* most: of the type that has the most */
-        struct str type;
-};
-
-static struct slots look_at_workers(const struct explain_facts *f)
-{
-        struct slots s = {0};
-        for (uint32_t i = 0; i < f->n_workers; i++) {
-                const struct worker_view *w = &f->workers[i];
-                bool ready = w->state == WORKER_READY;
-                uint32_t same = 0;
-                s.up += ready;
-                s.busy += ready && w->busy;
-                for (uint32_t k = 0; ready && w->busy && k < f->n_workers; k++) {
-                        same += f->workers[k].state == WORKER_READY && f->workers[k].busy &&
-                                str_eq(f->workers[k].type, w->type);
-                }
-                if (same > s.most) {
-                        s.most = same;
-                        s.type = w->type;
-                }
-        }
-        return s;
-}
-
 static struct str ahead_text(struct telling *t)
 {
         uint64_t n = t->job->ahead;
@@ -455,22 +479,12 @@ static struct str ahead_text(struct telling *t)
 
 static void explain_slots(struct telling *t)
 {
-        const struct queue_view *q = t->f->queue;
-        struct slots s = look_at_workers(t->f);
         struct str ahead = ahead_text(t);
-        bool own_limit = q && q->concurrency && q->busy >= q->concurrency;
         detail_number(t, "ahead", (int64_t)t->job->ahead);
-        if (s.up == 0) {
+        if (look_at_workers(t->f).up == 0) {
                 SAY(t, NO_WORKER, "No worker of this node is up yet; %.*s.", S(ahead));
-        } else if (s.busy == s.up || own_limit) {
-                detail_number(t, "slots", own_limit ? q->concurrency : s.up);
-                detail_text(t, "taken_by", s.type);
-                detail_number(t, "taken_n", s.most);
-                SAY(t, SLOTS_TAKEN,
-                    "All %u slots %s are taken, %u of them by jobs of type %.*s; %.*s.",
-                    own_limit ? q->concurrency : s.up,
-                    own_limit ? "that its queue has on this node" : "of this node", s.most,
-                    S(s.type), S(ahead));
+        } else if (explain_taken(t, ahead)) {
+                return;
         } else if (t->job->ahead) {
                 SAY(t, BEHIND, "It waits its turn: %.*s.", S(ahead));
         } else {

@@ -49,7 +49,9 @@ static void carry_note(struct node *n, const struct engine_action *a)
 
 static void carry_give(struct node *n, const struct engine_action *a)
 {
-        int r = host_worker_give(n->host, a->worker, a->jobs, a->n);
+        int r = a->group ? host_worker_give_batch(n->host, a->worker, a->jobs, a->n, a->group,
+                                                  a->group_n)
+                         : host_worker_give(n->host, a->worker, a->jobs, a->n);
         if (r < 0) {
                 LOG(n->log, LOG_ERR_, "worker %u takes no jobs: %s; it is killed", a->worker,
                     strerror(-r));

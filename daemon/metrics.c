@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <uthash.h>
 
-#define TYPES_MAX 200
-#define NAME_MAX_ (2 * 256)
+#define TYPES_MAX       200
+#define NAME_MAX_       (2 * 256)
+#define SCHEDULES_SHOWN 500
 
 #define BOUNDS 10
 static const double bounds[BOUNDS] = {0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300, 1800};
@@ -169,22 +170,23 @@ static void put_head(FILE *out, const char *name, const char *kind, const char *
 
 /* Names of queues and types hold no byte that a label would have to escape; queues from config may:
  * escape anyway. */
-static void put_label(FILE *out, const char *s)
+static void put_label(FILE *out, struct str s)
 {
-        for (; *s; s++) {
-                if (*s == '"' || *s == '\\') {
+        for (uint32_t i = 0; i < s.n; i++) {
+                char c = s.p[i];
+                if (c == '"' || c == '\\') {
                         fputc('\\', out);
                 }
-                fputc(*s == '\n' ? ' ' : *s, out);
+                fputc(c == '\n' ? ' ' : c, out);
         }
 }
 
 static void put_labels(FILE *out, const char *name, const struct series *s, const char *more)
 {
         put(out, "%s{queue=\"", name);
-        put_label(out, s->name);
+        put_label(out, str_of(s->name));
         fputs("\",type=\"", out);
-        put_label(out, s->name + s->queue_n + 1);
+        put_label(out, str_of(s->name + s->queue_n + 1));
         put(out, "\"%s}", more);
 }
 
@@ -212,6 +214,9 @@ static void put_histogram(FILE *out, const struct metrics *m, const char *name, 
         put_head(out, name, "histogram", help);
         for (const struct series *s = m->all; s; s = s->hh.next) {
                 const struct histogram *h = (const struct histogram *)((const char *)s + offset);
+                if (limits == late_bounds && h->count == 0) {
+                        continue; /* most types never wait for a time */
+                }
                 char line[128], le[64];
                 uint64_t below = 0;
                 snprintf(line, sizeof line, "%s_bucket", name);
@@ -273,8 +278,37 @@ static void put_paused(FILE *out, const struct engine *e)
         put_head(out, "skep_queue_paused", "gauge", "1 while an operator has paused the queue.");
         for (uint32_t i = 0; i < n; i++) {
                 if (!views[i].gone) {
-                        put(out, "skep_queue_paused{queue=\"%.*s\"} %d\n", (int)views[i].name.n,
-                            views[i].name.p, views[i].paused);
+                        fputs("skep_queue_paused{queue=\"", out);
+                        put_label(out, views[i].name);
+                        put(out, "\"} %d\n", views[i].paused);
+                }
+        }
+}
+
+static void put_ticks(FILE *out, const struct engine *e)
+{
+        struct schedule_view views[SCHEDULES_SHOWN];
+        uint32_t n = engine_schedules(e, views, SCHEDULES_SHOWN);
+        if (n == 0) {
+                return;
+        }
+        put_head(out, "skep_schedule_ticks_total", "counter",
+                 "Ticks of schedules that this node decided, by what became of them.");
+        for (uint32_t i = 0; i < n; i++) {
+                const struct schedule_counts *c = &views[i].counts;
+                const struct {
+                        const char *outcome;
+                        uint64_t value;
+                } rows[] = {{"made", c->made},
+                            {"missed", c->missed},
+                            {"skipped", c->skipped},
+                            {"buffered", c->buffered},
+                            {"cancelled", c->cancelled}};
+                for (size_t k = 0; k < ARRAY_LEN(rows); k++) {
+                        fputs("skep_schedule_ticks_total{schedule=\"", out);
+                        put_label(out, views[i].name);
+                        put(out, "\",outcome=\"%s\"} %llu\n", rows[k].outcome,
+                            (unsigned long long)rows[k].value);
                 }
         }
 }
@@ -397,6 +431,7 @@ struct str metrics_text(const struct metrics *m, const struct engine *e, const s
         put_commits(out, m);
         put_workers(out, e);
         put_paused(out, e);
+        put_ticks(out, e);
         put_engine(out, m, e);
         if (relay->n) {
                 put_transports(out, relay);

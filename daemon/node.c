@@ -63,7 +63,7 @@ static void tell_gone(struct node *n, const struct host_event *ev)
         gone.gone.how = ev->gone.how;
         gone.gone.running = ev->gone.running;
         gone.gone.position = ev->gone.position;
-        gone.gone.n_running = 1;
+        gone.gone.n_running = ev->gone.n_running ? ev->gone.n_running : 1;
         gone.gone.started_wall_us = ev->gone.started_wall_us;
         gone.gone.pid = ev->pid;
         gone.gone.text = ev->gone.text;
@@ -89,6 +89,16 @@ static void tell_save(struct node *n, const struct host_event *ev)
         node_step(n, &save);
 }
 
+static void tell_progress(struct node *n, const struct host_event *ev)
+{
+        struct engine_event told = {.kind = EV_PROGRESS};
+        told.progress.worker = ev->worker;
+        told.progress.position = ev->first;
+        told.progress.done = ev->done;
+        told.progress.total = ev->total;
+        node_step(n, &told);
+}
+
 static void take_host_event(struct node *n, const struct host_event *ev)
 {
         switch (ev->kind) {
@@ -102,6 +112,7 @@ static void take_host_event(struct node *n, const struct host_event *ev)
                 struct engine_event up = {.kind = EV_WORKER_UP};
                 up.up.worker = ev->worker;
                 up.up.generation = ev->generation;
+                up.up.pid = ev->pid;
                 LOG(n->log, LOG_DEBUG_, "worker %u is up, pid %d", ev->worker, ev->pid);
                 node_step(n, &up);
                 break;
@@ -110,6 +121,7 @@ static void take_host_event(struct node *n, const struct host_event *ev)
         case HOST_WORKER_GONE: tell_gone(n, ev); break;
         case HOST_LOG: log_handler(n, ev); break;
         case HOST_CHECKPOINT: tell_save(n, ev); break;
+        case HOST_PROGRESS: tell_progress(n, ev); break;
         case HOST_FAILED: log_plugin(n, LOG_ERR_, ev, "worker program"); break;
         case HOST_NONE: break;
         }

@@ -73,7 +73,12 @@ static void render_control(struct out *o, const struct queue_config *q,
 {
         out_text(o, "{");
         out_member(o, "name", q->name);
-        out_member(o, "transport", q->transport);
+        out_name(o, "transport");
+        if (q->transport.n) {
+                out_string(o, q->transport);
+        } else {
+                out_text(o, "null");
+        }
         out_bool(o, "paused", c->paused);
         put_limits(o, limit_of(c->concurrency, q->concurrency), limit_of(c->global, q->global));
         out_name(o, "configured");

@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "skep/handler.h"
+
 #define SOCKET_BUFFER (512 << 10) /* two frames in flight; the kernel may grant less */
 #define ASK_AGAIN_NS  (20 * NS_PER_MS)
 
@@ -286,10 +288,13 @@ bool host_worker_running(struct host *h, uint32_t worker, uint32_t *ret_position
                 int64_t since = s->started_mono_ns;
                 int64_t progress =
                     atomic_load_explicit(&w->page->progress_ns, memory_order_relaxed);
+                int64_t soon = h->now_ns + NS_PER_S;
                 *ret_position = at;
-                /* numbers that the handler may have forged: never before the worker was up */
-                *ret_since_ns = since < w->up_ns ? w->up_ns : since;
-                *ret_progress_ns = progress < *ret_since_ns ? *ret_since_ns : progress;
+                /* numbers that the handler may have forged: never before the worker was up, never
+                 * in times to come */
+                *ret_since_ns = since < w->up_ns || since > soon ? w->up_ns : since;
+                *ret_progress_ns =
+                    progress < *ret_since_ns || progress > soon ? *ret_since_ns : progress;
                 return true;
         }
         return false;
@@ -302,8 +307,12 @@ void host_worker_ask(struct host *h, uint32_t worker, uint32_t position, int why
                 return; /* it has ended */
         }
         uint64_t one = 1;
-        atomic_store_explicit(&w->page->cancel, ((uint64_t)position + 1) << 8 | (uint8_t)why,
-                              memory_order_release);
+        uint32_t group = why == SKEP_WHY_CANCEL ? 0 : w->given[position % RING_SLOTS].group;
+        do {
+                atomic_store_explicit(&page_slot(w->page, position)->asked, (uint8_t)why,
+                                      memory_order_release);
+                position++;
+        } while (group && position != w->next && w->given[position % RING_SLOTS].group == group);
         atomic_fetch_add_explicit(&w->page->cancels, 1, memory_order_release);
         ssize_t ignored = write(w->cancel_fd, &one, sizeof one);
         (void)ignored;

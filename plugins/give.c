@@ -94,7 +94,7 @@ static void put_job(struct building *b, const struct job *j, const struct handle
         b->head.n++;
 }
 
-static void give_slot(struct crew *w, const struct job *j)
+static void give_slot(struct crew *w, const struct job *j, uint32_t group)
 {
         uint32_t position = w->next++;
         struct slot *s = page_slot(w->page, position);
@@ -102,9 +102,11 @@ static void give_slot(struct crew *w, const struct job *j)
         g->id = j->id;
         g->epoch = w->epoch;
         g->parts = 0;
+        g->group = group;
         memcpy(s->id, j->id.b, sizeof s->id);
         s->token = j->token;
         s->claim = j->claim;
+        atomic_store_explicit(&s->asked, 0, memory_order_relaxed);
         atomic_store_explicit(&s->word, SLOT_WORD(w->epoch, SLOT_GIVEN), memory_order_release);
 }
 
@@ -169,7 +171,8 @@ static bool frame_full(const struct building *b, const struct job *next)
                b->n + job_size(next) > FRAME_BYTES;
 }
 
-int host_worker_give(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n)
+static int give(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n,
+                uint32_t group, uint32_t group_n)
 {
         struct crew *w = worker < WORKERS_MAX ? h->crew[worker] : NULL;
         int fds[RING_SLOTS];
@@ -182,19 +185,30 @@ int host_worker_give(struct host *h, uint32_t worker, struct job *const *jobs, u
                 return r;
         }
         struct building b = {.h = h, .w = w, .n = sizeof b.head};
-        b.head = (struct wire_frame){WIRE_FRAME, w->next, 0, w->epoch};
+        b.head = (struct wire_frame){WIRE_FRAME, w->next, 0, w->epoch, group, group_n};
         for (uint32_t i = 0; i < n; i++) {
                 if (frame_full(&b, jobs[i])) {
                         send_frame(&b);
                 }
                 put_job(&b, jobs[i], handler_of(w, jobs[i]), fds[i]);
-                give_slot(w, jobs[i]);
+                give_slot(w, jobs[i], group);
         }
         send_frame(&b); /* what fails from here on is the worker's death, told as such */
         if (w->next - w->told > 1) {
                 w->peek_ns = h->now_ns + PEEK_NS;
         }
         return 0;
+}
+
+int host_worker_give(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n)
+{
+        return give(h, worker, jobs, n, 0, 0);
+}
+
+int host_worker_give_batch(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n,
+                           uint32_t group, uint32_t group_n)
+{
+        return give(h, worker, jobs, n, group, group_n);
 }
 
 uint32_t host_worker_recall(struct host *h, uint32_t worker, uint32_t position)

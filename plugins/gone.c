@@ -54,6 +54,21 @@ static bool was_running(const struct crew *w)
         return state == SLOT_RUNNING || state == SLOT_ENDED;
 }
 
+/* The jobs that ran with the first untold one. Which are of its batch is known without the page. */
+static uint32_t count_running(const struct crew *w)
+{
+        uint32_t group = w->given[w->told % RING_SLOTS].group, n = 1;
+        for (uint32_t at = w->told + 1; group && at != w->next; at++, n++) {
+                uint32_t state = SLOT_STATE(
+                    atomic_load_explicit(&page_slot(w->page, at)->word, memory_order_acquire));
+                bool ran = w->doomed || state == SLOT_RUNNING || state == SLOT_ENDED;
+                if (w->given[at % RING_SLOTS].group != group || !ran) {
+                        break;
+                }
+        }
+        return n;
+}
+
 static char *page_text(const struct crew *w)
 {
         uint32_t n = atomic_load_explicit(&w->page->crash_n, memory_order_acquire);
@@ -101,6 +116,7 @@ static void tell_gone(struct host *h, struct crew *w)
             .exit_code = w->exit_code,
             .running = running,
             .position = running ? w->told : 0,
+            .n_running = running ? count_running(w) : 0,
             .started_wall_us = started > 0 && started <= wall_us() ? started : 0,
             .text = e->text,
         };

@@ -50,6 +50,8 @@ enum host_event_kind {
         HOST_LOG,         /* a handler logged: `worker`, `job`, `level` (syslog), `text` */
         HOST_CHECKPOINT,  /* a handler saves a checkpoint for the job in ring position `first`:
                              `bytes`;  answer with host_checkpoint_saved() once it is durable */
+        HOST_PROGRESS,    /* the handler of the job in ring position `first` says how far it is:
+                             `done` of `total`; some of what it says is left out */
         HOST_FAILED, /* the zygote died or cannot start: `text`; the host starts it again by itself
                       */
 };
@@ -60,6 +62,7 @@ struct worker_gone {
         int signal, exit_code; /* one of them, else 0 */
         bool running;          /* its page said that it was running ring position `position` */
         uint32_t position;
+        uint32_t n_running; /* jobs from `position` on that it ran together; 1: that one alone */
         int64_t started_wall_us;
         struct str text; /* "SIGSEGV (address 0x0)" and the backtrace, or "exit(0) called", ... */
 };
@@ -79,6 +82,7 @@ struct host_event {
         struct str plugin, text, bytes;
         struct job_id job;
         int level;
+        double done, total;
 };
 
 /* Starts the worker program and the watch. Call before any library or thread is initialised in this
@@ -110,16 +114,25 @@ int host_worker_spawn(struct host *h, uint32_t worker);
  * keeps within RING_SLOTS. `timeout_ms`s are the caller's to watch. */
 int host_worker_give(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n);
 
+/* The same for jobs of batch `group` (not 0), which has `group_n` jobs in all and is run as one
+ * once the last of them was given; `group` was not used for this worker before. All of its jobs are
+ * given before anything else is, and are running together from the moment the first of them does.
+ * Each gets a verdict of its own, whose run_ns is the whole batch's time. */
+int host_worker_give_batch(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n,
+                           uint32_t group, uint32_t group_n);
+
 /* Takes back the jobs of a worker that have not started, from the newest down to `position`: marks
  * their slots, so that the worker skips them. Returns the first position that was taken back (==
  * the next position to give when none was); positions from there on are given anew afterwards. */
 uint32_t host_worker_recall(struct host *h, uint32_t worker, uint32_t position);
 
-/* What the page says now: is something running, which position, since when (mono_ns)? */
+/* What the page says now: is something running, which position (of a batch the first), since when
+ * (mono_ns), and when did it give a sign of life last (start, progress, checkpoint)? */
 bool host_worker_running(struct host *h, uint32_t worker, uint32_t *ret_position,
                          int64_t *ret_since_ns, int64_t *ret_progress_ns);
 
-/* Raises the cancel flag of the running job at that position, with the reason (enum skep_why). */
+/* Asks the running job at that position to stop, with the reason (enum skep_why). Of a batch: one
+ * that is cancelled is asked alone, any other reason is asked of all from that position on. */
 void host_worker_ask(struct host *h, uint32_t worker, uint32_t position, int why);
 
 void host_worker_kill(struct host *h, uint32_t worker); /* SIGKILL to its process group */

@@ -29,6 +29,7 @@
 #define CHATTER_NS    (20 * NS_PER_MS)
 #define HEAR_MAX      16  /* messages of one worker before the others get their turn */
 #define LOG_LINES_MAX 500 /* per worker and second; the rest is counted */
+#define PROGRESS_MAX  20  /* words of progress per worker and second; the rest is left out */
 #define PEEK_NS       (5 * NS_PER_MS)
 #define RETIRE_NS     (10 * NS_PER_S) /* for fini() of a worker that was retired */
 
@@ -154,6 +155,7 @@ struct extra {
 struct given {
         struct job_id id;
         uint32_t epoch;
+        uint32_t group; /* the batch that it is a member of; 0: none */
         uint32_t parts;
         struct extra *extra;
 };
@@ -189,7 +191,9 @@ struct crew {
         uint32_t chatter;
         int64_t log_since_ns; /* the second that log lines are counted in */
         uint32_t log_lines, log_dropped;
-        uint32_t notices_due; /* for ends that were seen in the page already */
+        uint32_t notices_due;      /* for ends that were seen in the page already */
+        int64_t progress_since_ns; /* the second that words of progress are counted in */
+        uint32_t progress_words;
 };
 
 struct host {

@@ -16,6 +16,8 @@
 #define OPTIONS_MAX  64
 #define SUMMARY_MAX  1024
 
+#define BATCH_WAIT_MAX_MS (600u * 1000)
+
 static const char *const kinds[] = {"string", "int", "bool", "duration", "size"};
 
 struct reader {
@@ -187,6 +189,7 @@ static int read_handler(struct reader *r, struct manifest_handler *h)
         h->concurrency = wire_get_u32(&r->in);
         h->batch_max = wire_get_u32(&r->in);
         h->batch_wait_ms = wire_get_u32(&r->in);
+        h->heartbeat_ms = wire_get_u32(&r->in);
         bool has_type = get_text(r, &h->type);
         get_text(r, &h->summary);
         get_text(r, &h->schema);
@@ -197,6 +200,12 @@ static int read_handler(struct reader *r, struct manifest_handler *h)
                 return refuse(r,
                               "a handler's type is not a valid type or pattern (tokens of "
                               "A-Z a-z 0-9 _ - joined by dots, * for one token, > at the end)",
+                              h->type);
+        }
+        if (h->batch_max > RING_SLOTS || h->batch_wait_ms > BATCH_WAIT_MAX_MS) {
+                return refuse(r,
+                              "a handler's batch_max may be at most 512, its batch_wait_ms at most "
+                              "600000 (ten minutes)",
                               h->type);
         }
         if (h->summary.n > SUMMARY_MAX || !text_clean(h->summary)) {
@@ -380,6 +389,7 @@ static json_t *handler_json(const struct manifest_handler *h)
         json_object_set_new(j, "concurrency", json_integer(h->concurrency));
         json_object_set_new(j, "batch_max", json_integer(h->batch_max));
         json_object_set_new(j, "batch_wait_ms", json_integer(h->batch_wait_ms));
+        json_object_set_new(j, "heartbeat_ms", json_integer(h->heartbeat_ms));
         json_object_set_new(j, "flags", flags_json(h->flags));
         for (uint32_t i = 0; i < h->n_options; i++) {
                 json_array_append_new(options, option_json(&h->options[i]));

@@ -16,7 +16,7 @@ struct manifest_option {
 
 struct manifest_handler {
         struct str type, summary, schema;
-        uint32_t flags, timeout_ms, concurrency, batch_max, batch_wait_ms;
+        uint32_t flags, timeout_ms, concurrency, batch_max, batch_wait_ms, heartbeat_ms;
         struct manifest_option *options;
         uint32_t n_options;
 };

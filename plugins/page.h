@@ -21,7 +21,7 @@
 #include "plugins/host.h"
 
 #define PAGE_MAGIC   0x70656b7370616765u
-#define PAGE_VERSION 1u
+#define PAGE_VERSION 2u
 
 #define SLOT_TEXT  176 /* reason, or result with its type */
 #define CRASH_TEXT 2048
@@ -49,7 +49,7 @@ struct slot {
         int64_t started_mono_ns, ended_mono_ns, started_wall_us;
         int64_t delay_ms;
         uint8_t verdict;
-        uint8_t pad;
+        _Atomic uint8_t asked; /* enum skep_why: the host's wish that the job stop */
         uint16_t
             parts; /* messages that were sent ahead: text, result, children. 0: all of it is here */
         uint16_t text_n, type_n, result_n; /* in `text`, one after the other */
@@ -62,10 +62,9 @@ _Static_assert(sizeof(struct slot) == 256, "a slot is 256 bytes");
 struct page {
         uint64_t magic;
         uint32_t version, n_slots, slot_size, worker;
-        _Atomic uint64_t cancel; /* (position + 1) << 8 | enum skep_why; 0: none */
         _Atomic uint32_t
-            cancels; /* how many were raised: the worker empties cancel_fd when it changed */
-        uint32_t unused;
+            cancels; /* how often a job was asked: the worker empties cancel_fd when it changed */
+        uint32_t unused[3];
         _Atomic int64_t progress_ns; /* last sign of life from the handler */
         _Atomic uint32_t crash_n;    /* bytes in crash_text, written last */
         _Atomic int64_t

@@ -259,6 +259,9 @@ static void describe(const struct plugin *p, uint32_t index, struct handler_desc
                     .timeout_ms = m->timeout_ms,
                     .concurrency = m->concurrency,
                     .flags = m->flags,
+                    .heartbeat_ms = m->heartbeat_ms,
+                    .batch_max = m->batch_max,
+                    .batch_wait_ms = m->batch_wait_ms,
                 };
                 memcpy(ret[i].build, p->build, sizeof ret[i].build);
         }

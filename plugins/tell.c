@@ -424,6 +424,37 @@ static bool hear_checkpoint(struct crew *w, struct given *g, uint32_t position, 
         return true;
 }
 
+static bool progress_has_room(struct host *h, struct crew *w)
+{
+        if (h->now_ns - w->progress_since_ns >= NS_PER_S) {
+                w->progress_since_ns = h->now_ns;
+                w->progress_words = 0;
+        }
+        return w->progress_words++ < PROGRESS_MAX;
+}
+
+static bool hear_progress(struct host *h, struct crew *w, struct given *g, struct wire_in *in,
+                          struct host_event *ret)
+{
+        struct wire_progress p;
+        in->at = 0;
+        if (!wire_get(in, &p, sizeof p) || in->at != in->n) {
+                return false;
+        }
+        if (progress_has_room(h, w)) {
+                *ret = (struct host_event){
+                    .kind = HOST_PROGRESS,
+                    .worker = w->number,
+                    .pid = w->pid,
+                    .first = p.position,
+                    .job = g->id,
+                    .done = p.done,
+                    .total = p.total,
+                };
+        }
+        return true;
+}
+
 static bool keep_part(struct given *g, uint32_t kind, struct wire_in *in, int fd)
 {
         g->parts++;
@@ -453,6 +484,7 @@ static bool understand(struct host *h, struct crew *w, struct wire_in *in, int f
         case WIRE_RESULT:
         case WIRE_CHILD: return keep_part(g, head.kind, in, fd);
         case WIRE_LOG: chatters(h, w); return hear_log(h, w, g, in, ret);
+        case WIRE_PROGRESS: chatters(h, w); return hear_progress(h, w, g, in, ret);
         case WIRE_CHECKPOINT: chatters(h, w); return hear_checkpoint(w, g, head.position, in, ret);
         default: return false;
         }

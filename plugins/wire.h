@@ -42,6 +42,7 @@ enum wire_kind {
         WIRE_CHILD,  /* struct wire_part, struct wire_child, texts; a large payload as descriptor */
         WIRE_LOG,    /* struct wire_part, level, text */
         WIRE_CHECKPOINT, /* struct wire_part, bytes */
+        WIRE_PROGRESS,   /* struct wire_progress; may be lost */
         WIRE_MANIFEST,   /* from a probe: see manifest.h */
         WIRE_NO,         /* from a probe: text, why the plug-in is refused */
         WIRE_CRASH,      /* from a probe that dies: text */
@@ -64,8 +65,11 @@ struct wire_saved {
         int32_t result;
 };
 
+/* Its jobs are run one by one or, when `group` is not 0, together with those of all other frames of
+ * the group, once `group_n` jobs are there. Frames of a group follow each other. */
 struct wire_frame {
         uint32_t kind, first, n, epoch;
+        uint32_t group, group_n;
 };
 
 /* Its texts follow, each with a NUL behind it: queue, type, content type, headers, checkpoint;
@@ -88,6 +92,11 @@ struct wire_job {
 
 struct wire_part {
         uint32_t kind, position;
+};
+
+struct wire_progress {
+        uint32_t kind, position;
+        double done, total;
 };
 
 struct wire_child {

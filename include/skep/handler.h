@@ -21,8 +21,8 @@
  * later, compare `services->size`. C11 and C++17.
  *
  * Where a handler runs: in a worker process of its own, with no environment and no credentials, one
- * job at a time. It may crash, hang or leak: that costs its own job an attempt and nobody else
- * anything. It must not use descriptors it did not open. A job may run more than once (a crash
+ * job, or one batch, at a time. It may crash, hang or leak: that costs its own job an attempt and
+ * nobody else anything. It must not use descriptors it did not open. A job may run more than once (a crash
  * after its work was done, a node cut off): pass `claim` on as a fence where that matters.
  */
 #ifndef SKEP_HANDLER_H
@@ -215,8 +215,8 @@ struct skep_handler {
         uint32_t option_size;   /* sizeof(struct skep_option); SKEP_OPTIONS sets all three */
         uint32_t timeout_ms;    /* an attempt may take so long; 0: the queue's */
         uint32_t concurrency;   /* at most so many at a time on a node; 0: no limit of its own */
-        uint32_t batch_max;     /* run_batch() takes up to so many jobs ... */
-        uint32_t batch_wait_ms; /* ... and waits so long for them */
+        uint32_t batch_max;     /* run_batch() takes up to so many jobs, at most 512 ... */
+        uint32_t batch_wait_ms; /* ... and waits so long for them, at most ten minutes */
 
         /* Once per worker process, before the first job, in that job's time. 0: fine, *state is
          * passed to run(). Else the job is retried with the reason, and init() is called again for
@@ -229,10 +229,17 @@ struct skep_handler {
         /* Does one job; returns enum skep_verdict. */
         int (*run)(struct skep_job *job, void *state);
 
-        /* Does n jobs; each gets its verdict through services->verdict(), one that was forgotten
-         * counts as SKEP_RETRY. Called with n = 1 when run is NULL; larger batches come with a
-         * later version of the worker. One of run and run_batch must be there. */
+        /* Does n jobs of one queue, 1 to batch_max; each gets its verdict through
+         * services->verdict(): the last one counts, one that was forgotten counts as SKEP_RETRY.
+         * All of them start and end together. When the process dies in here nobody knows through
+         * which of them: none is charged, and each comes again alone, to run() if there is one,
+         * else with n = 1. One of run and run_batch must be there; without batch_max run is
+         * preferred. */
         void (*run_batch)(struct skep_job *const *jobs, size_t n, void *state);
+
+        /* An attempt without a sign of life (start, progress, checkpoint) for so long is asked to
+         * stop as if its time was up, then killed; 0: none is asked for. */
+        uint32_t heartbeat_ms;
 };
 
 struct skep_plugin {

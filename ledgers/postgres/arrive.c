@@ -461,9 +461,9 @@ static int take_letters(struct arriving *k, struct ledger_arrive *b, struct work
         }
         for (uint32_t i = 0; i < k->n_letters; i++) {
                 static const enum arrival_result results[] = {
-                    [SUBMIT_CREATED] = ARRIVAL_TAKEN,     [SUBMIT_EXISTS] = ARRIVAL_KNOWN,
-                    [SUBMIT_CONFLICT] = ARRIVAL_CONFLICT, [SUBMIT_UNSTORABLE] = ARRIVAL_UNSTORABLE,
-                    [SUBMIT_UNDONE] = ARRIVAL_UNSTORABLE, [SUBMIT_HELD] = ARRIVAL_DUPLICATE,
+                    [SUBMIT_CREATED] = ARRIVAL_TAKEN,      [SUBMIT_EXISTS] = ARRIVAL_KNOWN,
+                    [SUBMIT_CONFLICT] = ARRIVAL_CONFLICT,  [SUBMIT_UNSTORABLE] = ARRIVAL_UNSTORABLE,
+                    [SUBMIT_UNDONE] = ARRIVAL_UNSTORABLE,  [SUBMIT_HELD] = ARRIVAL_DUPLICATE,
                     [SUBMIT_REPLACED] = ARRIVAL_DUPLICATE, [SUBMIT_FULL] = ARRIVAL_UNSTORABLE,
                 };
                 k->letters[i]->result = results[k->rows[i]->result];

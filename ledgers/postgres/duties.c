@@ -1,6 +1,6 @@
 /*
- * The duties that move rows: DUE, UNPARK, FOLD, TIDE; and FLOOR. Each is one function of the schema,
- * which writes the batch's number only when it writes anything else.
+ * The duties that move rows: DUE, UNPARK, FOLD, TIDE; and FLOOR. Each is one function of the
+ * schema, which writes the batch's number only when it writes anything else.
  */
 #include "ledgers/postgres/internal.h"
 

@@ -256,8 +256,7 @@ static int take_other(struct finishing *k, struct lane *n, struct work *w, const
 {
         for (int i = 0; i < PQntuples(r); i++) {
                 int kind = cell_i16(r, i, 0), ord = cell_i32(r, i, 1);
-                bool verdict =
-                    kind == SAID_HIT || kind == SAID_HIT_BURIED || kind == SAID_REPLY;
+                bool verdict = kind == SAID_HIT || kind == SAID_HIT_BURIED || kind == SAID_REPLY;
                 if (verdict && (ord < 1 || (uint32_t)ord > k->n_other)) {
                         return -EBADMSG;
                 }

@@ -1,6 +1,6 @@
 /*
- * REGISTER, BEAT, BURY, RESOLVE, NODES: who is there, and which transactions happened. A database that
- * went back in time (a fail-over to a replica that lagged) has lost this holder's row, or its
+ * REGISTER, BEAT, BURY, RESOLVE, NODES: who is there, and which transactions happened. A database
+ * that went back in time (a fail-over to a replica that lagged) has lost this holder's row, or its
  * numbers: then the next beat is FENCED, and the node registers anew.
  */
 #include "ledgers/postgres/internal.h"

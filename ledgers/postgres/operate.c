@@ -1,6 +1,6 @@
 /*
- * CANCEL, REQUEUE, CONTROL: what operators do to one job or queue; and SAVE. Each is one function of
- * the schema, which writes the batch's number only when it writes anything else.
+ * CANCEL, REQUEUE, CONTROL: what operators do to one job or queue; and SAVE. Each is one function
+ * of the schema, which writes the batch's number only when it writes anything else.
  */
 #include "ledgers/postgres/internal.h"
 

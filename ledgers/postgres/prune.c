@@ -1,6 +1,6 @@
 /*
- * PRUNE: one page of the walk over what has ended. The walk is one holder's at a time, by a lease in
- * the table `duties`: it takes many transactions, and an advisory lock lasts for one.
+ * PRUNE: one page of the walk over what has ended. The walk is one holder's at a time, by a lease
+ * in the table `duties`: it takes many transactions, and an advisory lock lasts for one.
  */
 #include "ledgers/postgres/internal.h"
 

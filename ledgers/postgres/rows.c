@@ -42,12 +42,21 @@ bool has_keys(const struct submit_row *r)
         return r->key.set || r->unique.set;
 }
 
+static void put_above_zero(struct params *p, int64_t v)
+{
+        if (v > 0) {
+                put_i64(p, v);
+        } else {
+                put_null(p, OID_INT8);
+        }
+}
+
 /* In the order of the type extra. */
 void put_extra(struct params *p, const struct submit_row *r)
 {
         put_blob(p, r->policy);
-        put_i64(p, r->retry_until_us);
-        put_i64(p, r->heartbeat_ms);
+        put_above_zero(p, r->retry_until_us);
+        put_above_zero(p, r->heartbeat_ms);
         put_uuid(p, r->unique.set, r->unique.hash);
         put_i16(p, r->unique.states);
         put_bool(p, r->unique.replace);

@@ -183,8 +183,7 @@ enum {
           "select * from schedule_put($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "    \
           "$14, $15, $16, $17)")                                                                   \
         X(SCHEDULE_DROP, ON_VERDICTS, "select * from schedule_drop($1, $2, $3, $4, $5)")           \
-        X(SCHEDULE_ONE, ON_VERDICTS | ON_READS,                                                    \
-          "select " SCHEDULE_COLUMNS "where s.name = $1")                                          \
+        X(SCHEDULE_ONE, ON_VERDICTS | ON_READS, "select " SCHEDULE_COLUMNS "where s.name = $1")    \
         X(BULK, ON_VERDICTS,                                                                       \
           "select * from bulk($1, $2, $3, $14, ($4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"       \
           "::job_filter, $15, $16, $17)")                                                          \
@@ -203,13 +202,14 @@ enum {
         X(FLOOR, ON_BEAT, "select floor_raise($1, $2)")                                            \
                                                                                                    \
         X(RECALL, ON_READS,                                                                        \
-          "select " HANDED_COLUMNS ", work_of(j.id) from commits c, "                               \
+          "select " HANDED_COLUMNS ", work_of(j.id) from commits c, "                              \
           "held_by($1, $4, c.first_id, c.last_id, "                                                \
           "c.ids) j where c.holder = $1 and c.writer = $2 and c.n = $3 and c.token is not null")   \
         X(HELD, ON_READS,                                                                          \
           "select c.n, j.token, j.id, j.claim, j.attempt, j.max_attempts, j.snoozes, j.strikes, "  \
           "j.cancel_asked, j.queue, j.type, j.created, j.retry_until, j.policy, j.headers, "       \
-          "exists (select from saves where job = j.id) from (select * from commits where holder = $1 "         \
+          "exists (select from saves where job = j.id) from (select * from commits where holder "  \
+          "= $1 "                                                                                  \
           "and writer = $2 and n > $3 and token is not null order by n limit $4) c "               \
           "left join lateral held_by($1, c.token, c.first_id, c.last_id, c.ids) j on true "        \
           "order by c.n")                                                                          \
@@ -217,11 +217,11 @@ enum {
           "select no, queue, type, key, content_type, headers, payload, priority, max_attempts, "  \
           "timeout_ms, at, deadline from inbox order by no limit $1")                              \
         X(SHOW_ID, ON_READS,                                                                       \
-          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS WHOLE_COLUMNS                                  \
+          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS WHOLE_COLUMNS                                 \
           ", octet_length(s.checkpoint), rows_ahead(j.queue, j.lane) from jobs j" LAST_ATTEMPT     \
           "where j.id = $1")                                                                       \
         X(SHOW_KEY, ON_READS,                                                                      \
-          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS WHOLE_COLUMNS                                  \
+          "select " ROW_COLUMNS ", " ATTEMPT_COLUMNS WHOLE_COLUMNS                                 \
           ", octet_length(s.checkpoint), rows_ahead(j.queue, j.lane) from jobs j" LAST_ATTEMPT     \
           "where j.queue = $1 and j.key = $2")                                                     \
         X(ATTEMPTS_ID, ON_READS,                                                                   \

@@ -65,6 +65,7 @@ static int replay_request(struct tx *t, struct submission *s, struct str ids)
                 bool found;
                 memcpy(r->existing.b, ids.p + i * sizeof r->existing, sizeof r->existing);
                 r->result = SUBMIT_EXISTS;
+                r->existing_state = STATE_NONE;
                 int rc = row_find(t, &r->existing, &found, &r->existing_state);
                 if (rc) {
                         return rc;

@@ -88,6 +88,14 @@ static int init_handler(struct live *l, struct loaded_handler *h)
         return SKEP_DONE;
 }
 
+/* What run_batch() said of one of its jobs. */
+static int verdict_of(struct live *l)
+{
+        return l->said ? l->verdict
+                       : l->pub.services->verdict(&l->pub, SKEP_RETRY, 0,
+                                                  "run_batch() gave no verdict for this job");
+}
+
 static int call_handler(struct live *l, struct loaded_handler *h)
 {
         if (h->h.run) {
@@ -95,9 +103,7 @@ static int call_handler(struct live *l, struct loaded_handler *h)
         }
         struct skep_job *jobs[1] = {&l->pub};
         h->h.run_batch(jobs, 1, h->state);
-        return l->said ? l->verdict
-                       : l->pub.services->verdict(&l->pub, SKEP_RETRY, 0,
-                                                  "run_batch() gave no verdict for this job");
+        return verdict_of(l);
 }
 
 /* The number that run() returned decides; what was said before counts as far as it agrees. */
@@ -114,26 +120,63 @@ static void settle_verdict(struct live *l, int returned)
         l->verdict = returned;
 }
 
-void live_run(struct live *l, uint32_t plugin, uint32_t handler)
+/* SKEP_DONE: *ret may be called. Else the verdict of a job that cannot run, which `l` has. */
+static int ready_handler(struct live *l, uint32_t plugin, uint32_t handler,
+                         struct loaded_handler **ret)
 {
         struct loaded_plugin *lp = plugin < l->w->n_plugins ? &l->w->plugins[plugin] : NULL;
-        int r = SKEP_DONE;
         if (!lp || !lp->message) {
-                settle_verdict(l, fail(l, "worker", "it was not given this plug-in"));
-                return;
+                return fail(l, "worker", "it was not given this plug-in");
         }
-        if (!lp->handlers) {
-                r = load_plugin(l, lp);
+        int r = lp->handlers ? SKEP_DONE : load_plugin(l, lp);
+        if (r != SKEP_DONE) {
+                return r;
         }
-        struct loaded_handler *h =
-            r == SKEP_DONE && handler < lp->n_handlers ? &lp->handlers[handler] : NULL;
-        if (!h) {
-                settle_verdict(l, r == SKEP_DONE ? fail(l, lp->name, "no such handler") : r);
-                return;
+        if (handler >= lp->n_handlers) {
+                return fail(l, lp->name, "no such handler");
         }
+        struct loaded_handler *h = &lp->handlers[handler];
         l->handler = h;
-        if (!h->ready) {
-                r = init_handler(l, h);
-        }
+        *ret = h;
+        return h->ready ? SKEP_DONE : init_handler(l, h);
+}
+
+void live_run(struct live *l, uint32_t plugin, uint32_t handler)
+{
+        struct loaded_handler *h;
+        int r = ready_handler(l, plugin, handler, &h);
         settle_verdict(l, r == SKEP_DONE ? call_handler(l, h) : r);
+}
+
+/* The handler cannot be called, as the first of them says. */
+static void fail_batch(struct live *list, uint32_t n, int verdict)
+{
+        settle_verdict(&list[0], verdict);
+        for (uint32_t i = 1; i < n; i++) {
+                struct live *l = &list[i];
+                settle_verdict(l, l->pub.services->verdict(&l->pub, verdict, 0, "%s",
+                                                           list->text.p ? list->text.p : ""));
+        }
+}
+
+void live_run_batch(struct live *list, uint32_t n, uint32_t plugin, uint32_t handler)
+{
+        struct skep_job *jobs[RING_SLOTS];
+        struct loaded_handler *h;
+        int r = ready_handler(&list[0], plugin, handler, &h);
+        if (r != SKEP_DONE) {
+                fail_batch(list, n, r);
+                return;
+        }
+        for (uint32_t i = 0; i < n; i++) {
+                list[i].handler = h;
+                jobs[i] = &list[i].pub;
+        }
+        if (h->h.run_batch) {
+                h->h.run_batch(jobs, n, h->state);
+        }
+        for (uint32_t i = 0; i < n; i++) {
+                struct live *l = &list[i];
+                settle_verdict(l, h->h.run_batch ? verdict_of(l) : h->h.run(&l->pub, h->state));
+        }
 }

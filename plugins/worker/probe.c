@@ -119,11 +119,15 @@ static const char *put_handler(struct wire_out *o, const struct skep_handler *h)
         if (!h->run && !h->run_batch) {
                 return "a handler has neither run nor run_batch";
         }
+        if (h->batch_max > 1 && !h->run_batch) {
+                return "a handler says batch_max and has no run_batch";
+        }
         wire_put_u32(o, h->flags);
         wire_put_u32(o, h->timeout_ms);
         wire_put_u32(o, h->concurrency);
         wire_put_u32(o, h->batch_max);
         wire_put_u32(o, h->batch_wait_ms);
+        wire_put_u32(o, h->heartbeat_ms);
         put_text(o, h->type);
         put_text(o, h->summary);
         put_text(o, h->schema);

@@ -16,6 +16,9 @@
 #include "core/job.h"
 #include "core/pattern.h"
 
+#define PROGRESS_OF_JOB_NS    (200 * NS_PER_MS)
+#define PROGRESS_OF_WORKER_NS (60 * NS_PER_MS)
+
 static const struct live *live_of(const struct skep_job *job)
 {
         return (const struct live *)(const void *)job;
@@ -45,8 +48,8 @@ static const char *find_header(const struct skep_job *job, const char *name)
 static int is_cancelled(const struct skep_job *job)
 {
         const struct live *l = live_of(job);
-        uint64_t cancel = atomic_load_explicit(&l->w->page->cancel, memory_order_acquire);
-        return cancel >> 8 == (uint64_t)l->position + 1 ? (int)(cancel & 0xff) : SKEP_RUN_ON;
+        return atomic_load_explicit(&page_slot(l->w->page, l->position)->asked,
+                                    memory_order_acquire);
 }
 
 static int get_cancel_fd(const struct skep_job *job)
@@ -55,14 +58,32 @@ static int get_cancel_fd(const struct skep_job *job)
         return FD_CANCEL;
 }
 
+static int64_t note_life(struct live *l)
+{
+        int64_t now = clock_ns();
+        atomic_store_explicit(&l->w->page->progress_ns, now, memory_order_relaxed);
+        return now;
+}
+
+/* Any thread: of those that come at the same time one sees that its turn is due. */
+static bool due(_Atomic int64_t *told_ns, int64_t now, int64_t every_ns)
+{
+        int64_t told = atomic_load_explicit(told_ns, memory_order_relaxed);
+        return now - told >= every_ns &&
+               atomic_compare_exchange_strong_explicit(told_ns, &told, now, memory_order_relaxed,
+                                                       memory_order_relaxed);
+}
+
+/* A word now and then is enough for people; one that skepd has no room for is lost. */
 static void note_progress(struct skep_job *job, double done, double total)
 {
-        struct timespec now;
-        (void)done;
-        (void)total;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        atomic_store_explicit(&live_of(job)->w->page->progress_ns,
-                              now.tv_sec * NS_PER_S + now.tv_nsec, memory_order_relaxed);
+        struct live *l = live_to_change(job);
+        int64_t now = note_life(l);
+        if (due(&l->progress_told_ns, now, PROGRESS_OF_JOB_NS) &&
+            due(&l->w->progress_told_ns, now, PROGRESS_OF_WORKER_NS)) {
+                struct wire_progress p = {WIRE_PROGRESS, l->position, done, total};
+                wire_frame_send(FD_SOCKET, &p, sizeof p, NULL, 0, MSG_DONTWAIT);
+        }
 }
 
 static int keep_result(struct skep_job *job, const char *content_type, const void *bytes, size_t n)
@@ -118,8 +139,10 @@ static int save_checkpoint(struct skep_job *job, const void *p, size_t n)
         struct wire_part head = {WIRE_CHECKPOINT, l->position};
         wire_put(&o, &head, sizeof head);
         wire_put_str(&o, copy);
+        note_life(l);
         send_or_end(l->w, o.p, o.n, NULL, 0);
         int r = wait_saved(l->w, l->position);
+        note_life(l);
         if (r == 0) {
                 l->checkpoint = copy;
         }

@@ -88,6 +88,7 @@ struct worker {
         uint32_t n_plugins;
         uint32_t cancels_seen;
         int64_t noticed_ns;                 /* when skepd was told last */
+        _Atomic int64_t progress_told_ns;   /* when it was told of progress last */
         int64_t wall_minus_mono_ns;         /* read once per frame */
         struct stashed *stash, **stash_end; /* messages that came while a checkpoint waited */
 };
@@ -114,6 +115,7 @@ struct live {
         struct live_child *children, **children_end;
         uint32_t n_children;
         size_t children_bytes;
+        _Atomic int64_t progress_told_ns; /* when skepd was told how far it is */
         char id[37];
 };
 
@@ -121,11 +123,61 @@ extern const struct skep_services worker_services;
 
 /* Calls the handler, loading and initialising it first where need be; the verdict is in `l`. */
 void live_run(struct live *l, uint32_t plugin, uint32_t handler);
+
+/* The same for n jobs of one handler, all begun, with one call. */
+void live_run_batch(struct live *list, uint32_t n, uint32_t plugin, uint32_t handler);
+
+/* Result, text and children leave; the slot is ENDED then. */
+void live_end(struct live *l, struct slot *s, uint32_t epoch);
+
 const char *loaded_option(const struct loaded_handler *h, const char *name);
 int wait_saved(struct worker *w, uint32_t position); /* for checkpoint_save */
 
 /* Sends or ends the process: there is no life without skepd. */
 void send_or_end(struct worker *w, const void *bytes, size_t n, const int *fds, uint32_t n_fds);
+
+/* --- frame.c: jobs as they come ------------------------------------------------------------ */
+
+/* One job of a frame, as read from it. */
+struct incoming {
+        struct wire_job j;
+        const uint8_t *texts;
+        const uint8_t *payload; /* in the frame, or mapped */
+        size_t mapped;
+};
+
+struct frame {
+        struct worker *w;
+        const uint8_t *p;
+        size_t n, at;
+        const int *fds;
+        uint32_t n_fds, fd_at;
+};
+
+bool frame_next(struct frame *f, struct incoming *ret); /* false: there is no further one */
+void incoming_done(struct incoming *in);
+
+/* Makes `l` the job at this position, which has started; only its arena is kept. The frame must
+ * outlive it. */
+void live_begin(struct live *l, struct worker *w, const struct incoming *in, uint32_t position);
+
+/* --- group.c: batches ------------------------------------------------------------ */
+
+/* A frame of a batch; runs the batch with its last one. */
+void group_frame(struct worker *w, const struct wire_frame *head, const uint8_t *bytes, size_t n,
+                 const int *fds, uint32_t n_fds);
+void group_run(struct worker *w); /* what is there of it, now */
+
+/* --- loop.c ------------------------------------------------------------ */
+
+int64_t clock_ns(void);              /* monotonic */
+int64_t clock_set(struct worker *w); /* the same, and sets how far the wall clock is from it */
+
+/* Takes a job that was given: false when it was taken back, or given anew in a later frame. */
+bool slot_take(struct worker *w, struct slot *s, uint32_t epoch, int64_t now);
+int64_t slot_await_lease(const struct worker *w, const struct slot *s, uint32_t epoch, int64_t now);
+void say_ended(struct worker *w, uint32_t position, int64_t now);
+_Noreturn void give_up(struct worker *w, const char *why); /* errno says more */
 
 /* The programs. None returns. */
 _Noreturn void zygote_main(void);

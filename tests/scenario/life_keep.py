@@ -42,7 +42,7 @@ def a_key_outlives_its_row():
 
 
 def pruning_goes_on_while_jobs_run():
-    with life(retention={"completed": "500ms", "dead": "forever", "cancelled": "500ms"}) as it:
+    with life(retention={"completed": "1s", "dead": "forever", "cancelled": "1s"}) as it:
         total = 0
         for page in range(8):
             lines = "".join(json.dumps({"type": "noop", "payload": n}) + "\n" for n in range(2500))

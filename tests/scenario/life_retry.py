@@ -113,7 +113,7 @@ def mistakes_are_named():
                 ("retry", "exponentiel base=1s", "exponentiel", "exponential"), ("retry", "base=forever", "base"),
                 ("retry", {"backoff": "table"}, "table"), ("retry", "jitter=2", "jitter", "0 to 1"),
                 ("max_attempts", 0, "1"), ("timeout", "soon", "30s"), ("heartbeat", -1), ("delay", "yesterday", "30s"),
-                ("run_at", "tomorrow", "2026"), ("deadline", "x")]:
+                ("run_at", "tomorrow", "RFC 3339"), ("deadline", "x")]:
             refused(it, "POST", "/v1/jobs", {"type": "echo", "payload": 1, field: value}, field, *words)
         if LINE != "none":
             job = it.ended(it.send("echo", {}, retry="sometimes"))

@@ -95,7 +95,7 @@ def letters_replace_too():
 def mistakes_are_named():
     with life() as it:
         for field, value, *words in [
-                ("unique_key", "", "1 to 255"), ("unique_key", "x" * 256, "255"), ("unique_scope", "colour", "payload"),
+                ("unique_key", "", "empty"), ("unique_key", "x" * 256, "255"), ("unique_scope", "colour", "payload"),
                 ("unique_states", "asleep", "running"), ("unique_for", "a while", "30s"),
                 ("unique_conflict", "fight", "keep", "replace")]:
             refused(it, "POST", "/v1/jobs", {"type": "echo", "payload": 1, "unique_key": "k", field: value}, field, *words)

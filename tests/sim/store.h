@@ -72,6 +72,7 @@ struct store_gone {
         struct store_key key;
         struct job_id id;
         uint8_t payload[16]; /* its hash */
+        bool bare;           /* it had none that could be kept: any is as good */
         int64_t until_us;
         UT_hash_handle hh;
 };
@@ -142,6 +143,7 @@ struct store_letter { /* of the inbox */
 
 struct store_request {
         uint8_t key[16], hash[16];
+        int64_t until_us;
         struct job_id *ids;
         uint32_t n;
         UT_hash_handle hh;

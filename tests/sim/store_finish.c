@@ -117,6 +117,11 @@ static void finish_one(struct store *s, struct store_job *j, const struct finish
                 store_submit(s, r.children);
                 store_outbox_add(s, r.children, NULL, NULL, NULL);
         }
+        if (r.reply && r.to != row->to) { /* the truth, and not what could not be kept */
+                r.reply->state = r.to;
+                r.reply->reason = r.reason;
+                r.reply->body = r.reply->content_type = (struct str){0};
+        }
         if (r.reply && !planted(PLANT_REPLY_LOST)) {
                 store_reply_add(s, r.reply);
         }

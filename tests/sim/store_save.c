@@ -19,8 +19,22 @@ static bool fence_holds(const struct store_job *j, const struct save_row *r)
         return j && j->row.state == STATE_RUNNING && (ours || planted(PLANT_SAVE_UNFENCED));
 }
 
+static bool fits(const struct ledger_save *b)
+{
+        for (uint32_t i = 0; i < b->n; i++) {
+                if (b->rows[i].has_checkpoint && b->rows[i].checkpoint.n > CHECKPOINT_MAX) {
+                        return false;
+                }
+        }
+        return true;
+}
+
 void store_apply_save(struct store *s, struct ledger_save *b)
 {
+        if (!fits(b)) {
+                store_refuse(&b->base, "a checkpoint is larger than it may be");
+                return;
+        }
         for (uint32_t i = 0; i < b->n; i++) {
                 struct save_row *r = &b->rows[i];
                 struct store_job *j = store_find(s, &r->id);

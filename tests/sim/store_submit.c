@@ -308,6 +308,7 @@ static void remember_request(struct store *s, const struct submission *sub)
         assert(q);
         memcpy(q->key, sub->request_key.b, sizeof q->key);
         memcpy(q->hash, sub->request_hash, sizeof q->hash);
+        q->until_us = s->now_us + KEY_LIFE_US;
         q->n = sub->n;
         q->ids = calloc(sub->n ? sub->n : 1, sizeof *q->ids);
         assert(q->ids);
@@ -322,6 +323,12 @@ static bool repeat_request(struct store *s, struct submission *sub)
 {
         struct store_request *q;
         HASH_FIND(hh, s->requests, sub->request_key.b, sizeof sub->request_key.b, q);
+        if (q && q->until_us <= s->now_us) {
+                HASH_DELETE(hh, s->requests, q);
+                free(q->ids);
+                free(q);
+                q = NULL;
+        }
         if (!q) {
                 return false;
         }

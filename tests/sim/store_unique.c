@@ -127,7 +127,7 @@ bool store_gone_same(const struct store_gone *g, struct str payload)
 {
         uint8_t hash[16];
         hash16(payload, hash);
-        return memcmp(hash, g->payload, sizeof hash) == 0;
+        return g->bare || memcmp(hash, g->payload, sizeof hash) == 0;
 }
 
 static void remember(struct store *s, const struct store_job *j)
@@ -142,6 +142,7 @@ static void remember(struct store *s, const struct store_job *j)
         }
         g->id = j->row.id;
         hash16(j->row.payload, g->payload);
+        g->bare = j->row.reason == REASON_UNSTORABLE;
         g->until_us = j->row.created_us + KEY_LIFE_US;
 }
 

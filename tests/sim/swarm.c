@@ -102,6 +102,7 @@ static void draw_life(struct world *w, struct swarm *s)
         s->saves = maybe(r, 50, 600);
         s->progress = maybe(r, 50, 600);
         s->bounded = rng_chance(r, 250) ? (uint32_t)rng_between(r, 1, 7) : 0;
+        s->never_type = s->bounded ? 0 : s->never_type; /* they would fill it for ever */
         s->global = rng_chance(r, 300) ? (uint32_t)rng_between(r, 1, 7) : 0;
         s->heartbeat = rng_chance(r, 250);
         s->schedules = rng_chance(r, 350);

@@ -250,6 +250,7 @@ bool world_run(struct world *w)
         while (!w->violation[0] && !settled && w->now_ns < until) {
                 while (advance(w, look)) {}
                 look += MS(200);
+                operate_end(w); /* what was on its way when faults ended may have come since */
                 settled = world_settled(w);
                 if (w->ended_ns + STALL_NS > until) { /* a backlog is not a stall */
                         until = w->ended_ns + STALL_NS;

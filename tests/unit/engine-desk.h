@@ -74,8 +74,8 @@ static inline const struct engine_action *told(const struct desk *d, enum engine
         return NULL;
 }
 
-/* A registered engine with this handler, and `workers` workers that are up. configure: NULL, or what
- * to change of the defaults before it begins. */
+/* A registered engine with this handler, and `workers` workers that are up. configure: NULL, or
+ * what to change of the defaults before it begins. */
 static inline void open_desk_with(struct desk *d, struct handler_desc h, uint32_t workers,
                                   void (*configure)(struct config *c))
 {

@@ -1,5 +1,5 @@
 /*
- * Operators' writes, resizing, what a node tells of itself, and the walk that lets go of old rows.
+ * Operators' writes, resizing, and what a node tells of itself.
  */
 #include "tests/unit/engine-desk.h"
 
@@ -232,94 +232,6 @@ static void test_workers_are_resized_while_it_runs(void)
         close_desk(&d);
 }
 
-/* --- old rows --------------------------------------------------------------------------------- */
-
-static struct ledger_batch *wait_for_page(struct desk *d, int64_t most_ms, int64_t *ret_ms)
-{
-        struct ledger_batch *b = take_posted(d, LEDGER_PRUNE);
-        int64_t ms = 0;
-        for (; !b && ms < most_ms; ms += 100) {
-                pass_time(d, 100);
-                b = take_posted(d, LEDGER_PRUNE);
-                struct ledger_batch *other;
-                static const enum ledger_op busy[] = {LEDGER_BEAT, LEDGER_DUE, LEDGER_TIDE,
-                                                      LEDGER_FOLD};
-                for (size_t i = 0; i < ARRAY_LEN(busy); i++) {
-                        while ((other = take_posted(d, busy[i]))) {
-                                if (busy[i] == LEDGER_DUE) {
-                                        LEDGER_AS(due, DUE, other)->next_us = -1;
-                                }
-                                answer(d, other, LEDGER_COMMITTED);
-                        }
-                }
-        }
-        if (ret_ms) {
-                *ret_ms = ms;
-        }
-        return b;
-}
-
-static void test_the_walk_goes_on_where_it_was(void)
-{
-        struct desk d;
-        int64_t ms;
-        open_desk(&d);
-        d.config.retention = (struct retention){7000, -1, 5000};
-        d.config.queues[0].retention = (struct retention){.dead_ms = 3000};
-        struct ledger_batch *batch = wait_for_page(&d, 60000, &ms);
-        CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
-        struct ledger_prune *b = LEDGER_AS(prune, PRUNE, batch);
-        CU_ASSERT(!b->has_after && b->n_rules == 4);
-        CU_ASSERT(b->rules[0].queue.n && b->rules[0].state == STATE_DEAD &&
-                  b->rules[0].keep_us == 3000000);
-        CU_ASSERT(b->rules[1].queue.n == 0 && b->rules[1].keep_us == 7000000);
-        CU_ASSERT(b->rules[2].state == STATE_DEAD && b->rules[2].keep_us < 0);
-        b->done = true;
-        b->pruned = 40;
-        b->last.b[15] = 9;
-        d.now.mono_ns += NS_PER_S; /* it took a second */
-        answer(&d, batch, LEDGER_COMMITTED);
-        batch = wait_for_page(&d, 60000, &ms);
-        CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
-        CU_ASSERT(ms >= 8900 && ms <= 9200); /* a tenth of the time */
-        b = LEDGER_AS(prune, PRUNE, batch);
-        CU_ASSERT(b->has_after && b->after.b[15] == 9);
-        b->done = b->end = true;
-        answer(&d, batch, LEDGER_COMMITTED);
-        CU_ASSERT_PTR_NULL(wait_for_page(&d, 500000, NULL));
-        batch = wait_for_page(&d, 200000, NULL);
-        CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
-        CU_ASSERT_FALSE(LEDGER_AS(prune, PRUNE, batch)->has_after);
-        struct engine_view v;
-        engine_look(d.engine, &v);
-        CU_ASSERT_EQUAL(v.pruned, 40);
-        ledger_batch_free(batch);
-        close_desk(&d);
-}
-
-static void test_another_nodes_walk_is_waited_for(void)
-{
-        struct desk d;
-        int64_t ms;
-        open_desk(&d);
-        d.config.retention.completed_ms = 1000;
-        answer(&d, wait_for_page(&d, 60000, NULL), LEDGER_COMMITTED); /* not done */
-        struct ledger_batch *b = wait_for_page(&d, 90000, &ms);
-        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
-        CU_ASSERT(ms >= 59000 && ms <= 76000);
-        ledger_batch_free(b);
-        close_desk(&d);
-}
-
-static void test_nothing_is_walked_when_all_stays(void)
-{
-        struct desk d;
-        open_desk(&d);
-        d.config.retention = (struct retention){-1, -1, -1};
-        CU_ASSERT_PTR_NULL(wait_for_page(&d, 700000, NULL));
-        close_desk(&d);
-}
-
 UNIT_TESTS = {
     {"a write is posted and given back", test_a_write_is_posted_and_given_back},
     {"a refused write is given back as it is", test_a_refused_write_is_given_back_as_it_is},
@@ -331,8 +243,5 @@ UNIT_TESTS = {
     {"a beat tells what changed and nothing else", test_a_beat_tells_what_changed_and_nothing_else},
     {"what a lost beat told is told again", test_what_a_lost_beat_told_is_told_again},
     {"workers are resized while it runs", test_workers_are_resized_while_it_runs},
-    {"the walk goes on where it was", test_the_walk_goes_on_where_it_was},
-    {"another node's walk is waited for", test_another_nodes_walk_is_waited_for},
-    {"nothing is walked when all stays", test_nothing_is_walked_when_all_stays},
 };
 UNIT_MAIN("engine-operate")

@@ -175,6 +175,35 @@ static void test_it_stops_when_asked(void)
         close_desk(&d);
 }
 
+/* The job, its handler, its type, its queue: whoever says something first. */
+static void test_whose_heartbeat_counts(void)
+{
+        static const struct {
+                uint32_t job, handler;
+                bool typed;
+                int64_t asked_ms;
+        } cases[] = {
+            {500, 3000, true, 500}, {0, 3000, true, 3000}, {0, 0, true, 2000}, {0, 0, false, 9000}};
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+                struct desk d;
+                struct handler_desc h = noop;
+                h.heartbeat_ms = cases[i].handler;
+                open_desk_with(&d, h, 1, configure);
+                d.config.types = cases[i].typed ? types : NULL;
+                d.config.n_types = cases[i].typed;
+                next_claim(&d)->jobs[0].heartbeat_ms = cases[i].job;
+                start(&d);
+                seen(&d, d.now.mono_ns, 0);
+                pass_time(&d, cases[i].asked_ms - 1);
+                CU_ASSERT_PTR_NULL(told(&d, ACT_ASK));
+                pass_time(&d, 1);
+                CU_ASSERT_PTR_NOT_NULL(told(&d, ACT_ASK));
+                d.config.types = NULL;
+                d.config.n_types = 0;
+                close_desk(&d);
+        }
+}
+
 static void test_a_time_out_says_nothing_of_life(void)
 {
         struct desk d;
@@ -360,6 +389,7 @@ UNIT_TESTS = {
     {"the budget of wall time", test_the_budget_of_wall_time},
     {"no sign of life", test_no_sign_of_life},
     {"a job that stops when asked", test_it_stops_when_asked},
+    {"whose heartbeat counts", test_whose_heartbeat_counts},
     {"a time-out says nothing of life", test_a_time_out_says_nothing_of_life},
     {"a rescued job keeps its policy", test_a_rescued_job_keeps_its_policy},
     {"a letter that loses", test_a_letter_that_loses},

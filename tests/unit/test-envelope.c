@@ -318,9 +318,9 @@ static void test_values(void)
             {"job-max-attempts", "0", STATE_DEAD, NOTHING, 0},
             {"job-max-attempts", "1001", STATE_DEAD, NOTHING, 0},
             {"job-max-attempts", "many", STATE_DEAD, NOTHING, 0},
-            {"job-heartbeat", "1s", STATE_PENDING, HEARTBEAT, 1000},
+            {"job-heartbeat", "100ms", STATE_PENDING, HEARTBEAT, 100},
             {"job-heartbeat", "30d", STATE_PENDING, HEARTBEAT, INT64_C(2592000000)},
-            {"job-heartbeat", "999ms", STATE_DEAD, NOTHING, 0},
+            {"job-heartbeat", "99ms", STATE_DEAD, NOTHING, 0},
             {"job-heartbeat", "31d", STATE_DEAD, NOTHING, 0},
             {"job-heartbeat", "", STATE_DEAD, NOTHING, 0},
         };

@@ -115,7 +115,14 @@ static void test_what_runs(void)
         s.job.state = STATE_RUNNING;
         s.job.holder = 1;
         s.job.started_us = NOW - 5 * US_PER_S;
-        expect(&s, EXPLAIN_CLAIMED, "behind another job");
+        expect(&s, EXPLAIN_CLAIMED, "starts within moments");
+        for (uint32_t i = 0; i < 4; i++) {
+                s.workers[i].busy = true;
+                s.workers[i].type = STR("report");
+        }
+        expect(
+            &s, EXPLAIN_SLOTS_TAKEN,
+            "All 4 slots of this node are taken, 4 of them by jobs of type report; it is claimed");
         s.workers[2].busy = true;
         s.workers[2].running = s.job.id;
         expect(&s, EXPLAIN_RUNNING,

@@ -23,7 +23,7 @@ $$ select (date_part('epoch', clock_timestamp()) * 1000000)::bigint $$;
 -- Order among pending rows, and of what a tide has passed; drawn when a row becomes pending first.
 create sequence jobs_seq;
 
--- What few jobs have: a policy, an end of retries, a heartbeat, a unique key (0 or null: none).
+-- What few jobs have: a policy, an end of retries, a heartbeat, a unique key. null: none.
 create type extra as (
         policy bytea, retry_until bigint, heartbeat_ms bigint,
         hash uuid, states smallint, replaces boolean, period bigint, of_queue boolean

@@ -90,7 +90,7 @@ begin
                         timeout_ms, case when state = 2 then 1 else 0 end,
                         case when state = 2 then 1 else 0 end, max_attempts, state, reason, priority,
                         key, queue, type, key_text, content_type, tags, headers, payload,
-                        (more).policy, nullif((more).retry_until, 0), nullif((more).heartbeat_ms, 0)
+                        (more).policy, (more).retry_until, (more).heartbeat_ms
                 from src on conflict do nothing returning id, queue, state, seq, lane),
         why as (
                 insert into attempts (job, claim, ended_job, attempt, generation, error, error_text,

@@ -232,25 +232,34 @@ end $$;
 create type job_filter as (states int, queue bytea, type bytea, wild text, tag bytea, error smallint,
         fingerprint bigint, since bigint, before bigint, ended_before bigint);
 
--- Do rows of these states stand in an index of their own, and are they few? Then those are sorted; else
--- the ids are walked.
-create function are_few(states int) returns boolean language sql stable as $$
-        select states <> 0 and states & 20 = 0 and (select coalesce(sum(n), 0) from (
-                select n from counters where 1 << state & states <> 0 union all
-                select n from deltas where 1 << state & states <> 0) x) <= 10000
-$$;
+-- Do rows of these states stand in an index of their own, and are there few in it? Then those are sorted;
+-- else the ids are walked. (Scheduled and retrying share one, dead and cancelled another.)
+create function are_few(states int) returns boolean language plpgsql stable as $$
+declare
+        beside int := states | case when states & 9 <> 0 then 9 else 0 end
+                | case when states & 96 <> 0 then 96 else 0 end;
+begin
+        return states <> 0 and states & 20 = 0 and (select coalesce(sum(n), 0) from (
+                select n from counters where 1 << state & beside <> 0 union all
+                select n from deltas where 1 << state & beside <> 0) x) <= 10000;
+end $$;
 
--- The next jobs to look at, in order of their ids.
-create function next_jobs(states int, after uuid, most int) returns uuid[] language plpgsql stable as $$
+-- The next jobs to look at, in order of their ids, and whether there may be more.
+create function next_jobs(states int, after uuid, most int, out ids uuid[], out more boolean)
+language plpgsql stable as $$
 begin
         if are_few(states) then
-                return array(select id from (
-                        select id from jobs where states & 2 <> 0 and lane is not null union all
-                        select id from jobs where states & 9 <> 0 and due is not null union all
-                        select id from jobs where states & 96 <> 0 and parked_at is not null) x
-                        where id > after order by id);
+                ids := array(
+                        with x as materialized (
+                                select id from jobs where states & 2 <> 0 and lane is not null union all
+                                select id from jobs where states & 9 <> 0 and due is not null union all
+                                select id from jobs where states & 96 <> 0 and parked_at is not null)
+                        select id from x where id > after order by id);
+                more := false;
+        else
+                ids := array(select id from jobs where id > after order by id limit most);
+                more := cardinality(ids) >= most;
         end if;
-        return array(select id from jobs where id > after order by id limit most);
 end $$;
 
 -- What of them a filter means; `most` + 1 at most. locks: those rows are ours until the commit.
@@ -351,10 +360,9 @@ create function bulk(h bigint, w smallint, num bigint, what int, f job_filter, a
 language plpgsql as $$
 declare
         now bigint := skep_now();
-        looks constant int := 5000;
         can constant int[] := '{127, 96, 15, 112}';
         asks int := case when f.states = 0 then 127 else f.states end;
-        ids uuid[];
+        next record;
         x record;
         page uuid[];
 begin
@@ -368,11 +376,12 @@ begin
                 return;
         end if;
         most := case when what = 0 then 10000 else greatest(most, 1) end;
-        ids := next_jobs(f.states, after, looks);
-        select * into x from filtered(f, ids, most, what in (1, 2));
-        more := cardinality(x.picked) > most or (cardinality(ids) >= looks and not are_few(f.states));
+        select * into next from next_jobs(f.states, after, 10000);
+        select * into x from filtered(f, next.ids, most, what in (1, 2));
+        more := next.more or cardinality(x.picked) > most;
         page := x.picked[1:most];
-        last := case when cardinality(x.picked) > most then page[most] else ids[cardinality(ids)] end;
+        last := case when cardinality(x.picked) > most then page[most]
+                else next.ids[cardinality(next.ids)] end;
         last := coalesce(last, after);
         done := cardinality(page);
         if done = 0 or what = 0 then
