@@ -317,14 +317,15 @@ static void set_request(CURL *h, const struct request *rq)
                 curl_easy_setopt(h, CURLOPT_HTTPGET, 1L);
                 return;
         }
-        if (strcmp(rq->method, "POST") == 0) {
+        bool post = strcmp(rq->method, "POST") == 0;
+        if (post || rq->body) {
                 curl_easy_setopt(h, CURLOPT_POST, 1L);
                 curl_easy_setopt(h, CURLOPT_POSTFIELDS, rq->body ? rq->body : "");
                 curl_easy_setopt(h, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)rq->body_n);
-                return;
+        } else {
+                curl_easy_setopt(h, CURLOPT_HTTPGET, 1L);
         }
-        curl_easy_setopt(h, CURLOPT_HTTPGET, 1L);
-        curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, rq->method);
+        curl_easy_setopt(h, CURLOPT_CUSTOMREQUEST, post ? NULL : rq->method);
 }
 
 static int judge(const struct client *c, CURLcode code)

@@ -264,7 +264,7 @@ static void ledger_answered(struct engine *e, struct ledger_batch *b)
                 break;
         case LEDGER_PRUNE: prune_answered(e, LEDGER_AS(prune, PRUNE, b)); break;
         case LEDGER_SAVE: save_answered(e, LEDGER_AS(save, SAVE, b)); break;
-        case LEDGER_CONTROL: operate_back(e, b); break;
+        case LEDGER_CONTROL:
         case LEDGER_SCHEDULE: operate_back(e, b); break;
         case LEDGER_BULK:
                 if (bulk_owns(e, b)) {
@@ -305,6 +305,7 @@ static void ledger_answered(struct engine *e, struct ledger_batch *b)
         case LEDGER_SHOW:
         case LEDGER_LIST:
         case LEDGER_GROUPS:
+        case LEDGER_SCHEDULES:
         case LEDGER_NODES: read_answered(e, b); break;
         default: duty_answered(e, b); break;
         }
@@ -336,7 +337,7 @@ static void take_wish(struct engine *e, const struct engine_event *ev)
         case EV_RECONCILE: reconcile_arrived(e, ev->cookie); break;
         case EV_RUN_SCHEDULE: cron_run(e, ev->run_schedule.name, ev->run_schedule.cookie); break;
         default: /* EV_RESIZE */
-                e->resize = ev->resize;
+                e->resize = PLANT(resize_unheard) ? 0 : ev->resize;
                 e->tells = true;
                 break;
         }
@@ -374,6 +375,7 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                         e->out->out_of_memory = true;
                 }
                 cron_configure(e);
+                prune_configure(e);
                 e->tells = true;
                 e->again = true;
                 break;

@@ -68,6 +68,9 @@ static bool gather(struct engine *e, struct job *j, int handler, bool front)
 bool line_push(struct engine *e, struct job *j, bool front)
 {
         struct queue_books *q = &e->queues[j->queue_index];
+        if (!e->batching && !front && !q->by_priority) {
+                return ring_push(&q->ready, j); /* as nearly always */
+        }
         int handler = batch_handler(e, j);
         if (handler >= 0) {
                 return gather(e, j, handler, front);

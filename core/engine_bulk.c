@@ -190,6 +190,9 @@ static void post_page(struct engine *e, struct bulk_books *k)
         struct ledger_bulk *b = LEDGER_AS(bulk, BULK, batch);
         b->kind = k->request.kind;
         b->filter = k->request.filter; /* its texts stay while it is posted */
+        if (PLANT(bulk_unfiltered)) {
+                b->filter = (struct job_filter){0};
+        }
         b->has_after = k->has_after;
         b->after = k->after;
         b->limit = page_limit(k);

@@ -198,7 +198,7 @@ static bool claim_queue(struct engine *e, struct queue_books *q, uint32_t want)
         c->queue = q->name;
         c->roster = roster_ref(e->roster);
         c->want = want;
-        c->global = q->global;
+        c->global = PLANT(global_untold) ? 0 : q->global;
         c->max_bytes = CLAIM_BYTES_MAX;
         c->token = engine_random(e);
         c->got = empty;

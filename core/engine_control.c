@@ -82,7 +82,7 @@ static void control_queue(struct engine *e, struct queue_books *q, const struct 
 {
         bool same = q->control.paused == now->paused &&
                     q->control.concurrency == now->concurrency && q->control.global == now->global;
-        if (same) {
+        if (same || PLANT(controls_unheard)) {
                 return;
         }
         bool was_paused = q->paused;
@@ -114,7 +114,7 @@ void control_pump(struct engine *e)
 {
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 struct queue_books *q = &e->queues[i];
-                if (q->paused && (q->ready.n || q->gathered)) {
+                if (q->paused && (q->ready.n || q->gathered) && !PLANT(pause_gives)) {
                         give_back_queue(e, q);
                 }
         }
@@ -159,7 +159,7 @@ void bounds_tell(struct engine *e, struct ledger_submit *b)
         b->n_bounds = 0;
         for (uint32_t i = 0; bounds && i < e->n_queues; i++) {
                 const struct queue_books *q = &e->queues[i];
-                if (q->max_waiting && !q->gone) {
+                if (q->max_waiting && !q->gone && !PLANT(bounds_untold)) {
                         bounds[b->n_bounds++] =
                             (struct queue_bound){q->name, q->max_waiting, q->drop_oldest};
                 }

@@ -34,7 +34,7 @@ const struct retry_policy *job_policy(const struct engine *e, int queue, struct 
 {
         static const struct retry_policy plain = RETRY_POLICY_DEFAULT;
         const struct retry_policy *base = queue < 0 ? &plain : &e->queues[queue].retry;
-        if (e->config->n_types == 0 && own.n == 0) {
+        if ((e->config->n_types == 0 && own.n == 0) || PLANT(policy_of_queue)) {
                 return base;
         }
         *room = *base;

@@ -535,6 +535,7 @@ int64_t bulk_wake_ns(const struct engine *e);
 void bulk_deinit(struct engine *e);
 
 /* engine_prune.c */
+void prune_configure(struct engine *e);
 void prune_pump(struct engine *e);
 void prune_answered(struct engine *e, struct ledger_prune *b /* takes */);
 int64_t prune_wake_ns(const struct engine *e);

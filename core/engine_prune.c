@@ -1,6 +1,6 @@
 /*
- * Rows that have been there long enough go: a walk over all of them, page by page, every ten
- * minutes.
+ * Rows that have been there long enough go: a walk over all of them, page by page, again after as
+ * long as the shortest rule keeps a row, but not before five seconds and within ten minutes.
  *
  * A page takes at most a tenth of the time: it is followed by a pause of nine times as long as it
  * took. The ledger lets one node walk at a time; the others look again after a minute. A page whose
@@ -10,7 +10,9 @@
  */
 #include "core/engine_inner.h"
 
-#define WALK_EVERY  (600 * NS_PER_S)
+#define WALK_MOST   (600 * NS_PER_S)
+#define WALK_LEAST  (5 * NS_PER_S)
+#define FIRST_WAIT  (30 * NS_PER_S) /* a node that was just started has other things to do */
 #define TAKEN_WAIT  (60 * NS_PER_S)
 #define PAGE_ROWS   1000
 #define PAUSE_TIMES 9
@@ -21,9 +23,9 @@ static const enum job_state ended[] = {STATE_COMPLETED, STATE_DEAD, STATE_CANCEL
 
 static int64_t kept_ms(const struct retention *r, enum job_state state)
 {
-        return state == STATE_COMPLETED ? r->completed_ms
-               : state == STATE_DEAD    ? r->dead_ms
-                                        : r->cancelled_ms;
+        return state == STATE_COMPLETED && !PLANT(prune_mixed) ? r->completed_ms
+               : state == STATE_DEAD                           ? r->dead_ms
+                                                               : r->cancelled_ms;
 }
 
 /* 0: nothing is said of it. */
@@ -54,6 +56,33 @@ static bool list_rules(const struct config *c, struct prune_rule *rules, uint32_
         return any;
 }
 
+static int64_t shorter(int64_t ns, const struct retention *r)
+{
+        for (size_t s = 0; s < ARRAY_LEN(ended); s++) {
+                int64_t ms = kept_ms(r, ended[s]);
+                ns = ms > 0 && ms < ns / NS_PER_MS ? ms * NS_PER_MS : ns;
+        }
+        return ns;
+}
+
+static int64_t walk_every(const struct engine *e)
+{
+        int64_t ns = shorter(WALK_MOST, &e->config->retention);
+        for (uint32_t i = 0; i < e->config->n_queues; i++) {
+                ns = shorter(ns, &e->config->queues[i].retention);
+        }
+        return ns < WALK_LEAST ? WALK_LEAST : ns;
+}
+
+/* The rules may be shorter now. */
+void prune_configure(struct engine *e)
+{
+        struct prune_books *p = &e->prune;
+        if (p->next_ns) {
+                p->next_ns = engine_min(p->next_ns, e->now.mono_ns + walk_every(e));
+        }
+}
+
 static void post_page(struct engine *e)
 {
         struct prune_books *p = &e->prune;
@@ -62,7 +91,7 @@ static void post_page(struct engine *e)
         struct prune_rule *rules = batch ? arena_zalloc(&batch->arena, most * sizeof *rules) : NULL;
         uint32_t n = 0;
         if (!rules || !list_rules(e->config, rules, &n)) {
-                p->next_ns = e->now.mono_ns + WALK_EVERY;
+                p->next_ns = e->now.mono_ns + WALK_MOST;
                 ledger_batch_free(batch);
                 return;
         }
@@ -88,8 +117,8 @@ void prune_pump(struct engine *e)
         if (!takes_part(e)) {
                 return;
         }
-        if (p->next_ns == 0) { /* a node that was just started has other things to do */
-                p->next_ns = e->now.mono_ns + TAKEN_WAIT / 2;
+        if (p->next_ns == 0) {
+                p->next_ns = e->now.mono_ns + engine_min(FIRST_WAIT, walk_every(e));
         }
         if (e->now.mono_ns >= p->next_ns) {
                 post_page(e);
@@ -110,7 +139,7 @@ static void page_walked(struct engine *e, const struct ledger_prune *b)
         p->has_after = !b->end;
         p->after = b->last;
         if (b->end) {
-                p->next_ns = p->begun_ns + WALK_EVERY;
+                p->next_ns = p->begun_ns + walk_every(e);
         } else {
                 pause = pause < PAUSE_LEAST ? PAUSE_LEAST : engine_min(pause, PAUSE_MOST);
                 p->next_ns = e->now.mono_ns + pause;
@@ -124,8 +153,9 @@ void prune_answered(struct engine *e, struct ledger_prune *b)
         if (b->base.outcome == LEDGER_COMMITTED && b->done) {
                 page_walked(e, b);
         } else { /* so that nodes do not ask in step */
-                p->next_ns = e->now.mono_ns + TAKEN_WAIT +
-                             (int64_t)(engine_random(e) % (uint64_t)(TAKEN_WAIT / 4));
+                int64_t wait = engine_min(TAKEN_WAIT, walk_every(e));
+                p->next_ns =
+                    e->now.mono_ns + wait + (int64_t)(engine_random(e) % (uint64_t)(wait / 4));
         }
         ledger_batch_free(&b->base);
 }

@@ -55,7 +55,7 @@ void reconcile_deinit(struct engine *e)
 static void answer_all(struct engine *e, void *const *cookies, uint32_t n,
                        const struct reconciled *what)
 {
-        for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < n && !PLANT(reconcile_mute); i++) {
                 struct engine_action *a = engine_act(e, ACT_RECONCILED);
                 if (a) {
                         a->cookie = cookies[i];

@@ -150,7 +150,7 @@ void reply_held(struct engine *e, struct ledger_finish *f, struct finish_row *ro
                 const struct held_job *h)
 {
         int at = queue_find(e, h->queue);
-        if (at >= 0 && h->headers.n && state_terminal(row->to)) {
+        if (at >= 0 && h->headers.n && state_terminal(row->to) && !PLANT(reply_of_lost)) {
                 add_reply(e, f, row, &e->queues[at], h->headers);
         }
 }
@@ -231,7 +231,7 @@ void reply_written(struct engine *e, const struct ledger_finish *f)
 void reply_relayed(struct engine *e, const struct job_reply *list, uint32_t n)
 {
         struct reply_bags bags = {.most = n};
-        for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t i = 0; i < n && !PLANT(reply_once); i++) {
                 bag_reply(e, &bags, &list[i]);
         }
         send_bags(e, &bags);
@@ -242,7 +242,8 @@ void reply_answered(struct engine *e, struct replies *list)
         while (list) {
                 struct replies *r = list;
                 list = r->next;
-                for (uint32_t i = 0; r->confirmed && i < r->n; i++) {
+                bool sure = r->confirmed || PLANT(reply_unconfirmed);
+                for (uint32_t i = 0; sure && i < r->n; i++) {
                         e->view.replies++;
                         number_add(&e->replied, r->items[i].no); /* no memory: it goes once more */
                 }

@@ -61,7 +61,7 @@ static uint32_t catch_up(const struct engine *e, const struct plan *p, const str
                 on_time++;
         }
         switch (p->row.catch_up) {
-        case CATCH_ALL: return n;
+        case CATCH_ALL: return PLANT(ticks_lost) && n > 1 ? 1 : n;
         case CATCH_LAST: return on_time == 0 && n > 0 ? 1 : on_time;
         case CATCH_NONE: break;
         }
@@ -91,7 +91,7 @@ static void overlap(const struct plan *p, struct decision *d)
 {
         uint32_t n = d->n;
         bool active = plan_active(p);
-        if (n == 0 || p->row.overlap == OVERLAP_ALLOW) {
+        if (n == 0 || p->row.overlap == OVERLAP_ALLOW || PLANT(overlap_blind)) {
                 return;
         }
         if (p->row.overlap == OVERLAP_BUFFER) {

@@ -52,7 +52,7 @@ void worker_seen(struct engine *e, uint32_t worker, bool running, uint32_t posit
         w->running = running && position - w->head < given;
         w->running_position = position;
         w->running_since_ns = since_ns;
-        w->life_ns = life_ns > since_ns ? life_ns : since_ns;
+        w->life_ns = life_ns > since_ns && !PLANT(heartbeat_deaf) ? life_ns : since_ns;
         if (w->running && !w->group_n) {
                 w->limits = limits_of(e, w->ring[position % ENGINE_RING]);
         }
@@ -118,7 +118,8 @@ static void watch_worker(struct engine *e, uint32_t worker)
                 struct limits l = w->limits;
                 if (now >= after_ms(w->running_since_ns, l.timeout_ms)) {
                         ask_worker(e, worker, w->running_position, WHY_TIMEOUT);
-                } else if (now >= after_ms(w->life_ns, l.heartbeat_ms)) {
+                } else if (now >= after_ms(w->life_ns, l.heartbeat_ms) &&
+                           !PLANT(heartbeat_never)) {
                         ask_worker(e, worker, w->running_position, WHY_TIMEOUT);
                         w->silent_ms = l.heartbeat_ms;
                 }

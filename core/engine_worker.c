@@ -145,6 +145,9 @@ static void note_end(struct engine *e, struct finish_row *row, const struct job 
 {
         const struct handler_desc *h = handler_of(e, j);
         row->build = h ? finish_text(e->filling, str_of(h->build), BUILD_ID_MAX) : (struct str){0};
+        if (row->error == ERROR_NONE) {
+                return;
+        }
         if (row->error == ERROR_TIMED_OUT && w->silent_ms) {
                 row->error_text = watch_silence(e->filling, w->silent_ms, row->error_text);
         }
@@ -290,7 +293,7 @@ static void batch_gone(struct engine *e, const struct engine_event *ev, uint32_t
 {
         const struct worker_books *w = &e->workers[ev->gone.worker];
         for (uint32_t i = 0; i < n && first + i != w->tail; i++) {
-                w->ring[(first + i) % ENGINE_RING]->alone = true;
+                w->ring[(first + i) % ENGINE_RING]->alone = !PLANT(batch_again);
         }
         e->view.crashes += ev->gone.how == ERROR_CRASHED || ev->gone.how == ERROR_OOM;
         engine_note(e, 4, NULL,
@@ -319,7 +322,7 @@ void worker_gone(struct engine *e, const struct engine_event *ev)
         uint32_t given = w->tail - w->head;
         uint32_t victim = ev->gone.position, n = ev->gone.n_running;
         bool ran = ev->gone.running && victim - w->head < given;
-        bool batch = ran && n > 1;
+        bool batch = ran && n > 1 && !PLANT(batch_blamed);
         if (ran && PLANT(strike_bystander) && victim + 1 != w->tail) {
                 victim++;
         }

@@ -307,9 +307,15 @@ static bool explain_taken(struct telling *t, struct str then)
         detail_number(t, "slots", n);
         detail_text(t, "taken_by", s.type);
         detail_number(t, "taken_n", s.most);
-        SAY(t, SLOTS_TAKEN, "All %u slots %s are taken, %u of them by jobs of type %.*s; %.*s.", n,
-            own_limit ? "that its queue has on this node" : "of this node", s.most, S(s.type),
-            S(then));
+        const char *whose = own_limit ? "that its queue has on this node" : "of this node";
+        if (n == 1) {
+                SAY(t, SLOTS_TAKEN, "The only slot %s is taken by a job of type %.*s; %.*s.", whose,
+                    S(s.type), S(then));
+        } else {
+                SAY(t, SLOTS_TAKEN,
+                    "All %u slots %s are taken, %u of them by jobs of type %.*s; %.*s.", n, whose,
+                    s.most, S(s.type), S(then));
+        }
         return true;
 }
 
@@ -427,15 +433,14 @@ static bool explain_nobody(struct telling *t, const struct able *n)
         } else if (n->alive == 0) {
                 SAY(t, NO_NODE, "No node is up.");
         } else if (n->with_queue == 0) {
-                SAY(t, QUEUE_NOT_SERVED,
-                    "None of the %u nodes has queue %.*s in its configuration.", n->alive,
+                SAY(t, QUEUE_NOT_SERVED, "No node has queue %.*s in its configuration.",
                     S(j->queue));
         } else if (n->with_handler == 0) {
                 SAY(t, NO_HANDLER, "No node has a handler for type %.*s.", S(j->type));
         } else if (n->both == 0) {
                 SAY(t, NO_HANDLER,
-                    "No node that has queue %.*s has a handler for type %.*s (%u nodes have the "
-                    "one, %u the other).",
+                    "No node that has queue %.*s has a handler for type %.*s (with the queue: %u, "
+                    "with a handler: %u).",
                     S(j->queue), S(j->type), n->with_queue, n->with_handler);
         } else {
                 return false;
@@ -472,6 +477,9 @@ static struct str ahead_text(struct telling *t)
         uint64_t n = t->job->ahead;
         if (n == 0) {
                 return STR("it is the next of its queue");
+        }
+        if (n == 1) {
+                return STR("one job of its queue is before it");
         }
         return arena_printf(t->a, "%s%llu jobs of its queue are before it",
                             n >= 10000 ? "more than " : "", (unsigned long long)n);

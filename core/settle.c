@@ -6,6 +6,8 @@
  */
 #include "core/settle.h"
 
+#include "core/plant.h"
+
 #include "core/fingerprint.h"
 
 static void start_row(const struct settle_job *j, struct finish_row *row)
@@ -18,7 +20,7 @@ static void start_row(const struct settle_job *j, struct finish_row *row)
             .attempt = j->attempt,
             .snoozes = j->snoozes,
             .strikes = j->strikes,
-            .left_work = j->left_work,
+            .left_work = j->left_work && !PLANT(work_left),
             .job = row->job,
         };
 }
@@ -41,7 +43,8 @@ static void fail_row(const struct settle_job *j, enum error_class how, int64_t d
         row->error = how;
         bool struck_out = row->strikes >= STRIKES_MAX;
         int64_t after_us = 1000 * (delay_ms > 0 ? delay_ms : retry_delay_ms(p, j->attempt, u));
-        bool late = j->retry_until_us && j->wall_us + after_us > j->retry_until_us;
+        bool late = j->retry_until_us && j->wall_us + after_us > j->retry_until_us &&
+                    !PLANT(budget_ignored);
         if (j->cancel_asked) {
                 row->error = how == ERROR_FAILED ? ERROR_CANCELLED : how;
                 cancel_row(row);

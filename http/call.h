@@ -190,7 +190,7 @@ void nodes_call(struct call *call);
 /* submit.c */
 void submit_body(struct call *call);
 void submit_answer(struct call *call, struct api_request *r);
-bool submit_failed_row(const struct submit_row *row,
+bool submit_failed_row(const struct settings *s, const struct submit_row *row,
                        struct problem *ret_problem); /* false: it exists now */
 
 /* ndjson.c */

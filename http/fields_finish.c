@@ -32,6 +32,12 @@ static int finish_queue(struct job_taking *j)
                          j->t.settings->queue_names);
                 return OBJECT_REFUSED;
         }
+        if (has(j, F_REPLY_TO) && c->queues[i].transport.n == 0) {
+                return field_refuse_text(&j->t, &fields_table[F_REPLY_TO],
+                                         "reply_to: queue %.*s has no transport that could carry a "
+                                         "reply; leave the field out, or name a queue that has one",
+                                         (int)c->queues[i].name.n, c->queues[i].name.p);
+        }
         if (!has(j, F_PRIORITY)) {
                 j->row.priority = ROW_PRIORITY_UNSET;
         }

@@ -431,7 +431,7 @@ void stream_end(struct call *call)
 static void note_row(struct stream *s, struct outcome *o, const struct submit_row *row)
 {
         struct problem p;
-        if (submit_failed_row(row, &p)) {
+        if (submit_failed_row(s->http->settings, row, &p)) {
                 note_problem(s, o, &p);
                 return;
         }

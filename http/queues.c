@@ -154,6 +154,7 @@ static bool take_control(struct call *call, struct ledger_control *c)
         if (c->set == 0) {
                 call_refuse(call, PROBLEM_INVALID,
                             "the object is empty; write paused, concurrency or global");
+                call->problem.allowed = "paused, concurrency, global";
                 return false;
         }
         return true;

@@ -10,6 +10,12 @@
 #define SCHEDULE_NEXT    5   /* next runs that are shown */
 #define PREVIEW_NEXT_MAX 100 /* that a preview shows at most */
 
+#define CRON_ALLOWED                                                                               \
+        "five fields (minute, hour, day of month, month, day of week) as in \"30 4 * * "           \
+        "MON-FRI\", "                                                                              \
+        "six with the second before them, @hourly and its kin, or \"@every 10m\""
+#define ZONE_ALLOWED "a time zone's name as in \"Europe/Berlin\", or an empty string: UTC"
+
 /* A schedule on its way: of the body, of the ledger, to the ledger. In the call's arena. */
 struct plan {
         struct schedule_row row;

@@ -85,12 +85,6 @@ static int take_n(struct taking *t, const struct field *f, json_t *v)
         return 0;
 }
 
-#define CRON_ALLOWED                                                                               \
-        "five fields (minute, hour, day of month, month, day of week) as in \"30 4 * * "           \
-        "MON-FRI\", "                                                                              \
-        "six with the second before them, @hourly and its kin, or \"@every 10m\""
-#define ZONE_ALLOWED "a time zone's name as in \"Europe/Berlin\", or an empty string: UTC"
-
 static const struct field schedule_table[] = {
     [S_CRON] = {"cron", FIELD_STRING, FIELD_SHORT, CRON_ALLOWED, take_cron, NULL},
     [S_ZONE] = {"zone", FIELD_STRING, FIELD_SHORT, ZONE_ALLOWED, take_zone, NULL},

@@ -80,6 +80,7 @@ static bool zone_known(struct call *call)
                             "its zoneinfo, as in \"Europe/Berlin\", or leave it out: UTC",
                             quote_text(plan->row.zone, quoted));
                 snprintf(call->problem.field, sizeof call->problem.field, "zone");
+                call->problem.allowed = ZONE_ALLOWED;
         }
         return plan->zone != NULL;
 }
@@ -239,6 +240,7 @@ static void put_row(struct call *call)
 {
         struct plan *plan = call->plan;
         struct schedule_row *row = &plan->row;
+        char quoted[QUOTE_TEXT];
         int64_t now = now_wall_us();
         if (!zone_known(call)) {
                 return;
@@ -248,8 +250,10 @@ static void put_row(struct call *call)
         }
         if (row->next_us == 0) {
                 call_refuse(call, PROBLEM_INVALID,
-                            "cron: there is no such date within 28 years, so it would never run");
+                            "cron: \"%s\" has no date within 28 years, so it would never run",
+                            quote_text(row->spec, quoted));
                 snprintf(call->problem.field, sizeof call->problem.field, "cron");
+                call->problem.allowed = CRON_ALLOWED;
                 return;
         }
         write_row(call, row->revision, false);

@@ -134,7 +134,20 @@ void submit_body(struct call *call)
         call_post(call, r);
 }
 
-bool submit_failed_row(const struct submit_row *row, struct problem *ret_problem)
+static void set_full(const struct settings *s, const struct submit_row *row, struct problem *p)
+{
+        int i = config_queue_named(&s->config, row->queue);
+        uint32_t max = i < 0 ? 0 : s->config.queues[i].max_waiting;
+        problem_set(p, PROBLEM_QUEUE_FULL,
+                    "queue: %.*s is as long as it may be (max_waiting = %u); the job was not "
+                    "written. Repeat it later",
+                    (int)(row->queue.n > 64 ? 64 : row->queue.n), row->queue.p, max);
+        snprintf(p->field, sizeof p->field, "queue");
+        snprintf(p->allowed_text, sizeof p->allowed_text, "%u jobs that wait", max);
+}
+
+bool submit_failed_row(const struct settings *s, const struct submit_row *row,
+                       struct problem *ret_problem)
 {
         char other[JOB_ID_TEXT], quoted[QUOTE_TEXT];
         switch (row->result) {
@@ -163,13 +176,7 @@ bool submit_failed_row(const struct submit_row *row, struct problem *ret_problem
                 problem_set(ret_problem, PROBLEM_CONFLICT,
                             "not written, because another job of the same request failed");
                 return true;
-        case SUBMIT_FULL:
-                problem_set(ret_problem, PROBLEM_QUEUE_FULL,
-                            "queue: %.*s is as long as it may be (max_waiting); the job was not "
-                            "written. Repeat it later",
-                            (int)(row->queue.n > 64 ? 64 : row->queue.n), row->queue.p);
-                snprintf(ret_problem->field, sizeof ret_problem->field, "queue");
-                return true;
+        case SUBMIT_FULL: set_full(s, row, ret_problem); return true;
         }
         return false;
 }
@@ -195,12 +202,12 @@ static bool set_refused(struct call *call, const struct api_request *r)
         /* The row that failed by itself says more than those that it undid. */
         for (uint32_t i = 0; i < s->n; i++) {
                 if (s->rows[i].result != SUBMIT_UNDONE &&
-                    submit_failed_row(&s->rows[i], &call->problem)) {
+                    submit_failed_row(call->http->settings, &s->rows[i], &call->problem)) {
                         call->problem.index = call->array ? (int64_t)i : -1;
                         return true;
                 }
         }
-        return s->n > 0 && submit_failed_row(&s->rows[0], &call->problem);
+        return s->n > 0 && submit_failed_row(call->http->settings, &s->rows[0], &call->problem);
 }
 
 static void respond_array(struct call *call, const struct submission *s)

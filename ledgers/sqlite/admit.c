@@ -14,12 +14,33 @@ int life_put(struct tx *t, const struct submit_row *r, int64_t seq)
 {
         struct str hash = {(const char *)r->unique.hash, sizeof r->unique.hash};
         struct binder b = bind_start(db_get(t->db, ST_LIFE_PUT));
+        bind_int(&b, seq);
         bind_blob(&b, r->policy);
         bind_int(&b, r->retry_until_us);
         bind_int(&b, r->heartbeat_ms);
         bind_blob(&b, unique_counts(r) ? hash : (struct str){0});
-        bind_int(&b, seq);
         return bind_run(&b);
+}
+
+int life_read(struct db *db, struct arena *a, int64_t seq, struct life *ret)
+{
+        struct binder q = bind_start(db_get(db, ST_LIFE_SHOW));
+        bind_int(&q, seq);
+        int rc = sqlite3_step(q.s);
+        *ret = (struct life){.policy = {"", 0}};
+        if (rc == SQLITE_ROW) {
+                struct str unique = column_str(q.s, 3);
+                ret->policy = column_copy(a, q.s, 0);
+                ret->retry_until_us = sqlite3_column_int64(q.s, 1);
+                ret->heartbeat_ms = (uint32_t)sqlite3_column_int64(q.s, 2);
+                ret->unique = unique.n == sizeof ret->unique_hash;
+                if (ret->unique) {
+                        memcpy(ret->unique_hash, unique.p, unique.n);
+                }
+                rc = ret->policy.p ? SQLITE_OK : SQLITE_NOMEM;
+        }
+        (void)sqlite3_reset(q.s);
+        return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 /* --- its id, its key -------------------------------------------------------------------------- */

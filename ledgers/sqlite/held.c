@@ -15,7 +15,7 @@ struct recalling {
 static int recall_row(void *ctx, sqlite3_stmt *s)
 {
         struct recalling *k = ctx;
-        return job_read(k->db, k->c, s);
+        return job_recall(k->db, k->c, s);
 }
 
 int recall_run(struct db *db, struct ledger_recall *b)
@@ -45,6 +45,7 @@ int recall_run(struct db *db, struct ledger_recall *b)
 /* --- HELD ------------------------------------------------------------------------------------- */
 
 struct holding {
+        struct db *db;
         struct ledger_held *b;
         uint32_t size; /* of b->jobs */
 };
@@ -72,7 +73,7 @@ static int hold_row(void *ctx, sqlite3_stmt *s)
         struct holding *k = ctx;
         static const struct job none;
         struct job j;
-        int rc = grow(k) ? job_read_books(&k->b->base.arena, &none, s, &j) : SQLITE_NOMEM;
+        int rc = grow(k) ? job_read_books(k->db, &k->b->base.arena, &none, s, &j) : SQLITE_NOMEM;
         if (rc) {
                 return rc;
         }
@@ -113,7 +114,7 @@ int held_run(struct db *db, struct ledger_held *b)
         if (!b->covered) {
                 return SQLITE_NOMEM;
         }
-        struct holding k = {b, 0};
+        struct holding k = {db, b, 0};
         struct binder q = bind_start(db_get(db, ST_HELD_COMMITS));
         bind_u64(&q, b->victim);
         bind_int(&q, LANE_CLAIMS);

@@ -218,12 +218,13 @@ int journal_expire(struct tx *t);
 int job_start_claim(struct claim *c, const struct commit_no *no, uint64_t token, uint64_t room);
 
 /* A row of JOB_COLUMNS into the claim's next job, texts copied. SQLITE_NOMEM when memory is out. */
-int job_read(struct db *db, struct claim *c, sqlite3_stmt *s);
+int job_recall(struct db *db, struct claim *c, sqlite3_stmt *s); /* of RUN_JOBS */
 /* As it is once claimed, now. */
 int job_take(struct db *db, struct claim *c, sqlite3_stmt *s, int64_t now_us);
 
 /* All but what only a handler needs. last: a job that may have the same queue and type. */
-int job_read_books(struct arena *a, const struct job *last, sqlite3_stmt *s, struct job *j);
+int job_read_books(struct db *db, struct arena *a, const struct job *last, sqlite3_stmt *s,
+                   struct job *j);
 
 /* After the last job_read: gives the payloads' cursor back. */
 void job_read_end(struct db *db);

@@ -34,7 +34,19 @@ static struct str share(struct arena *a, struct str last, sqlite3_stmt *s, int i
         return v.n && str_eq(v, last) ? last : column_copy(a, s, i);
 }
 
-int job_read_books(struct arena *a, const struct job *last, sqlite3_stmt *s, struct job *j)
+static int read_life(struct db *db, struct arena *a, int bits, struct job *j)
+{
+        struct life life = {0};
+        int rc = bits & LIFE_OWN ? life_read(db, a, j->ref, &life) : SQLITE_OK;
+        j->policy = life.policy;
+        j->retry_until_us = life.retry_until_us;
+        j->heartbeat_ms = life.heartbeat_ms;
+        j->left_work = (bits & LIFE_SAVED) != 0;
+        return rc;
+}
+
+int job_read_books(struct db *db, struct arena *a, const struct job *last, sqlite3_stmt *s,
+                   struct job *j)
 {
         *j = (struct job){
             .id = column_id(s, JOB_ID),
@@ -51,29 +63,29 @@ int job_read_books(struct arena *a, const struct job *last, sqlite3_stmt *s, str
             .cancel_asked = sqlite3_column_int(s, JOB_CANCEL_ASKED) != 0,
             .created_us = sqlite3_column_int64(s, JOB_CREATED),
             .deadline_us = sqlite3_column_int64(s, JOB_DEADLINE),
-            .policy = column_copy(a, s, JOB_POLICY),
-            .retry_until_us = sqlite3_column_int64(s, JOB_RETRY_UNTIL),
-            .heartbeat_ms = (uint32_t)sqlite3_column_int64(s, JOB_HEARTBEAT_MS),
-            .left_work = sqlite3_column_int(s, JOB_LEFT_WORK) != 0,
             .queue = share(a, last->queue, s, JOB_QUEUE),
             .type = share(a, last->type, s, JOB_TYPE),
             .handler = -1,
         };
-        return j->queue.p && j->type.p && j->policy.p ? SQLITE_OK : SQLITE_NOMEM;
+        if (!j->queue.p || !j->type.p) {
+                return SQLITE_NOMEM;
+        }
+        int life = (int)(sqlite3_column_int64(s, JOB_LIFE) & LIFE_BITS);
+        return life ? read_life(db, a, life, j) : SQLITE_OK;
 }
 
 static void set_late(struct job *j, sqlite3_stmt *s, int64_t claimed_us)
 {
-        int64_t due = sqlite3_column_int64(s, JOB_WAS_DUE);
+        int64_t due = sqlite3_column_int64(s, JOB_LIFE) >> LIFE_DUE_SHIFT;
         j->late_us = due && claimed_us > due ? claimed_us - due : 0;
 }
 
-int job_read(struct db *db, struct claim *c, sqlite3_stmt *s)
+static int read_job(struct db *db, struct claim *c, sqlite3_stmt *s)
 {
         static const struct job none;
         struct job *j = &c->jobs[c->n];
         const struct job *last = c->n ? j - 1 : &none;
-        int rc = job_read_books(&c->arena, last, s, j);
+        int rc = job_read_books(db, &c->arena, last, s, j);
         if (rc) {
                 return rc;
         }
@@ -86,7 +98,6 @@ int job_read(struct db *db, struct claim *c, sqlite3_stmt *s)
         if (!j->payload.n && sqlite3_column_int64(s, JOB_SIZE) > 0) {
                 rc = read_payload(db, &c->arena, j);
         }
-        set_late(j, s, sqlite3_column_int64(s, JOB_STARTED));
         if (!rc && j->left_work) {
                 rc = save_read(db, &c->arena, j->ref, &j->checkpoint);
         }
@@ -96,13 +107,22 @@ int job_read(struct db *db, struct claim *c, sqlite3_stmt *s)
 
 int job_take(struct db *db, struct claim *c, sqlite3_stmt *s, int64_t now_us)
 {
-        int rc = job_read(db, c, s);
+        int rc = read_job(db, c, s);
         if (!rc) {
                 struct job *j = &c->jobs[c->n - 1];
                 j->claim++;
                 j->attempt++;
                 j->token = c->token;
                 set_late(j, s, now_us);
+        }
+        return rc;
+}
+
+int job_recall(struct db *db, struct claim *c, sqlite3_stmt *s)
+{
+        int rc = read_job(db, c, s);
+        if (!rc) {
+                set_late(&c->jobs[c->n - 1], s, sqlite3_column_int64(s, JOB_STARTED));
         }
         return rc;
 }

@@ -80,11 +80,13 @@ int kept_put(struct tx *t, const struct pick *p)
 
 int unique_leave(struct tx *t, const struct pick *p)
 {
-        if (!p->unique) {
-                return SQLITE_OK;
+        struct life life = {0};
+        int rc = p->life & LIFE_OWN ? life_read(t->db, &t->scratch, p->seq, &life) : SQLITE_OK;
+        if (rc || !life.unique) {
+                return rc;
         }
         struct binder b = bind_start(db_get(t->db, ST_UNIQUE_LEAVE));
-        bind_bytes(&b, p->unique_hash, sizeof p->unique_hash);
+        bind_bytes(&b, life.unique_hash, sizeof life.unique_hash);
         bind_id(&b, &p->id);
         bind_int(&b, t->now_us);
         return bind_run(&b);

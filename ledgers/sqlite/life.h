@@ -29,9 +29,20 @@ int row_admit(struct tx *t, struct submit_row *r, const struct taker *by, int64_
 /* Is its id or key there already? Then r->result and r->existing say which. */
 int row_meet(struct tx *t, struct submit_row *r, bool *ret_met);
 
-/* What a row has beyond the plain: to be called once it is in. */
+/* jobs.life: a row in `lives`, one in `saves`; above them when it was due. */
+enum { LIFE_OWN = 1, LIFE_SAVED = 2, LIFE_BITS = 3, LIFE_DUE_SHIFT = 2 };
+
+/* What a row has beyond the plain, as LIFE_OWN says; put once it is in. */
+struct life {
+        struct str policy;
+        int64_t retry_until_us;
+        uint32_t heartbeat_ms;
+        bool unique;
+        uint8_t unique_hash[16];
+};
 bool row_has_life(const struct submit_row *r);
 int life_put(struct tx *t, const struct submit_row *r, int64_t seq);
+int life_read(struct db *db, struct arena *a, int64_t seq, struct life *ret);
 
 /* Rows that begin DEAD neither hold nor meet a key. */
 bool unique_counts(const struct submit_row *r);
@@ -104,8 +115,7 @@ struct pick {
         bool cancel_asked;
         int64_t created_us, ended_us; /* ended_us 0: it has not */
         struct job_key key;
-        bool unique;
-        uint8_t unique_hash[16];
+        int life; /* the bits of jobs.life */
 };
 
 /* Texts are borrowed from the statement until its next step. */

@@ -92,6 +92,9 @@ int seen_revive(struct tx *t, const struct seen *j)
         bind_int(&b, lane_value(BAND_OFFERED, j->priority, j->seq));
         bind_int(&b, j->seq);
         int rc = bind_run(&b);
+        struct binder l = bind_start(db_get(t->db, ST_LIFE_TIMELESS));
+        bind_int(&l, j->seq);
+        rc = rc ? rc : bind_run(&l);
         return rc ? rc : seen_moved(t, j, STATE_PENDING);
 }
 

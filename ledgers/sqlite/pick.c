@@ -6,7 +6,7 @@
 
 void pick_read(sqlite3_stmt *s, struct pick *ret)
 {
-        struct str key = column_str(s, 13), unique = column_str(s, 14);
+        struct str key = column_str(s, 13);
         *ret = (struct pick){
             .seq = sqlite3_column_int64(s, 0),
             .id = column_id(s, 1),
@@ -20,7 +20,7 @@ void pick_read(sqlite3_stmt *s, struct pick *ret)
             .created_us = sqlite3_column_int64(s, 9),
             .tags = column_str(s, 12),
             .key.set = key.n == sizeof ret->key.b,
-            .unique = unique.n == sizeof ret->unique_hash,
+            .life = (int)(sqlite3_column_int64(s, 14) & LIFE_BITS),
         };
         bool parked = ret->state == STATE_DEAD || ret->state == STATE_CANCELLED;
         if (state_terminal(ret->state)) {
@@ -28,9 +28,6 @@ void pick_read(sqlite3_stmt *s, struct pick *ret)
         }
         if (ret->key.set) {
                 memcpy(ret->key.b, key.p, key.n);
-        }
-        if (ret->unique) {
-                memcpy(ret->unique_hash, unique.p, unique.n);
         }
 }
 

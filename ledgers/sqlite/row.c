@@ -71,6 +71,11 @@ static int insert_job(struct tx *t, const struct submit_row *r, const struct tak
         bind_u64(&b, by->holder);
         bind_int(&b, runs ? t->now_us : 0);
         bind_blob(&b, runs ? STR(FINISH_ROOM) : (struct str){0});
+        if (row_has_life(r)) {
+                bind_int(&b, LIFE_OWN);
+        } else {
+                bind_null(&b);
+        }
         return bind_run(&b);
 }
 

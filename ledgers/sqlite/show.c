@@ -35,10 +35,7 @@ enum {
         ROW_DEADLINE,
         ROW_STARTED,
         ROW_FINISHED,
-        ROW_POLICY,
-        ROW_RETRY_UNTIL,
-        ROW_HEARTBEAT_MS,
-        ROW_LEFT_WORK,
+        ROW_LIFE,
         ROW_CONTENT_TYPE,
         ROW_HEADERS,
         ROW_PAYLOAD,
@@ -88,6 +85,16 @@ static int read_last(struct db *db, struct arena *a, int64_t seq, struct job_row
         return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+static int read_life(struct db *db, struct arena *a, int64_t seq, int bits, struct job_row *r)
+{
+        struct life life = {0};
+        int rc = bits & LIFE_OWN ? life_read(db, a, seq, &life) : SQLITE_OK;
+        r->policy = life.policy;
+        r->retry_until_us = life.retry_until_us;
+        r->heartbeat_ms = life.heartbeat_ms;
+        return rc || !(bits & LIFE_SAVED) ? rc : save_show(db, seq, r);
+}
+
 static int read_row(struct db *db, struct arena *a, sqlite3_stmt *s, struct job_row *r)
 {
         *r = (struct job_row){
@@ -114,15 +121,13 @@ static int read_row(struct db *db, struct arena *a, sqlite3_stmt *s, struct job_
             .deadline_us = sqlite3_column_int64(s, ROW_DEADLINE),
             .started_us = sqlite3_column_int64(s, ROW_STARTED),
             .finished_us = sqlite3_column_int64(s, ROW_FINISHED),
-            .policy = column_copy(a, s, ROW_POLICY),
-            .retry_until_us = sqlite3_column_int64(s, ROW_RETRY_UNTIL),
-            .heartbeat_ms = (uint32_t)sqlite3_column_int64(s, ROW_HEARTBEAT_MS),
         };
-        if (!r->queue.p || !r->type.p || !r->key_text.p || !r->tags.p || !r->policy.p) {
+        if (!r->queue.p || !r->type.p || !r->key_text.p || !r->tags.p) {
                 return SQLITE_NOMEM;
         }
         int64_t seq = sqlite3_column_int64(s, ROW_SEQ);
-        int rc = sqlite3_column_int(s, ROW_LEFT_WORK) ? save_show(db, seq, r) : SQLITE_OK;
+        int life = (int)(sqlite3_column_int64(s, ROW_LIFE) & LIFE_BITS);
+        int rc = life ? read_life(db, a, seq, life, r) : SQLITE_OK;
         return rc ? rc : read_last(db, a, seq, r);
 }
 

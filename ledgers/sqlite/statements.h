@@ -15,8 +15,7 @@
         "j.seq, j.id, j.type, j.deadline, j.size, j.claim, j.token, j.attempt, j.max_attempts, "   \
         "j.snoozes, j.strikes, j.priority, j.generation, j.timeout_ms, j.cancel_asked, "           \
         "j.created, "                                                                              \
-        "j.content_type, j.headers, j.payload, j.queue, j.lane, j.policy, j.retry_until, "         \
-        "j.heartbeat_ms, j.left_work, j.was_due, j.started"
+        "j.content_type, j.headers, j.payload, j.queue, j.lane, j.life"
 
 /* Columns of JOB_COLUMNS. */
 enum {
@@ -41,12 +40,8 @@ enum {
         JOB_PAYLOAD,
         JOB_QUEUE,
         JOB_LANE,
-        JOB_POLICY,
-        JOB_RETRY_UNTIL,
-        JOB_HEARTBEAT_MS,
-        JOB_LEFT_WORK,
-        JOB_WAS_DUE,
-        JOB_STARTED,
+        JOB_LIFE,
+        JOB_STARTED, /* of RUN_JOBS alone */
 };
 
 /* What people see, in the order of read_row(). */
@@ -55,7 +50,7 @@ enum {
         "j.priority, "                                                                             \
         "j.strikes, j.attempt, j.max_attempts, j.snoozes, j.generation, j.claim, j.timeout_ms, "   \
         "j.holder, j.cancel_asked, j.created, j.due, j.deadline, j.started, j.finished, "          \
-        "j.policy, j.retry_until, j.heartbeat_ms, j.left_work"
+        "j.life"
 
 /* Stands in a running job's `room`, and gives way to `finished`: as many bytes as a time of today.
  * A row whose length stays is overwritten in place; one that grows splits its page. */
@@ -113,8 +108,8 @@ enum {
           "insert or fail into jobs (seq, id, queue, type, state, reason, lane, due, "             \
           "parked_at, max_attempts, priority, timeout_ms, created, finished, deadline, "           \
           "key, key_text, content_type, tags, headers, size, payload, claim, attempt, token, "     \
-          "holder, started, room) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "  \
-          "?, ?, ?, ?, ?23, ?23, ?, ?, ?, ?) on conflict do nothing")                              \
+          "holder, started, room, life) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "  \
+          "?, ?, ?, ?, ?, ?, ?23, ?23, ?, ?, ?, ?, ?) on conflict do nothing")                     \
         X(BLOB_INSERT, "insert or fail into blobs (seq, payload) values (?, ?)")                   \
         X(BLOB_DELETE, "delete from blobs where seq = ?")                                          \
         X(BLOB_SHOW, "select payload from blobs where seq = ?")                                    \
@@ -164,7 +159,7 @@ enum {
                   "finished = ?1 where seq = ?2")                                                  \
         X(COMMIT_RUNS,                                                                             \
           "select token, runs from commits where holder = ? and writer = ? and n = ?")             \
-        X(RUN_JOBS, "select " JOB_COLUMNS " from jobs j where j.seq between ? and ? "              \
+        X(RUN_JOBS, "select " JOB_COLUMNS ", j.started from jobs j where j.seq between ? and ? "   \
                     "and j.token = ? and j.holder = ? and j.state = 2")                            \
         X(RUN_OPEN, "select 1 from jobs where seq between ? and ? and token = ? and holder = ? "   \
                     "and state = 2 limit 1")                                                       \
@@ -193,12 +188,12 @@ enum {
         X(CANCEL, "update jobs set state = 6, reason = ?3, lane = null, due = null, "              \
                   "parked_at = ?1, finished = ?1 where seq = ?2")                                  \
         X(CANCEL_ASK, "update jobs set cancel_asked = 1 where seq = ?")                            \
-        X(REQUEUE,                                                                                 \
-          "update jobs set state = 1, reason = 14, lane = ?, parked_at = null, "                   \
-          "finished = 0, attempt = 0, strikes = 0, snoozes = 0, cancel_asked = 0, "                \
-          "retry_until = null, was_due = null, generation = generation + 1 where seq = ?")         \
+        X(REQUEUE, "update jobs set state = 1, reason = 14, lane = ?, parked_at = null, "          \
+                   "finished = 0, attempt = 0, strikes = 0, snoozes = 0, cancel_asked = 0, "       \
+                   "life = life & 3, generation = generation + 1 where seq = ?")                   \
         X(TO_PENDING, "update or fail jobs set state = 1, reason = ?, lane = ?, "                  \
-                      "was_due = case ? when 1 then due end, due = null where seq = ?")            \
+                      "life = case ? when 1 then due * 4 | coalesce(life & 3, 0) "                 \
+                      "else life & 3 end, due = null where seq = ?")                               \
         X(DUE, "select seq, priority, queue, state from jobs where due <= ? order by due limit ?") \
         X(DUE_NEXT, "select due from jobs where due is not null order by due limit 1")             \
         X(NEXT_QUEUE, "select queue from jobs indexed by jobs_lane where lane is not null "        \

@@ -7,7 +7,7 @@
 /* What BULK and PRUNE look at, in the order of pick_read(). */
 #define PICK_COLUMNS                                                                               \
         "j.seq, j.id, j.queue, j.type, j.state, j.reason, j.holder, j.priority, j.cancel_asked, "  \
-        "j.created, j.finished, j.parked_at, j.tags, j.key, j.unique_key"
+        "j.created, j.finished, j.parked_at, j.tags, j.key, j.life"
 
 #define SCHEDULE_COLUMNS                                                                           \
         "name, spec, zone, catch_up, overlap, catch_max, paused, from_config, created, next, "     \
@@ -19,10 +19,14 @@
         "no, queue, address, correlation_id, content_type, body, job, state, reason, error_text"
 
 #define STATEMENTS_LIFE(X)                                                                         \
-        X(LIFE_PUT, "update or fail jobs set policy = ?, retry_until = ?, heartbeat_ms = ?, "      \
-                    "unique_key = ? where seq = ?")                                                \
-        X(SAVE_FENCE, "update or fail jobs set left_work = 1 where seq = ? and id = ? "            \
-                      "and claim = ? and token = ? and state = 2")                                 \
+        X(LIFE_PUT, "insert or replace into lives (seq, policy, retry_until, heartbeat_ms, "       \
+                    "unique_key) values (?, ?, ?, ?, ?)")                                          \
+        X(LIFE_SHOW, "select policy, retry_until, heartbeat_ms, unique_key from lives "            \
+                     "where seq = ?")                                                              \
+        X(LIFE_TIMELESS, "update lives set retry_until = 0 where seq = ?")                         \
+        X(SAVE_FENCE,                                                                              \
+          "update or fail jobs set life = coalesce(life, 0) | 2 where seq = ? and id = ? "         \
+          "and claim = ? and token = ? and state = 2")                                             \
         X(SAVE_CHECKPOINT, "insert into saves (seq, checkpoint) values (?, ?) on conflict do "     \
                            "update set checkpoint = excluded.checkpoint")                          \
         X(SAVE_PROGRESS, "insert into saves (seq, done, total, told) values (?, ?, ?, ?) "         \

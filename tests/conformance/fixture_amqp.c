@@ -6,6 +6,7 @@
  * The transports reach it through a proxy that can cut, refuse and swallow; the fixture itself has
  * a connection past it. Each store has an exchange and queues of its own.
  */
+#include "tests/conformance/amqp_ear.h"
 #include "tests/conformance/amqp_proxy.h"
 #include "tests/conformance/transport_fixture.h"
 #include "transports/amqp/amqp.h"
@@ -22,6 +23,7 @@
 #define QUEUES_MAX  8
 #define NAME_SIZE   128
 #define PATIENCE_MS 60000
+#define LISTEN_MS   5000
 #define CHANNEL     1
 #define PUBLISHER   2 /* the channel with confirms */
 
@@ -33,6 +35,7 @@ struct store {
                 char name[16], of_broker[NAME_SIZE];
         } queues[QUEUES_MAX];
         uint32_t n_queues;
+        struct amqp_ear *ear;
 };
 
 /* What a case that failed may leave behind; the next one begins by mending it. */
@@ -223,6 +226,7 @@ static void teardown(void *store)
         amqp_exchange_delete(s->c, CHANNEL, amqp_cstring_bytes(s->exchange), 0);
         amqp_exchange_delete(s->c, CHANNEL, amqp_cstring_bytes(s->unrouted), 0);
         end(s);
+        amqp_ear_free(s->ear);
         hang_up(s);
         proxy_free(s->proxy);
         (void)rmdir(s->spool);
@@ -480,10 +484,25 @@ static void hide_queue(void *store, struct str queue, bool on)
         }
 }
 
+static struct str start_listening(void *store, bool direct)
+{
+        struct store *s = store;
+        char name[NAME_SIZE];
+        snprintf(name, sizeof name, "%s-replies", s->exchange);
+        s->ear = amqp_ear_new(url(), direct ? NULL : name);
+        return amqp_ear_address(s->ear);
+}
+
+static bool heard(void *store, struct fixture_reply *ret_reply)
+{
+        return amqp_ear_next(((struct store *)store)->ear, LISTEN_MS, ret_reply);
+}
+
 const struct transport_fixture fixture_amqp = {
     .name = "amqp",
     .has = NEED_BROKER | NEED_WIPE | NEED_CUT | NEED_LOSE | NEED_BLOCK | NEED_DEAF | NEED_HIDE |
-           NEED_PROPERTIES | NEED_DIRECT | NEED_UNROUTED | NEED_SHARE | NEED_KEPT,
+           NEED_PROPERTIES | NEED_DIRECT | NEED_UNROUTED | NEED_SHARE | NEED_KEPT | NEED_EAR |
+           NEED_EAR_DIRECT,
     .lacks = "a broker does not tell its clients what others hold unacknowledged",
     .able = able,
     .setup = setup,
@@ -503,4 +522,6 @@ const struct transport_fixture fixture_amqp = {
     .deafen = deafen,
     .delete_queue = delete_queue,
     .hide_queue = hide_queue,
+    .listen = start_listening,
+    .heard = heard,
 };

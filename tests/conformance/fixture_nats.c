@@ -28,8 +28,9 @@
 #define NAME_SIZE   96
 #define PATIENCE_MS 60000
 #define LETTER_MS   10000 /* a PubAck comes within */
-#define HELD        1     /* the number of the pull that holds a message */
-#define HELD_MS     2000  /* it asks for more time so often: AckWait is longer */
+#define LISTEN_MS   5000
+#define HELD        1    /* the number of the pull that holds a message */
+#define HELD_MS     2000 /* it asks for more time so often: AckWait is longer */
 
 /* What the test bed attaches: names and patterns. */
 static const struct {
@@ -43,6 +44,8 @@ struct store {
         char held[256]; /* the reply subject of the message that the fixture holds, or empty */
         char held_of[NAME_SIZE];
         int64_t held_ns; /* when it last asked for more time */
+        struct nats_wire *ear;
+        char address[NAME_SIZE];
 };
 
 /* What a case that failed may leave behind; the next one begins by mending it. (A blocked stream
@@ -211,6 +214,7 @@ static void teardown(void *store)
         delete_stream(s, s->stream);
         delete_stream(s, s->refused);
         hang_up(s);
+        nats_wire_free(s->ear);
         proxy_free(s->proxy);
         free(s);
 }
@@ -537,10 +541,53 @@ static void release(void *store, bool acknowledge)
         }
 }
 
+static struct str start_listening(void *store, bool direct)
+{
+        struct store *s = store;
+        (void)direct;
+        s->ear = nats_wire_new(server_port());
+        if (!s->ear) {
+                fail("listening", "no answer");
+        }
+        snprintf(s->address, sizeof s->address, "%s.1", nats_wire_inbox(s->ear));
+        return str_of(s->address);
+}
+
+/* Name, colon, one space, value. */
+static struct str header_of(const struct nats_answer *a, const char *name)
+{
+        char first[64];
+        snprintf(first, sizeof first, "\r\n%s: ", name);
+        const char *at = a->headers.n ? strstr(a->headers.p, first) : NULL;
+        if (!at || at >= a->body.p) {
+                return (struct str){0};
+        }
+        at += strlen(first);
+        return (struct str){at, (uint32_t)strcspn(at, "\r\n")};
+}
+
+static bool heard(void *store, struct fixture_reply *ret_reply)
+{
+        static struct nats_answer a;
+        if (!nats_wire_next(((struct store *)store)->ear, LISTEN_MS, &a)) {
+                return false;
+        }
+        *ret_reply = (struct fixture_reply){
+            .correlation_id = header_of(&a, "correlation-id"),
+            .content_type = header_of(&a, "content-type"),
+            .body = a.body,
+            .id = header_of(&a, "job-id"),
+            .state = header_of(&a, "job-state"),
+            .reason = header_of(&a, "job-reason"),
+            .error = header_of(&a, "job-error"),
+        };
+        return true;
+}
+
 const struct transport_fixture fixture_nats = {
     .name = "nats",
     .has = NEED_BROKER | NEED_WIPE | NEED_CUT | NEED_LOSE | NEED_BLOCK | NEED_DEAF | NEED_HIDE |
-           NEED_HOLD | NEED_SHARE | NEED_KEPT,
+           NEED_HOLD | NEED_SHARE | NEED_KEPT | NEED_EAR,
     .lacks = "a NATS message has a subject and headers, no queue and no properties; what no "
              "consumer asks for stays in its stream",
     .able = able,
@@ -563,4 +610,6 @@ const struct transport_fixture fixture_nats = {
     .hide_queue = hide_queue,
     .hold = hold,
     .release = release,
+    .listen = start_listening,
+    .heard = heard,
 };

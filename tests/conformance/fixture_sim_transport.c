@@ -11,9 +11,17 @@
 
 #define START_NS (1000 * NS_PER_S)
 #define WALL_US  INT64_C(1760000000000000)
+#define ADDRESS  "replies"
+
+struct heard {
+        struct heard *next;
+        struct fixture_reply reply;
+        struct arena arena;
+};
 
 struct store {
         struct sim_broker broker;
+        struct heard *first, **end, *told;
 };
 
 static int held; /* owner of what another consumer holds: its address */
@@ -35,9 +43,24 @@ static void *setup(void)
         return s;
 }
 
+static struct heard *heard_free(struct heard *h)
+{
+        if (h) {
+                arena_deinit(&h->arena);
+                free(h);
+        }
+        return NULL;
+}
+
 static void teardown(void *store)
 {
         struct store *s = store;
+        heard_free(s->told);
+        while (s->first) {
+                struct heard *next = s->first->next;
+                heard_free(s->first);
+                s->first = next;
+        }
         sim_broker_deinit(&s->broker);
         free(s);
 }
@@ -197,11 +220,61 @@ static void release(void *store, bool acknowledge)
         }
 }
 
+static void note_reply(void *watcher, const struct job_reply *r)
+{
+        struct store *s = watcher;
+        struct heard *h = calloc(1, sizeof *h);
+        char id[JOB_ID_TEXT];
+        if (!str_eq(r->to, STR(ADDRESS))) {
+                free(h);
+                return;
+        }
+        assert(h);
+        id_text(&r->job, id);
+        struct arena *a = &h->arena;
+        h->reply = (struct fixture_reply){
+            .correlation_id = arena_str(a, r->correlation_id),
+            .content_type = arena_str(a, r->content_type),
+            .body = arena_str(a, r->body),
+            .id = arena_str(a, str_of(id)),
+            .state = str_of(state_name(r->state)),
+            .reason = r->reason ? str_of(reason_name(r->reason)) : (struct str){0},
+            .error = arena_str(a, r->error_text),
+        };
+        *s->end = h;
+        s->end = &h->next;
+}
+
+static struct str start_listening(void *store, bool direct)
+{
+        struct store *s = store;
+        (void)direct;
+        s->end = &s->first;
+        s->broker.on_reply = note_reply;
+        s->broker.watcher = s;
+        return STR(ADDRESS);
+}
+
+static bool heard(void *store, struct fixture_reply *ret_reply)
+{
+        struct store *s = store;
+        s->told = heard_free(s->told);
+        if (!s->first) {
+                return false;
+        }
+        s->told = s->first;
+        s->first = s->told->next;
+        s->end = s->first ? s->end : &s->first;
+        *ret_reply = s->told->reply;
+        return true;
+}
+
 const struct transport_fixture fixture_sim_transport = {
     .name = "sim",
     .has = NEED_BROKER | NEED_WIPE | NEED_CUT | NEED_LOSE | NEED_BLOCK | NEED_DEAF | NEED_HIDE |
-           NEED_HOLD | NEED_PROPERTIES | NEED_DIRECT | NEED_UNROUTED | NEED_SHARE | NEED_KEPT,
-    .lacks = "",
+           NEED_HOLD | NEED_PROPERTIES | NEED_DIRECT | NEED_UNROUTED | NEED_SHARE | NEED_KEPT |
+           NEED_EAR,
+    .lacks = "a simulated broker has one kind of address for replies",
     .able = able,
     .setup = setup,
     .teardown = teardown,
@@ -222,4 +295,6 @@ const struct transport_fixture fixture_sim_transport = {
     .hide_queue = hide_queue,
     .hold = hold,
     .release = release,
+    .listen = start_listening,
+    .heard = heard,
 };

@@ -137,15 +137,20 @@ static void fill_answer(struct nats_wire *w, const struct head *h, size_t line,
         if (h->header) {
                 (void)sscanf(w->in + line, "NATS/1.0 %d", &ret->status);
         }
-        size_t n = h->size - h->header;
         free(w->body);
-        w->body = malloc(n + 1);
+        w->body = malloc(h->size + 1);
         if (!w->body) {
                 abort();
         }
-        memcpy(w->body, w->in + line + h->header, n);
-        w->body[n] = 0;
-        ret->body = (struct str){w->body, (uint32_t)n};
+        memcpy(w->body, w->in + line, h->size);
+        w->body[h->size] = 0;
+        ret->headers = (struct str){w->body, (uint32_t)h->header};
+        ret->body = (struct str){w->body + h->header, (uint32_t)(h->size - h->header)};
+}
+
+const char *nats_wire_inbox(const struct nats_wire *w)
+{
+        return w->inbox;
 }
 
 bool nats_wire_next(struct nats_wire *w, int timeout_ms, struct nats_answer *ret)

@@ -31,8 +31,11 @@ struct nats_answer {
             number; /* of the letter that it answers; means nothing in a message with a reply */
         int status; /* 503: nobody there; 404, 408, 409: no message; 0: it has a body */
         char reply[256];
-        struct str body; /* valid until the next call */
+        struct str headers, body; /* headers: as on the wire; valid until the next call */
 };
+
+/* Messages to "INBOX.number" are its answers, whoever sends them. */
+const char *nats_wire_inbox(const struct nats_wire *w);
 
 /* The next answer to whichever letter, or message that a consumer brings; false: none came in time,
  * or the server hung up. */

@@ -57,6 +57,26 @@ const char *refusal(struct ledger *l)
         return note;
 }
 
+/* --- sessions --------------------------------------------------------------------------------- */
+
+void end_sessions(struct bed *bed, PGconn *c)
+{
+        bed->l = bed->l->ops->close(bed->l);
+        for (int i = 0; i < 500 && ask_number(c, "select count(*) from pg_stat_activity where "
+                                                 "datname = current_database() and "
+                                                 "backend_type = 'client backend'") > 1;
+             i++) {
+                (void)poll(NULL, 0, 10);
+        }
+        must_run(c, "select pg_stat_clear_snapshot()");
+}
+
+void open_again(struct bed *bed)
+{
+        char note[200];
+        CU_ASSERT_FATAL(fixture->open(bed->store, &bed->l, note, sizeof note) == 0);
+}
+
 /* --- servers ---------------------------------------------------------------------------------- */
 
 static void program(const char *name, char *to, size_t size)
@@ -230,9 +250,8 @@ static const struct {
         const char *name;
         const struct case_list *list;
 } suites[] = {
-    {"open", &postgres_cases_open},
-    {"store", &postgres_cases_store},
-    {"inbox", &postgres_cases_inbox},
+    {"open", &postgres_cases_open},     {"store", &postgres_cases_store},
+    {"life", &postgres_cases_life},     {"inbox", &postgres_cases_inbox},
     {"server", &postgres_cases_server},
 };
 

@@ -31,6 +31,11 @@ enum ledger_outcome ledger_do(struct ledger *l, struct ledger_batch *b);
 /* The note of a read, once it is refused; "" when it was answered. In a static buffer. */
 const char *refusal(struct ledger *l);
 
+/* Sessions report what they did at their end: closes the bed's handle and waits for that. Then
+ * another is opened. */
+void end_sessions(struct bed *bed, PGconn *c);
+void open_again(struct bed *bed);
+
 /* A server of the test's own, stopped and removed by server_free(). */
 struct server {
         char dir[64], url[128];
@@ -44,6 +49,6 @@ void server_set(struct server *s, const char *name, const char *value); /* for n
 struct server *server_free(struct server *s);
 
 extern const struct case_list postgres_cases_open, postgres_cases_store, postgres_cases_inbox,
-    postgres_cases_server;
+    postgres_cases_server, postgres_cases_life;
 
 #endif

@@ -37,25 +37,6 @@ static void finish_letters(struct bed *bed, const struct ledger_arrive *b, struc
         free(rows);
 }
 
-/* Sessions report what they did at their end. */
-static void end_sessions(struct bed *bed, PGconn *c)
-{
-        bed->l = bed->l->ops->close(bed->l);
-        for (int i = 0; i < 500 && ask_number(c, "select count(*) from pg_stat_activity where "
-                                                 "datname = current_database() and "
-                                                 "backend_type = 'client backend'") > 1;
-             i++) {
-                (void)poll(NULL, 0, 10);
-        }
-        must_run(c, "select pg_stat_clear_snapshot()");
-}
-
-static void open_again(struct bed *bed)
-{
-        char note[200];
-        CU_ASSERT_FATAL(fixture->open(bed->store, &bed->l, note, sizeof note) == 0);
-}
-
 /* --- HOT -------------------------------------------------------------------------------------- */
 
 /* How many of 1,000 finishes were HOT. */

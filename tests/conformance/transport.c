@@ -24,7 +24,7 @@ static const struct {
 } suites[] = {
     {"letter", &transport_cases_letter}, {"settle", &transport_cases_settle},
     {"flow", &transport_cases_flow},     {"bell", &transport_cases_bell},
-    {"outage", &transport_cases_outage},
+    {"reply", &transport_cases_reply},   {"outage", &transport_cases_outage},
 };
 
 static unsigned skipped;

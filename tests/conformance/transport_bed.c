@@ -132,6 +132,11 @@ struct bed *bed_free(struct bed *bed)
                 doorbells_free(bed->bells);
                 bed->bells = next;
         }
+        while (bed->replies) {
+                struct replies *next = bed->replies->next;
+                replies_free(bed->replies);
+                bed->replies = next;
+        }
         fixture->teardown(bed->store);
         free(bed->batches);
         free(bed->came);
@@ -221,6 +226,11 @@ static void take_lists(struct bed *bed, uint32_t transport, struct transport_ans
                 tail = &(*tail)->next;
         }
         *tail = answers->bells;
+        struct replies **end = &bed->replies;
+        while (*end) {
+                end = &(*end)->next;
+        }
+        *end = answers->replies;
         while (answers->confirmed) {
                 struct receipt *r = answers->confirmed;
                 answers->confirmed = r->next;
@@ -243,7 +253,8 @@ static void turn(struct bed *bed, int64_t at_most_ns)
                 }
                 struct transport_answers answers = {0};
                 t->ops->dispatch(t, fixture->now_ns(bed->store), &answers);
-                some |= answers.news || answers.arrivals || answers.bells || answers.confirmed;
+                some |= answers.news || answers.arrivals || answers.bells || answers.confirmed ||
+                        answers.replies;
                 take_lists(bed, i, &answers);
                 open[n++] = t;
         }
@@ -517,4 +528,26 @@ bool bed_ring(struct bed *bed, uint32_t queue, int64_t first_seq, uint32_t n)
         CU_ASSERT(d->queue == queue && d->outbox == first_seq + 7 && d->n == n);
         doorbells_free(d);
         return confirmed;
+}
+
+/* --- replies ---------------------------------------------------------------------------------- */
+
+void bed_reply(struct bed *bed, struct replies *replies)
+{
+        bed->ts[0]->ops->reply(bed->ts[0], replies);
+}
+
+static bool holds_replied(struct bed *bed, int64_t of)
+{
+        (void)of;
+        return bed->replies != NULL;
+}
+
+struct replies *bed_replied(struct bed *bed)
+{
+        CU_ASSERT_FATAL(bed_until(bed, holds_replied, 0, "an answer to replies"));
+        struct replies *r = bed->replies;
+        bed->replies = r->next;
+        r->next = NULL;
+        return r;
 }

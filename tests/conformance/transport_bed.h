@@ -39,6 +39,7 @@ struct bed {
         uint32_t dropped;
 
         struct doorbells *bells;   /* answered and not asked for yet */
+        struct replies *replies;   /* likewise */
         struct receipt *confirmed; /* came back */
         uint32_t n_confirmed;
         uint32_t news[TRANSPORT_DEAF + 1]; /* how many of each kind */
@@ -104,5 +105,10 @@ void bed_post(struct bed *bed, struct doorbells *bells /* takes bells */);
 /* Waits for the next answer, whichever it is; the caller frees it. */
 struct doorbells *bed_answer(struct bed *bed);
 bool bed_ring(struct bed *bed, uint32_t queue, int64_t first_seq, uint32_t n); /* confirmed? */
+
+/* --- replies --- */
+
+void bed_reply(struct bed *bed, struct replies *replies /* takes replies */);
+struct replies *bed_replied(struct bed *bed); /* waits for the next answer; the caller frees it */
 
 #endif

@@ -31,6 +31,14 @@ enum transport_need {
         NEED_SHARE = 2048,     /* several transports on one broker at once */
         NEED_KEPT = 4096, /* letters that no queue takes are not lost: they are brought as above,
                              or as soon as a queue takes them */
+        NEED_EAR = 8192,  /* listen(), heard() */
+        NEED_EAR_DIRECT = 16384, /* listen() without a queue of its own */
+};
+
+/* A reply as whoever asked for it gets it. Texts are empty where it has none. */
+struct fixture_reply {
+        struct str correlation_id, content_type, body;
+        struct str id, state, reason, error; /* its headers job-id, job-state, ... */
 };
 
 enum broker_move {
@@ -119,6 +127,13 @@ struct transport_fixture {
          * none waited. release(): it acknowledges it, or lets it go back into the queue. */
         bool (*hold)(void *store, struct str queue);
         void (*release)(void *store, bool acknowledge);
+
+        /* Somebody waits for replies, from now on and until the store is taken down; the address of
+         * his. `direct`: by the broker's own means, without a queue. Once for each store. */
+        struct str (*listen)(void *store, bool direct);
+        /* The next that came to him; false: none did within a few seconds. Valid until the next
+         * call. */
+        bool (*heard)(void *store, struct fixture_reply *ret_reply);
 };
 
 extern const struct transport_fixture fixture_amqp, fixture_nats, fixture_sim_transport;
@@ -139,7 +154,7 @@ struct transport_case_list {
 
 /* One per file of cases. */
 extern const struct transport_case_list transport_cases_bell, transport_cases_flow,
-    transport_cases_letter, transport_cases_outage, transport_cases_settle;
+    transport_cases_letter, transport_cases_outage, transport_cases_reply, transport_cases_settle;
 
 #define TRANSPORT_CASES(name, ...)                                                                 \
         static const struct transport_case name##_table[] = {__VA_ARGS__};                         \

@@ -27,9 +27,10 @@ static void nap(long ms)
 
 static int say(struct skep_job *job, const char *fmt, long a, long b)
 {
-        char text[100];
-        int n = snprintf(text, sizeof text, fmt, a, b);
-        return job->services->result(job, "text/plain", text, (size_t)n) ? SKEP_RETRY : SKEP_DONE;
+        char text[100], quoted[104];
+        snprintf(text, sizeof text, fmt, a, b);
+        int n = snprintf(quoted, sizeof quoted, "\"%s\"", text);
+        return job->services->result(job, "application/json", quoted, (size_t)n) ? SKEP_RETRY : SKEP_DONE;
 }
 
 /* {"steps":N,"ms":M,"die_at":K}: N steps of M ms, a checkpoint and progress after each; the first

@@ -68,7 +68,7 @@ def everything_in_one_directory():
     """Embedded use: skepd without any configuration, on SQLite."""
     if LINE != "none" or LEDGER != "sqlite":
         return
-    with life(queues=({"name": "slow", "order": "priority", "global": 1},),
+    with life(queues=({"name": "slow", "types": ["slow.>"], "order": "priority", "global": 1},),
               schedules=({"name": "tick", "cron": "@every 1s", "type": "noop"},)) as it:
         it.ended(it.send("life.steps", {"steps": 3, "die_at": 1}))
         it.ended(it.send("life.batch", {"n": 1}))

@@ -116,8 +116,9 @@ def mistakes_are_named():
                 ("run_at", "tomorrow", "RFC 3339"), ("deadline", "x")]:
             refused(it, "POST", "/v1/jobs", {"type": "echo", "payload": 1, field: value}, field, *words)
         if LINE != "none":
-            job = it.ended(it.send("echo", {}, retry="sometimes"))
-            check(job["state"] == "dead" and job["reason"] == "malformed" and "job-retry" in job["error"]["text"], f"{job}")
+            it.send("echo", {}, retry="sometimes")
+            job = wait_for("it to be dead", lambda: it.ask("GET", "/v1/jobs?state=dead")["jobs"])[0]
+            check(job["reason"] == "malformed" and "job-retry" in job["error"]["text"], f"{job}")
 
 
 run(a_failing_job_starts_when_its_policy_says, a_budget_of_time_ends_the_tries, a_type_has_a_policy_of_its_own,

@@ -3,6 +3,7 @@
 and their doorbells go through the broker). A story asks for what must be so whatever carries the job.
 """
 
+import base64
 import contextlib
 import itertools
 import json
@@ -17,6 +18,7 @@ from faults import check, logged, metric, world  # noqa: E402, F401
 from harness import BUILD, Skip, run, wait_for  # noqa: E402, F401
 
 LIFE = os.path.join(BUILD, "tests", "scenario", "life.so")
+TYPES = ["life.>", "diary", "echo", "noop", "sleep", "nobody.>"]  # room for others: on NATS patterns may not overlap
 NUMBERS = itertools.count(1)
 LEDGER = os.environ.get("SKEP_FAULTS_LEDGER", "postgres")
 COMPLETED, DEAD, CANCELLED = 4, 5, 6
@@ -87,6 +89,11 @@ class Life:
     def counts(self):
         return {int(state): int(n) for state, n in self.w.select("select state, count(*) from jobs group by state")}
 
+    def stop_all(self):
+        """Ends what waits and runs, so that nodes need not wait for it."""
+        self.ask("POST", "/v1/jobs/cancel", {"filter": {}, "all": True})
+        wait_for("all to have ended", lambda: not any(self.counts().get(state) for state in range(4)))
+
     def waiting(self, number):
         """Until so many jobs wait or run no more than ... are there."""
         return wait_for(f"{number} jobs in the ledger", lambda: sum(self.counts().values()) >= number)
@@ -96,7 +103,7 @@ class Life:
 def life(nodes=1, settings=(), start=True, handlers=("sleep", "echo", "noop"), villains=(), queue=None, queues=(),
          plugins=(LIFE,), **sections):
     """A world for one story: queue is what is configured for the queue `default`, queues further ones."""
-    first = {"name": "default", "types": [">"], "retry": {"base": "50ms"}, **(queue or {})}
+    first = {"name": "default", "types": TYPES, "retry": {"base": "50ms"}, **(queue or {})}
     private = False
     with world(LEDGER, broker=LINE != "none", private=private, queues=(first, *queues), settings=settings,
                **sections) as w:
@@ -111,13 +118,19 @@ def life(nodes=1, settings=(), start=True, handlers=("sleep", "echo", "noop"), v
                 for plugin in plugins:
                     node.serving(os.path.basename(plugin))
             if w.broker:
-                w.broker.await_queues(1 + len(queues))
+                w.broker.await_queues(sum(len(queue.get("types", ())) for queue in (first, *queues)))
         it = Life(w)
         try:
             yield it
         finally:
             if it.letters:
                 it.letters.drop()
+
+
+def value(job, name):
+    """A job's payload or result; letters say nothing of being JSON, so theirs comes in base64."""
+    encoded = job.get(name + "_base64")
+    return json.loads(base64.b64decode(encoded)) if encoded else job.get(name)
 
 
 def refused(it, method, path, body, field, *words, status=(400, 422)):

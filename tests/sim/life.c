@@ -45,6 +45,7 @@ void life_deinit(struct world *w)
                 free(w->clockworks[i].ticks);
         }
         free(w->clockworks);
+        free(w->bulks);
 }
 
 /* --- configuration ------------------------------------------------------------------------ */

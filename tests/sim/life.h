@@ -25,6 +25,12 @@ struct sim_holder {
         UT_hash_handle hh;
 };
 
+/* An operation that was asked for; its texts are static or the configuration's. */
+struct sim_bulk {
+        enum bulk_kind kind;
+        struct job_filter filter;
+};
+
 /* A schedule as its operator meant it. */
 struct sim_clockwork {
         char name[24], spec[24];

@@ -135,6 +135,22 @@ static void check_bound(struct world *w, const struct ledger_submit *b)
         }
 }
 
+/* A page is of an operation that somebody asked for. */
+static void check_bulk(struct world *w, const struct ledger_bulk *b)
+{
+        const struct job_filter *f = &b->filter;
+        for (uint32_t i = 0; i < w->n_bulks; i++) {
+                const struct job_filter *x = &w->bulks[i].filter;
+                bool same = w->bulks[i].kind == b->kind && x->states == f->states &&
+                            x->error == f->error && str_eq(x->queue, f->queue) &&
+                            str_eq(x->type, f->type);
+                if (same) {
+                        return;
+                }
+        }
+        world_violate(w, "bulk: a page of an operation that nobody asked for");
+}
+
 /* Who was told that a queue is paused claims nothing of it. */
 void life_posted(struct world *w, const struct sim_node *n, const struct ledger_batch *b)
 {
@@ -150,6 +166,9 @@ void life_posted(struct world *w, const struct sim_node *n, const struct ledger_
                                 starts |= l->items[i].start;
                         }
                 }
+        }
+        if (b->op == LEDGER_BULK) {
+                check_bulk(w, LEDGER_AS(bulk, BULK, (struct ledger_batch *)b));
         }
         int at = starts ? queue_index(w, queue) : -1;
         if (at >= 0 && n->paused >> at & 1) {
@@ -170,6 +189,11 @@ void life_given(struct world *w, const struct sim_node *n, const struct job *j)
 {
         const struct sim_life *x = life_find(w, &j->id);
         uint32_t number = number_of(j->checkpoint);
+        int at = queue_index(w, j->queue);
+        if (at >= 0 && n->paused >> at & 1) {
+                world_violate(w, "paused: node %u begins a job of queue %.*s", n->index,
+                              (int)j->queue.n, j->queue.p);
+        }
         bool right = x ? number >= x->saved && number <= x->sent : number == 0;
         if (!right && !store_fenced(&w->server.store, n->holder)) {
                 char id[JOB_ID_TEXT];
@@ -446,9 +470,8 @@ void life_changed(struct world *w, const struct store_change *c)
                 life_of(w, &j->row.id)->ended++;
                 life_of(w, &j->row.id)->owed += carried;
         }
-        if (c->from == STATE_RUNNING && to == STATE_COMPLETED && life_find(w, &j->row.id)) {
-                struct sim_life *x = life_of(w, &j->row.id);
-                x->saved = 0;
+        if (c->from == STATE_RUNNING && to == STATE_COMPLETED && store_left_work(j)) {
+                world_violate(w, "checkpoint: a job is completed, and leaves work behind");
         }
         w->seen.dropped += j->row.reason == REASON_DROPPED && c->from != to;
 }

@@ -369,7 +369,7 @@ void node_start(struct world *w, struct sim_node *n)
         n->mono_offset_ns = rng_between(&w->rng, 0, 1000) * NS_PER_S;
         n->wall_offset_us = 0;
         n->lease_until_ns = 0;
-        n->paused = 0;
+        n->paused = n->resize = n->reconciles = 0;
         n->draining = n->stopped = false;
         n->ledger = sim_ledger_new(&w->server);
         n->engine = engine_new(&c);

@@ -83,6 +83,9 @@ static void begin_bulk(struct world *w, struct sim_node *n)
         r.limit = rng_chance(g, 500) ? (uint64_t)rng_between(g, 1, 60) : 0;
         r.stop_permille = rng_chance(g, 500) ? 200 : 0;
         w->seen.bulk++;
+        w->bulks = realloc(w->bulks, (w->n_bulks + 1) * sizeof *w->bulks);
+        assert(w->bulks);
+        w->bulks[w->n_bulks++] = (struct sim_bulk){r.kind, r.filter};
         struct engine_event ev = {.kind = EV_BULK};
         ev.bulk.request = &r;
         node_step(w, n, &ev);
@@ -193,11 +196,14 @@ static void live(struct world *w, struct sim_node *n)
                 if (s->resize) {
                         struct engine_event ev = {.kind = EV_RESIZE};
                         ev.resize = (uint32_t)rng_between(g, 0, 7);
+                        n->resize = ev.resize;
                         node_step(w, n, &ev);
                 }
                 break;
         case 3:
                 if (s->reconcile) {
+                        n->reconciles++;
+                        n->reconcile_ns = w->now_ns;
                         node_step(w, n, &(struct engine_event){.kind = EV_RECONCILE});
                 }
                 break;
@@ -285,6 +291,7 @@ void operate_carry(struct world *w, struct sim_node *n, struct engine_action *a)
                 break;
         case ACT_RECONCILED:
                 TRACE(w, "n%u reconciled %u queues", n->index, a->reconciled->n);
+                n->reconciles--;
                 break;
         case ACT_RAN: TRACE(w, "n%u ran %.*s", n->index, (int)a->text.n, a->text.p); break;
         default: break;
@@ -303,8 +310,34 @@ void operate_end(struct world *w)
         store_schedule_deinit(s);
 }
 
+/* Whoever asked for marks is told within a minute, and whoever asked for workers has them. */
+void operate_check(struct world *w)
+{
+        for (uint32_t i = 0; i < w->swarm.nodes; i++) {
+                const struct sim_node *n = &w->nodes[i];
+                uint32_t up = 0, want = n->resize ? n->resize : n->config->workers;
+                for (uint32_t k = 0; k < SIM_WORKERS; k++) {
+                        up += n->workers[k].state != SIM_ABSENT && !n->workers[k].retiring;
+                }
+                if (n->state == NODE_UP && !n->draining && up != want) {
+                        world_violate(w, "resize: node %u has %u workers, %u were asked for", i, up,
+                                      want);
+                }
+        }
+}
+
 bool operate_over(const struct world *w)
 {
+        for (uint32_t i = 0; i < w->swarm.nodes; i++) {
+                const struct sim_node *n = &w->nodes[i];
+                if (n->engine && n->reconciles) {
+                        if (w->now_ns > n->reconcile_ns + MS(65000)) {
+                                world_violate((struct world *)w,
+                                              "reconcile: node %u has not answered for a minute", i);
+                        }
+                        return false;
+                }
+        }
         struct bulk_view views[100];
         for (uint32_t i = 0; i < w->swarm.nodes; i++) {
                 const struct sim_node *n = &w->nodes[i];

@@ -66,7 +66,28 @@
         X(CORE_JOURNAL, "journal_hasty", "engine: an acknowledgement is sure when it is sent")     \
         X(CORE_STALE, "journal_open", "engine: arrivals of a lost connection are kept")            \
         X(CORE_MARK, "mark_never", "engine: no mark is rung")                                      \
-        X(CORE_OUTBOX, "outbox_unconfirmed", "engine: unconfirmed doorbells leave the outbox")
+        X(CORE_OUTBOX, "outbox_unconfirmed", "engine: unconfirmed doorbells leave the outbox")     \
+        X(CORE_BUDGET, "budget_ignored", "engine: a job is tried after its time is up")            \
+        X(CORE_POLICY, "policy_of_queue", "engine: a job's own retry policy is not looked at")     \
+        X(CORE_PAUSE, "controls_unheard", "engine: what operators set for queues is not heard")    \
+        X(CORE_PAUSE_GIVES, "pause_gives", "engine: what is claimed of a paused queue is begun")   \
+        X(CORE_GLOBAL, "global_untold", "engine: claims do not tell the global limit")             \
+        X(CORE_BOUNDS, "bounds_untold", "engine: submissions do not tell the bounds")              \
+        X(CORE_BATCH, "batch_blamed", "engine: the first of a batch pays for its end")             \
+        X(CORE_BATCH_AGAIN, "batch_again", "engine: members of a batch that died run in one")      \
+        X(CORE_LIFE, "heartbeat_deaf", "engine: signs of life are not heard")                      \
+        X(CORE_SILENCE, "heartbeat_never", "engine: silence is never too long")                    \
+        X(CORE_SAVED, "saved_assumed", "engine: a checkpoint of unknown fate is taken for saved")  \
+        X(CORE_WORK, "work_left", "engine: a completed job leaves its checkpoint behind")          \
+        X(CORE_REPLY, "reply_unconfirmed", "engine: unconfirmed replies leave the ledger")         \
+        X(CORE_RELAY, "reply_once", "engine: a reply is tried once")                               \
+        X(CORE_REPLY_LOST, "reply_of_lost", "engine: who waits for a lost job is not told")        \
+        X(CORE_TICKS, "ticks_lost", "engine: of several missed ticks one is made up for")          \
+        X(CORE_OVERLAP, "overlap_blind", "engine: a schedule's job before is not looked at")       \
+        X(CORE_PRUNE, "prune_mixed", "engine: completed jobs are kept as cancelled ones")          \
+        X(CORE_BULK, "bulk_unfiltered", "engine: an operation forgets its filter")                 \
+        X(CORE_RECONCILE, "reconcile_mute", "engine: who asked for a mark is not answered")        \
+        X(CORE_RESIZE, "resize_unheard", "engine: workers are as many as configured")
 
 enum sim_plant {
         PLANT_NONE,

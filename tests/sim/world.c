@@ -219,6 +219,7 @@ static void run_aftermath(struct world *w)
 
 static void check_idle(struct world *w)
 {
+        operate_check(w);
         uint64_t before[SIM_NODES];
         for (uint32_t i = 0; i < SIM_NODES; i++) {
                 before[i] = w->nodes[i].steps;

@@ -105,6 +105,9 @@ struct sim_node {
         struct engine_actions actions;
         struct sim_worker workers[SIM_WORKERS];
         uint64_t holder; /* of this life, or of the last one */
+        uint32_t resize;      /* so many workers were asked for; 0: as configured */
+        uint32_t reconciles;  /* not answered yet */
+        int64_t reconcile_ns; /* when the last was asked for */
         uint32_t paused;  /* bits: queues that it was told are paused */
         struct former_job *former;
         uint32_t n_former;
@@ -185,6 +188,8 @@ struct world {
         uint32_t n_known, known_capacity;
         struct sim_life *lives;     /* what jobs asked for beyond being run */
         struct sim_holder *holders; /* who took a unique key last */
+        struct sim_bulk *bulks;
+        uint32_t n_bulks;
         struct sim_clockwork *clockworks;
         uint32_t n_clockworks;
         uint32_t global_most[SIM_QUEUES]; /* the highest limit that ever held; 0: none at some time */
@@ -223,6 +228,7 @@ void operate_event(struct world *w);
 void operate_carry(struct world *w, struct sim_node *n, struct engine_action *a);
 void operate_end(struct world *w); /* nothing is paused or scheduled any more */
 bool operate_over(const struct world *w);
+void operate_check(struct world *w); /* when all is still */
 
 /* store_watch.c: what the server tells the auditor */
 void watch_server(struct world *w);

@@ -132,6 +132,31 @@ static void test_what_never_happened_is_answered_by_its_repetition(void)
         close_desk(&d);
 }
 
+/* Whatever people read comes back to them, not to the engine. */
+static void test_reads_come_back_to_who_asked(void)
+{
+        static const enum ledger_op reads[] = {LEDGER_SHOW,   LEDGER_LIST,  LEDGER_STATS,
+                                               LEDGER_GROUPS, LEDGER_NODES, LEDGER_SCHEDULES};
+        static int cookie;
+        struct desk d;
+        open_desk(&d);
+        for (size_t i = 0; i < ARRAY_LEN(reads); i++) {
+                struct ledger_batch *mine = ledger_batch_new(reads[i]);
+                mine->cookie = &cookie;
+                tell(&d, (struct engine_event){.kind = EV_READ, .batch = mine});
+                answer(&d, mine, LEDGER_COMMITTED);
+                const struct engine_action *a = told(&d, ACT_READ);
+                CU_ASSERT(a && a->batch == mine && a->cookie == &cookie);
+                for (uint32_t k = 0; k < d.n_posted; k++) {
+                        if (d.posted[k] == mine) {
+                                d.posted[k] = d.posted[--d.n_posted];
+                        }
+                }
+                ledger_batch_free(mine);
+        }
+        close_desk(&d);
+}
+
 /* --- what a node tells ------------------------------------------------------------------------ */
 
 /* The next beat; answered. */
@@ -240,6 +265,7 @@ UNIT_TESTS = {
      test_what_the_first_write_did_is_not_called_undone},
     {"what never happened is answered by its repetition",
      test_what_never_happened_is_answered_by_its_repetition},
+    {"what people read comes back to who asked", test_reads_come_back_to_who_asked},
     {"a beat tells what changed and nothing else", test_a_beat_tells_what_changed_and_nothing_else},
     {"what a lost beat told is told again", test_what_a_lost_beat_told_is_told_again},
     {"workers are resized while it runs", test_workers_are_resized_while_it_runs},

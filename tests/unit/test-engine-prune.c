@@ -33,15 +33,15 @@ static void test_the_walk_goes_on_where_it_was(void)
         struct desk d;
         int64_t ms;
         open_desk(&d);
-        d.config.retention = (struct retention){7000, -1, 5000};
-        d.config.queues[0].retention = (struct retention){.dead_ms = 3000};
+        d.config.retention = (struct retention){7000000, -1, 5000000};
+        d.config.queues[0].retention = (struct retention){.dead_ms = 3000000};
         struct ledger_batch *batch = wait_for_page(&d, 60000, &ms);
         CU_ASSERT_PTR_NOT_NULL_FATAL(batch);
         struct ledger_prune *b = LEDGER_AS(prune, PRUNE, batch);
         CU_ASSERT(!b->has_after && b->n_rules == 4);
         CU_ASSERT(b->rules[0].queue.n && b->rules[0].state == STATE_DEAD &&
-                  b->rules[0].keep_us == 3000000);
-        CU_ASSERT(b->rules[1].queue.n == 0 && b->rules[1].keep_us == 7000000);
+                  b->rules[0].keep_us == INT64_C(3000000000));
+        CU_ASSERT(b->rules[1].queue.n == 0 && b->rules[1].keep_us == INT64_C(7000000000));
         CU_ASSERT(b->rules[2].state == STATE_DEAD && b->rules[2].keep_us < 0);
         b->done = true;
         b->pruned = 40;
@@ -71,11 +71,33 @@ static void test_another_nodes_walk_is_waited_for(void)
         struct desk d;
         int64_t ms;
         open_desk(&d);
-        d.config.retention.completed_ms = 1000;
+        d.config.retention.completed_ms = 3600000;
         answer(&d, wait_for_page(&d, 60000, NULL), LEDGER_COMMITTED); /* not done */
         struct ledger_batch *b = wait_for_page(&d, 90000, &ms);
         CU_ASSERT_PTR_NOT_NULL_FATAL(b);
         CU_ASSERT(ms >= 59000 && ms <= 76000);
+        ledger_batch_free(b);
+        close_desk(&d);
+}
+
+static void test_short_lives_are_walked_often(void)
+{
+        struct desk d;
+        int64_t ms;
+        open_desk(&d);
+        d.config.retention = (struct retention){7200000, 8000, -1};
+        tell(&d, (struct engine_event){.kind = EV_CONFIG, .config = &d.config});
+        for (int walk = 0; walk < 3; walk++) {
+                struct ledger_batch *b = wait_for_page(&d, 60000, &ms);
+                CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+                CU_ASSERT(ms >= 7800 && ms <= 8200);
+                LEDGER_AS(prune, PRUNE, b)->done = LEDGER_AS(prune, PRUNE, b)->end = true;
+                answer(&d, b, LEDGER_COMMITTED);
+        }
+        d.config.queues[0].retention.completed_ms = 1; /* not more often than this */
+        tell(&d, (struct engine_event){.kind = EV_CONFIG, .config = &d.config});
+        struct ledger_batch *b = wait_for_page(&d, 60000, &ms);
+        CU_ASSERT(b && ms >= 4800 && ms <= 5200);
         ledger_batch_free(b);
         close_desk(&d);
 }
@@ -92,6 +114,7 @@ static void test_nothing_is_walked_when_all_stays(void)
 UNIT_TESTS = {
     {"the walk goes on where it was", test_the_walk_goes_on_where_it_was},
     {"another node's walk is waited for", test_another_nodes_walk_is_waited_for},
+    {"short lives are walked often", test_short_lives_are_walked_often},
     {"nothing is walked when all stays", test_nothing_is_walked_when_all_stays},
 };
 UNIT_MAIN("engine-prune")

@@ -179,7 +179,7 @@ static void test_the_first_that_fails_is_the_answer(void)
         expect(&s, EXPLAIN_NO_HANDLER, "No node has a handler for type mail.send");
         s.nodes[0].dead = false;
         s.nodes[0].queues = STR("default");
-        expect(&s, EXPLAIN_NO_HANDLER, "1 nodes have the one, 1 the other");
+        expect(&s, EXPLAIN_NO_HANDLER, "(with the queue: 1, with a handler: 1)");
         s.nodes[1].serves = STR("mail.*");
         expect(&s, EXPLAIN_ELSEWHERE, "Node bee (0000000000000002) serves it");
         s.nodes[0].queues = STR("mail");
@@ -211,6 +211,11 @@ static void test_its_queues_own_slots(void)
         s.workers[0].busy = s.workers[1].busy = true;
         s.workers[0].type = s.workers[1].type = STR("mail.send");
         expect(&s, EXPLAIN_SLOTS_TAKEN, "All 2 slots that its queue has on this node");
+        s.queue.concurrency = s.queue.busy = 1;
+        s.job.ahead = 1;
+        expect(&s, EXPLAIN_SLOTS_TAKEN,
+               "The only slot that its queue has on this node is taken by a job of type mail.send; "
+               "one job of its queue is before it.");
         s.f.n_workers = 0;
         s.queue.concurrency = 0;
         expect(&s, EXPLAIN_NO_WORKER, "No worker of this node is up");
@@ -249,7 +254,7 @@ static void test_a_silent_node_is_not_counted_on(void)
         struct scene s;
         set(&s);
         s.nodes[0].beat_us = NOW - 31 * US_PER_S;
-        expect(&s, EXPLAIN_QUEUE_NOT_SERVED, "None of the 1 nodes");
+        expect(&s, EXPLAIN_QUEUE_NOT_SERVED, "No node has queue mail");
         s.f.silent_us = 0;
         expect(&s, EXPLAIN_READY, "");
 }

@@ -378,7 +378,7 @@ static size_t put_manifest(uint8_t *bytes, size_t max)
                 wire_put_str(&o, STR("name"));
         }
         wire_put_u32(&o, 1);
-        for (int i = 0; i < 5; i++) {
+        for (int i = 0; i < 6; i++) {
                 wire_put_u32(&o, 0);
         }
         for (int i = 0; i < 3; i++) {

@@ -383,9 +383,12 @@ static void fill_config(struct fake *f)
         static struct str email[] = {{"email.>", 7}};
         config_init(&f->config);
         f->config.queues = arena_zalloc(&f->config.arena, 2 * sizeof *f->config.queues);
-        f->config.queues[0] = (struct queue_config){
-            .name = STR("default"), .priority = 5, .retry = RETRY_POLICY_DEFAULT};
+        f->config.queues[0] = (struct queue_config){.name = STR("default"),
+                                                    .priority = 5,
+                                                    .max_waiting = 50,
+                                                    .retry = RETRY_POLICY_DEFAULT};
         f->config.queues[1] = (struct queue_config){.name = STR("email"),
+                                                    .transport = STR("rabbit"),
                                                     .types = email,
                                                     .n_types = 1,
                                                     .priority = 7,

@@ -79,6 +79,8 @@ static const struct {
      "job.key: a schedule's job cannot have it"},
     {SCHEDULE, "{\"cron\":\"* * * * *\",\"job\":{\"type\":\"a\",\"delay\":\"1s\"}}", 422,
      "job.delay: a schedule's job cannot have it"},
+    {SCHEDULE, "{\"cron\":\"* * * * *\",\"job\":{\"type\":\"a\",\"reply_to\":\"b\"}}", 422,
+     "job.reply_to: queue default has no transport"},
     {SCHEDULE, "{\"cron\":\"* * * * *\",\"job\":{\"type\":\"a\",\"unique_key\":\"u\"}}", 422,
      "\\\"overlap\\\" says"},
     {SCHEDULE, "{\"cron\":\"* * * * *\",\"job\":{\"type\":\"a\",\"retry\":{\"bse\":\"1s\"}}}", 422,
@@ -216,7 +218,8 @@ static void test_every_route_with_a_body(void)
         fake_start(&f, false, 0, 0);
         char *deep = malloc(600);
         memset(deep, '[', 600);
-        memcpy(deep, "{\"x\":", 5);
+        static const char head[5] = {'{', '"', 'x', '"', ':'};
+        memcpy(deep, head, sizeof head);
         for (size_t i = 0; i < FAKE_ROUTES; i++) {
                 const struct fake_route *route = &fake_routes[i];
                 if (!route->body) {

@@ -20,10 +20,12 @@ static struct arena arena;
 
 static void set_up(void)
 {
-        static struct queue_config queues[2];
+        static struct queue_config queues[3];
         queues[0] = (struct queue_config){.name = STR("default"), .retry = RETRY_POLICY_DEFAULT};
         queues[1] = (struct queue_config){.name = STR("other"), .retry = RETRY_POLICY_DEFAULT};
-        config = (struct config){.queues = queues, .n_queues = 2, .payload_max = 1000};
+        queues[2] = (struct queue_config){
+            .name = STR("rabbit"), .transport = STR("r1"), .retry = RETRY_POLICY_DEFAULT};
+        config = (struct config){.queues = queues, .n_queues = 3, .payload_max = 1000};
         settings = settings_new(&config);
 }
 
@@ -95,14 +97,16 @@ static void test_retry(void)
 static void test_headers(void)
 {
         set_up();
-        struct submit_row row = row_with("\"reply_to\":\"back\",\"correlation_id\":\"c 1\"");
+        struct submit_row row =
+            row_with("\"queue\":\"rabbit\",\"reply_to\":\"back\",\"correlation_id\":\"c 1\"");
         IS(row.headers, "reply-to\0back\0correlation-id\0c 1\0");
         row = row_with("\"parent_id\":\"01890a5d-ac96-774b-bcce-b302099a8057\",\"headers\":{"
                        "\"Job-Parent-Id\":\"x\",\"a\":\"1\",\"reply-to\":\"kept\"}");
         IS(row.headers, "a\0"
                         "1\0reply-to\0kept\0job-parent-id\0"
                         "01890a5d-ac96-774b-bcce-b302099a8057\0");
-        row = row_with("\"headers\":{\"reply-to\":\"old\"},\"reply_to\":\"new\"");
+        row = row_with(
+            "\"headers\":{\"reply-to\":\"old\"},\"queue\":\"rabbit\",\"reply_to\":\"new\"");
         IS(row.headers, "reply-to\0new\0");
         tear_down();
 }
@@ -217,6 +221,8 @@ static const struct {
     {"\"unique_key\":\"u\",\"unique_states\":{}", "unique_states", "unique_states: {}"},
     {"\"unique_key\":\"u\",\"unique_conflict\":\"fail\"", "unique_conflict", "keep or replace"},
     {"\"unique_key\":\"u\",\"uniqe_for\":\"1h\"", "uniqe_for", "(did you mean \"unique_for\"?)"},
+    {"\"reply_to\":\"back\"", "reply_to", "reply_to: queue default has no transport"},
+    {"\"reply_to\":\"back\",\"queue\":\"other\"", "reply_to", "queue other has no transport"},
     {"\"reply_to\":\"\"", "reply_to", "reply_to: \"\" is not allowed"},
     {"\"reply_to\":\"a\\nb\"", "reply_to", "without control characters"},
     {"\"correlation_id\":5", "correlation_id", "correlation_id: 5"},
@@ -258,7 +264,8 @@ static void test_long_values(void)
         memset(value, 'v', sizeof value);
         for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
                 for (int n = cases[i].longest; n <= cases[i].longest + 1; n++) {
-                        snprintf(text, sizeof text, "{\"type\":\"a\",\"%s\":\"%.*s\"}",
+                        snprintf(text, sizeof text,
+                                 "{\"type\":\"a\",\"queue\":\"rabbit\",\"%s\":\"%.*s\"}",
                                  cases[i].field, n, value);
                         CU_ASSERT_EQUAL(parse(text, &row, &p),
                                         n == cases[i].longest ? 0 : FIELDS_REFUSED);
@@ -269,8 +276,9 @@ static void test_long_values(void)
         snprintf(text, sizeof text, "{\"type\":\"a\",\"retry\":\"%.8000s\"}", value);
         CU_ASSERT_EQUAL(parse(text, &row, &p), FIELDS_REFUSED);
         snprintf(text, sizeof text,
-                 "{\"type\":\"a\",\"headers\":{\"x\":\"%.8150s\"},\"reply_to\":\"%.100s\"}", value,
-                 value);
+                 "{\"type\":\"a\",\"headers\":{\"x\":\"%.8150s\"},\"reply_to\":\"%.100s\","
+                 "\"queue\":\"rabbit\"}",
+                 value, value);
         CU_ASSERT_EQUAL(parse(text, &row, &p), FIELDS_REFUSED);
         CU_ASSERT_STRING_EQUAL(p.field, "reply_to");
         tear_down();
@@ -322,7 +330,7 @@ static void test_full_queues(void)
         fake_start(&f, false, 0, 0);
         f.full = true;
         client_post(&f, body, &r);
-        check_problem(&r, 429, "queue: default is as long as it may be", "full");
+        check_problem(&r, 429, "queue: default is as long as it may be (max_waiting = 50)", "full");
         CHECK_HAS(r, "urn:skep:problem:queue-full");
         CU_ASSERT_PTR_NOT_NULL(strstr(r.head, "Retry-After: 1\r\n"));
         reply_free(&r);

@@ -231,6 +231,22 @@ static void ring_amqp(struct transport *base, struct doorbells *bells)
         desk_wake(p->wake_fd);
 }
 
+static void reply_amqp(struct transport *base, struct replies *replies)
+{
+        struct rabbit *r = (struct rabbit *)base;
+        struct publisher *p = &r->publisher;
+        if (!desk_up(&r->desk)) {
+                desk_replies(&r->desk, replies, false);
+                return;
+        }
+        pthread_mutex_lock(&p->inbox.mutex);
+        replies->next = NULL;
+        *p->inbox.replies_tail = replies;
+        p->inbox.replies_tail = &replies->next;
+        pthread_mutex_unlock(&p->inbox.mutex);
+        desk_wake(p->wake_fd);
+}
+
 void rabbit_publish_oversize(struct rabbit *r, struct oversize *o)
 {
         struct publisher *p = &r->publisher;
@@ -352,6 +368,7 @@ static const struct transport_ops amqp_ops = {
     .settle = settle_amqp,
     .receipt_free = free_receipt,
     .ring = ring_amqp,
+    .reply = reply_amqp,
     .pollfds = pollfds_amqp,
     .deadline_ns = deadline_amqp,
     .dispatch = dispatch_amqp,
@@ -377,6 +394,7 @@ static struct rabbit *make_rabbit(void)
         c->inbox.answered_tail = &c->inbox.answered;
         c->inbox.orders_tail = &c->inbox.orders;
         p->inbox.bells_tail = &p->inbox.bells;
+        p->inbox.replies_tail = &p->inbox.replies;
         p->inbox.oversizes_tail = &p->inbox.oversizes;
         p->flights_tail = &p->flights;
         pthread_mutex_init(&r->routes.mutex, NULL);

@@ -332,8 +332,9 @@ void probe_tap(struct consumer *c, struct tap *t);
 struct flight {
         struct flight *next;
         struct doorbells *bells; /* or */
+        struct replies *replies; /* or */
         struct oversize *oversize;
-        uint32_t route;
+        uint32_t route; /* of replies: none */
         uint32_t sent, open; /* messages */
         bool failed;
         int64_t until_ns;
@@ -366,6 +367,7 @@ struct publisher {
                 pthread_mutex_t mutex;
                 bool stop;
                 struct doorbells *bells, **bells_tail;
+                struct replies *replies, **replies_tail;
                 struct oversize *oversizes, **oversizes_tail;
         } inbox;
         struct wire wire;
@@ -382,6 +384,7 @@ void *publisher_run(void *arg);
 void publisher_frames(struct publisher *p); /* handles what came */
 void publisher_wait(struct publisher *p, int64_t until_ns);
 bool bells_publish(struct publisher *p, struct flight *f, const char *queue);
+bool replies_publish(struct publisher *p, struct flight *f);
 bool oversize_publish(struct publisher *p, struct flight *f, const char *queue);
 
 /* --- the whole ---------------------------------------------------------------------------------

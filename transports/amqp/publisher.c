@@ -1,8 +1,8 @@
 /*
- * The publishing thread: doorbells, and letters for the queue of the refused. A batch is a flight;
- * it is answered when the broker confirmed all of its messages, returned or refused one, when its
- * time is over, or when the connection is gone. Nothing is ever sent twice here: what is to be rung
- * again is the engine's to decide.
+ * The publishing thread: doorbells, replies, and letters for the queue of the refused. A batch is a
+ * flight; it is answered when the broker confirmed all of its messages, returned or refused one,
+ * when its time is over, or when the connection is gone. Nothing is ever sent twice here: what is
+ * to be rung again is the engine's to decide.
  *
  * While the broker blocks publishers nothing is sent: flights wait for their time to pass.
  */
@@ -21,7 +21,7 @@
 
 static uint32_t flight_total(const struct flight *f)
 {
-        return f->bells ? f->bells->n : 1;
+        return f->bells ? f->bells->n : f->replies ? f->replies->n : 1;
 }
 
 static void end_flight(struct publisher *p, struct flight *f, bool confirmed)
@@ -29,6 +29,8 @@ static void end_flight(struct publisher *p, struct flight *f, bool confirmed)
         window_forget(&p->window, f);
         if (f->bells) {
                 desk_bells(&p->rabbit->desk, f->bells, confirmed);
+        } else if (f->replies) {
+                desk_replies(&p->rabbit->desk, f->replies, confirmed);
         } else {
                 f->oversize->safe = confirmed;
                 rabbit_answer_oversize(p->rabbit, f->oversize);
@@ -55,15 +57,14 @@ static void end_flights(struct publisher *p, bool every)
         p->flights_tail = at;
 }
 
-static bool add_flight(struct publisher *p, struct doorbells *bells, struct oversize *o)
+static bool add_flight(struct publisher *p, const struct flight *what)
 {
-        struct flight *f = calloc(1, sizeof *f);
+        struct flight *f = malloc(sizeof *f);
         if (!f) {
                 return false;
         }
-        f->bells = bells;
-        f->oversize = o;
-        f->route = bells ? queue_slot(bells->queue) : ROUTE_REFUSED;
+        *f = *what;
+        f->route = f->bells ? queue_slot(f->bells->queue) : ROUTE_REFUSED;
         f->failed = f->route == UINT32_MAX;
         f->until_ns = clock_ns() + BELL_LIMIT_NS;
         *p->flights_tail = f;
@@ -78,20 +79,30 @@ static void take_inbox(struct publisher *p)
         struct oversize *oversizes = p->inbox.oversizes;
         p->inbox.bells = NULL;
         p->inbox.bells_tail = &p->inbox.bells;
+        struct replies *replies = p->inbox.replies;
+        p->inbox.replies = NULL;
+        p->inbox.replies_tail = &p->inbox.replies;
         p->inbox.oversizes = NULL;
         p->inbox.oversizes_tail = &p->inbox.oversizes;
         p->stopping = p->inbox.stop;
         pthread_mutex_unlock(&p->inbox.mutex);
         while (bells) {
                 struct doorbells *next = bells->next;
-                if (!add_flight(p, bells, NULL)) {
+                if (!add_flight(p, &(struct flight){.bells = bells})) {
                         desk_bells(&p->rabbit->desk, bells, false);
                 }
                 bells = next;
         }
+        while (replies) {
+                struct replies *next = replies->next;
+                if (!add_flight(p, &(struct flight){.replies = replies})) {
+                        desk_replies(&p->rabbit->desk, replies, false);
+                }
+                replies = next;
+        }
         while (oversizes) {
                 struct oversize *next = oversizes->next;
-                if (!add_flight(p, NULL, oversizes)) {
+                if (!add_flight(p, &(struct flight){.oversize = oversizes})) {
                         oversizes->safe = false;
                         rabbit_answer_oversize(p->rabbit, oversizes);
                 }
@@ -122,6 +133,10 @@ static int64_t send_flights(struct publisher *p)
                 if (f->failed || f->sent == flight_total(f)) {
                         continue;
                 }
+                if (f->replies) {
+                        (void)replies_publish(p, f);
+                        continue;
+                }
                 uint32_t bytes = f->oversize ? WINDOW_BYTES : 1;
                 const char *queue = route_name(p, f->route, now, &again);
                 if (!queue || !window_room(&p->window, bytes)) {
@@ -148,7 +163,8 @@ static void returned(struct publisher *p, const amqp_basic_return_t *m)
         text_copy(m->reply_text, text, sizeof text);
         for (struct flight *f = p->flights; f; f = f->next) {
                 int64_t unused = 0;
-                const char *name = f->open ? route_name(p, f->route, INT64_MAX, &unused) : NULL;
+                const char *name =
+                    f->open && !f->replies ? route_name(p, f->route, INT64_MAX, &unused) : NULL;
                 f->failed = f->failed || (name && strncmp(name, queue, sizeof queue - 1) == 0);
         }
         int64_t now = clock_ns();
@@ -178,6 +194,16 @@ static void channel_gone(struct publisher *p, const amqp_channel_close_t *m)
                  m->reply_code, text);
 }
 
+/* A reply that was refused is its listener's trouble: nothing of ours is opened anew for it. */
+static bool ours_refused(const struct publisher *p)
+{
+        bool refused = false;
+        for (const struct flight *f = p->flights; f; f = f->next) {
+                refused = refused || (f->failed && f->sent && !f->replies);
+        }
+        return refused;
+}
+
 static void handle_method(struct publisher *p, const amqp_method_t *m)
 {
         switch (m->id) {
@@ -189,7 +215,7 @@ static void handle_method(struct publisher *p, const amqp_method_t *m)
         case AMQP_BASIC_NACK_METHOD: {
                 const amqp_basic_nack_t *nack = m->decoded;
                 window_answered(&p->window, nack->delivery_tag, nack->multiple, false);
-                p->refused = true;
+                p->refused = p->refused || ours_refused(p);
                 break;
         }
         case AMQP_BASIC_RETURN_METHOD: returned(p, m->decoded); break;

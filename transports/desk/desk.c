@@ -29,6 +29,7 @@ int desk_init(struct desk *d, uint32_t n_sides, struct receipt *(*drop)(struct r
         d->arrivals_tail = &d->arrivals;
         d->bells_tail = &d->bells;
         d->confirmed_tail = &d->confirmed;
+        d->replies_tail = &d->replies;
         d->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         return d->event_fd < 0 ? -errno : 0;
 }
@@ -63,6 +64,11 @@ void desk_drain(struct desk *d)
                 all.confirmed = r->next;
                 d->drop(r);
         }
+        while (all.replies) {
+                struct replies *r = all.replies;
+                all.replies = r->next;
+                replies_free(r);
+        }
 }
 
 void desk_deinit(struct desk *d)
@@ -80,7 +86,7 @@ void desk_take(struct desk *d, struct transport_answers *ret)
         ssize_t n = read(d->event_fd, &count, sizeof count);
         (void)n; /* EAGAIN: nothing rang */
         pthread_mutex_lock(&d->mutex);
-        *ret = (struct transport_answers){d->news, d->arrivals, d->bells, d->confirmed};
+        *ret = (struct transport_answers){d->news, d->arrivals, d->bells, d->confirmed, d->replies};
         d->news = NULL;
         d->news_tail = &d->news;
         d->arrivals = NULL;
@@ -89,12 +95,14 @@ void desk_take(struct desk *d, struct transport_answers *ret)
         d->bells_tail = &d->bells;
         d->confirmed = NULL;
         d->confirmed_tail = &d->confirmed;
+        d->replies = NULL;
+        d->replies_tail = &d->replies;
         pthread_mutex_unlock(&d->mutex);
 }
 
 static bool is_empty(const struct desk *d)
 {
-        return !d->news && !d->arrivals && !d->bells && !d->confirmed;
+        return !d->news && !d->arrivals && !d->bells && !d->confirmed && !d->replies;
 }
 
 /* Begins laying down; the answer goes to leave(). */
@@ -238,5 +246,15 @@ void desk_confirmed(struct desk *d, struct receipt *r)
         r->next = NULL;
         *d->confirmed_tail = r;
         d->confirmed_tail = &r->next;
+        leave(d, was_empty);
+}
+
+void desk_replies(struct desk *d, struct replies *r, bool confirmed)
+{
+        bool was_empty = enter(d);
+        r->confirmed = confirmed;
+        r->next = NULL;
+        *d->replies_tail = r;
+        d->replies_tail = &r->next;
         leave(d, was_empty);
 }

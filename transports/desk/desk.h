@@ -28,6 +28,7 @@ struct desk {
         struct arrivals *arrivals, **arrivals_tail;
         struct doorbells *bells, **bells_tail;
         struct receipt *confirmed, **confirmed_tail;
+        struct replies *replies, **replies_tail;
         bool usable[DESK_SIDES_MAX], told, told_up;
         char told_text[256];
 };
@@ -51,6 +52,7 @@ bool desk_up(struct desk *d);
 void desk_arrivals(struct desk *d, struct arrivals *a /* takes a */);
 void desk_bells(struct desk *d, struct doorbells *b /* takes b */, bool confirmed);
 void desk_confirmed(struct desk *d, struct receipt *r /* takes r */);
+void desk_replies(struct desk *d, struct replies *r /* takes r */, bool confirmed);
 
 /* An eventfd that some thread sleeps on. */
 void desk_wake(int wake_fd);

@@ -1,13 +1,18 @@
 /*
- * Publishing: doorbells and marks, and letters for the stream of the refused. A batch is a flight;
- * it is answered when the stream said of each message that it has it, when it refused one, when its
- * time is over, or when the connection is gone. Nothing is ever sent twice here: what is to be rung
- * again is the engine's to decide.
+ * Publishing: doorbells and marks, replies, and letters for the stream of the refused. A batch is a
+ * flight; it is answered when the stream said of each message that it has it, when it refused one,
+ * when its time is over, or when the connection is gone. Nothing is ever sent twice here: what is
+ * to be rung again is the engine's to decide.
  *
  * Every message has a number in its reply subject, which finds its slot in a ring. The bound keeps
  * a send from waiting: the ring's messages fit into the socket's buffers.
+ *
+ * Replies go to plain subjects, of which nobody says that he has them. A message to ourselves goes
+ * behind them: once it is back the server has taken them all.
  */
 #include "transports/nats/internal.h"
+
+#include "core/ledger.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -16,7 +21,8 @@
 
 #define NOTE_AGAIN    (5 * NS_PER_S)
 #define REPLY_BYTES   (INBOX_BYTES + 32)
-#define OVERSIZES_MAX 4 /* at once: each is a megabyte or more */
+#define OVERSIZES_MAX 4            /* at once: each is a megabyte or more */
+#define REPLIES_BYTES (256u << 10) /* before the next proof */
 
 /* --- the window ------------------------------------------------------------------------------- */
 
@@ -66,43 +72,52 @@ static void forget(struct window *w, const struct flight *f)
 
 static uint32_t total(const struct flight *f)
 {
-        return f->bells ? f->bells->n : 1;
+        return f->bells ? f->bells->n : f->replies ? f->replies->n : 1;
 }
 
-static void add_flight(struct receiver *r, struct doorbells *bells, struct oversize *o)
+static void tell_flight(struct receiver *r, const struct flight *f, bool confirmed)
 {
-        struct flight *f = calloc(1, sizeof *f);
-        if (!f && bells) {
-                desk_bells(&r->jet->desk, bells, false);
-        } else if (!f) {
-                refused_answered(r, o, false);
+        if (f->bells) {
+                desk_bells(&r->jet->desk, f->bells, confirmed);
+        } else if (f->replies) {
+                desk_replies(&r->jet->desk, f->replies, confirmed);
         } else {
-                f->bells = bells;
-                f->oversize = o;
-                f->until_ns = clock_ns() + BELL_LIMIT_NS;
-                *r->flights_tail = f;
-                r->flights_tail = &f->next;
+                refused_answered(r, f->oversize, confirmed);
         }
+}
+
+static void add_flight(struct receiver *r, const struct flight *what)
+{
+        struct flight *f = malloc(sizeof *f);
+        if (!f) {
+                tell_flight(r, what, false);
+                return;
+        }
+        *f = *what;
+        f->until_ns = clock_ns() + BELL_LIMIT_NS;
+        *r->flights_tail = f;
+        r->flights_tail = &f->next;
 }
 
 void bells_add(struct receiver *r, struct doorbells *bells)
 {
-        add_flight(r, bells, NULL);
+        add_flight(r, &(struct flight){.bells = bells});
+}
+
+void bells_add_replies(struct receiver *r, struct replies *replies)
+{
+        add_flight(r, &(struct flight){.replies = replies});
 }
 
 void bells_add_oversize(struct receiver *r, struct oversize *o)
 {
-        add_flight(r, NULL, o);
+        add_flight(r, &(struct flight){.oversize = o});
 }
 
 static void end_flight(struct receiver *r, struct flight *f, bool confirmed)
 {
         forget(&r->window, f);
-        if (f->bells) {
-                desk_bells(&r->jet->desk, f->bells, confirmed);
-        } else {
-                refused_answered(r, f->oversize, confirmed);
-        }
+        tell_flight(r, f, confirmed);
         free(f);
 }
 
@@ -232,16 +247,39 @@ static void send_oversize(struct receiver *r, struct flight *f)
         f->sent++;
 }
 
+/* Some of them and the proof; more once it is back. */
+static void send_replies(struct receiver *r, struct flight *f)
+{
+        char proof[REPLY_BYTES];
+        uint32_t bytes = 0;
+        if (!has_room(&r->window)) {
+                return;
+        }
+        while (f->sent < f->replies->n && bytes < REPLIES_BYTES && !f->failed) {
+                const struct job_reply *reply = &f->replies->items[f->sent++];
+                f->failed = !reply_publish(r, &f->replies->arena, reply);
+                bytes += reply->body.n + reply->error_text.n + 512;
+        }
+        reply_subject(r, proof);
+        f->failed = f->failed || natsConnection_Publish(r->link->nc, proof, NULL, 0) != NATS_OK;
+        sent(&r->window, f);
+}
+
 void bells_send(struct receiver *r)
 {
         uint32_t large = 0;
+        bool replying = false;
         for (struct flight *f = r->flights; f && r->link && r->up; f = f->next) {
                 large += f->oversize && f->open;
+                replying = replying || (f->replies && f->open);
                 if (f->failed || f->sent == total(f)) {
                         continue;
                 }
                 if (f->bells) {
                         send_bells(r, f);
+                } else if (f->replies && !replying) {
+                        send_replies(r, f);
+                        replying = true;
                 } else if (f->oversize && large++ < OVERSIZES_MAX) {
                         send_oversize(r, f);
                 }
@@ -283,6 +321,9 @@ void bells_answered(struct receiver *r, uint64_t number, natsMsg *msg)
                 return;
         }
         f->open--;
+        if (f->replies) {
+                return; /* the proof is back */
+        }
         if (read_answer(r, f, msg, why)) {
                 return;
         }

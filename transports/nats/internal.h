@@ -281,8 +281,9 @@ struct oversize *refused_free(struct oversize *o); /* NULL-safe; the batch and i
 struct flight {
         struct flight *next;
         struct doorbells *bells; /* or */
+        struct replies *replies; /* or */
         struct oversize *oversize;
-        uint32_t sent, open; /* messages */
+        uint32_t sent, open; /* messages; of replies only the proofs are open */
         bool failed;
         int64_t until_ns;
 };
@@ -307,6 +308,7 @@ struct receiver {
                 bool stop, gone; /* gone: nobody takes anything any more */
                 struct jet_receipt *receipts, **receipts_tail;
                 struct doorbells *bells, **bells_tail;
+                struct replies *replies, **replies_tail;
                 struct deed *deeds, **deeds_tail;
                 bool rooms_changed;
                 uint32_t rooms[QUEUES_MAX], woken_for[QUEUES_MAX];
@@ -363,10 +365,15 @@ void refused_retry(struct receiver *r, int64_t now);
 
 /* bells.c */
 void bells_add(struct receiver *r, struct doorbells *bells /* takes bells */);
+void bells_add_replies(struct receiver *r, struct replies *replies /* takes replies */);
 void bells_add_oversize(struct receiver *r, struct oversize *o /* takes o */);
 void bells_send(struct receiver *r);
 void bells_answered(struct receiver *r, uint64_t number, natsMsg *msg);
 void bells_end(struct receiver *r, bool every);
+
+/* replies.c: publishes, unless it can never be delivered. False: not now; the link is on its way
+ * out. */
+bool reply_publish(struct receiver *r, struct arena *scratch, const struct job_reply *reply);
 
 /* --- keeper: of its own thread, but for the inbox -----------------------------------------------
  */

@@ -168,6 +168,22 @@ static void ring_nats(struct transport *base, struct doorbells *bells)
         }
 }
 
+static void reply_nats(struct transport *base, struct replies *replies)
+{
+        struct jet *jet = (struct jet *)base;
+        struct receiver *v = &jet->receiver;
+        if (!desk_up(&jet->desk)) {
+                desk_replies(&jet->desk, replies, false);
+                return;
+        }
+        pthread_mutex_lock(&v->inbox.mutex);
+        replies->next = NULL;
+        *v->inbox.replies_tail = replies;
+        v->inbox.replies_tail = &replies->next;
+        pthread_mutex_unlock(&v->inbox.mutex);
+        desk_wake(v->wake_fd);
+}
+
 static void floor_nats(struct transport *base, struct str history, int64_t floor)
 {
         struct keeper *k = &((struct jet *)base)->keeper;
@@ -280,6 +296,7 @@ static const struct transport_ops nats_ops = {
     .settle = settle_nats,
     .receipt_free = free_receipt,
     .ring = ring_nats,
+    .reply = reply_nats,
     .floor = floor_nats,
     .pollfds = pollfds_nats,
     .deadline_ns = deadline_nats,
@@ -303,6 +320,7 @@ static struct jet *make_jet(void)
         k->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         r->inbox.receipts_tail = &r->inbox.receipts;
         r->inbox.bells_tail = &r->inbox.bells;
+        r->inbox.replies_tail = &r->inbox.replies;
         r->inbox.deeds_tail = &r->inbox.deeds;
         r->flights_tail = &r->flights;
         k->inbox.orders_tail = &k->inbox.orders;

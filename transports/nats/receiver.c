@@ -123,17 +123,20 @@ static void set_rooms(struct receiver *r, int64_t now)
 struct taken {
         struct jet_receipt *receipts;
         struct doorbells *bells;
+        struct replies *replies;
         struct deed *deeds;
 };
 
 static struct taken empty_inbox(struct receiver *r, bool *ret_rooms)
 {
         pthread_mutex_lock(&r->inbox.mutex);
-        struct taken t = {r->inbox.receipts, r->inbox.bells, r->inbox.deeds};
+        struct taken t = {r->inbox.receipts, r->inbox.bells, r->inbox.replies, r->inbox.deeds};
         r->inbox.receipts = NULL;
         r->inbox.receipts_tail = &r->inbox.receipts;
         r->inbox.bells = NULL;
         r->inbox.bells_tail = &r->inbox.bells;
+        r->inbox.replies = NULL;
+        r->inbox.replies_tail = &r->inbox.replies;
         r->inbox.deeds = NULL;
         r->inbox.deeds_tail = &r->inbox.deeds;
         *ret_rooms = r->inbox.rooms_changed;
@@ -167,6 +170,11 @@ static void take_inbox(struct receiver *r)
                 struct doorbells *next = t.bells->next;
                 bells_add(r, t.bells);
                 t.bells = next;
+        }
+        while (t.replies) {
+                struct replies *next = t.replies->next;
+                bells_add_replies(r, t.replies);
+                t.replies = next;
         }
 }
 

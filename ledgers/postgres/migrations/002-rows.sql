@@ -350,6 +350,7 @@ declare
         at int;
         other uuid;
         r new_row;
+        unstorable int[] := '{}';
         slow boolean := exists (select from unnest(rows) x where (x.more).hash is not null)
                 or exists (select from old_keys);
 begin
@@ -379,12 +380,20 @@ begin
         if rest is not null then
                 if slow then
                         told := put_slow(rest, 1, cardinality(rest), '{}', h, tok, now, true, true, '{}');
-                        perform slow_end(rest, told, now);
                 else
                         told := put_rows(rest, 1, cardinality(rest), '{}', h, tok, now, true, true);
                 end if;
-                return query select o.kind, ords[o.ord], o.id, o.state, o.seq, o.queue
-                        from unnest(told) o;
+                for at, other in select o.ord, o.id from unnest(told) o where o.kind in (10, 11) loop
+                        r := rest[at];
+                        r.state := 6; r.reason := 16; r.error := 14;
+                        r.error_text := convert_to(format('its unique key is held by job %s', other), 'UTF8');
+                        if 3 = (select p.kind from unnest(put_rows(array[r], 1, 1, '{}', h, tok, now, true,
+                                        true)) p limit 1) then
+                                unstorable := unstorable || at;
+                        end if;
+                end loop;
+                return query select case when o.ord = any(unstorable) then 3::smallint else o.kind end,
+                        ords[o.ord], o.id, o.state, o.seq, o.queue from unnest(told) o;
                 for at, other in select o.ord, o.id from unnest(told) o where o.kind = 2 loop
                         r := rest[at];
                         r.key := null; r.state := 5; r.reason := 8; r.error := 12;
@@ -392,16 +401,13 @@ begin
                                 'its key names job %s, which has another payload', other), 'UTF8');
                         perform put_rows(array[r], 1, 1, '{}', h, tok, now, true, true);
                 end loop;
-                for at, other in select o.ord, o.id from unnest(told) o where o.kind in (10, 11) loop
-                        r := rest[at];
-                        r.state := 6; r.reason := 16; r.error := 14;
-                        r.error_text := convert_to(format('its unique key is held by job %s', other), 'UTF8');
-                        perform put_rows(array[r], 1, 1, '{}', h, tok, now, true, true);
-                end loop;
                 select coalesce(array_agg(x.print), '{}'), coalesce(array_agg(x.id), '{}')
                 into prints, ours from unnest(rest) with ordinality x
                 where x.print <> 0 and (x.id in (select o.id from unnest(told) o where o.kind = 0)
                         or x.ordinality in (select o.ord from unnest(told) o where o.kind in (2, 3, 10, 11)));
+        end if;
+        if slow then
+                perform slow_end(rows, told, now);
         end if;
         if cardinality(prints) + cardinality(taken) > 0 then
                 insert into journal (holder, writer, n, at, queue, prints, jobs)
