@@ -45,6 +45,24 @@ int life_read(struct db *db, struct arena *a, int64_t seq, struct life *ret)
 
 /* --- its id, its key -------------------------------------------------------------------------- */
 
+/* The row's payload was replaced, and its key stands for the one that it came with. */
+static bool came_with(const struct submit_row *r, struct str hash)
+{
+        uint8_t own[16];
+        hash16(r->payload, own);
+        return str_eq(hash, (struct str){(const char *)own, sizeof own});
+}
+
+/* Is the row that the statement found of the same payload? */
+static bool same_payload(const struct submit_row *r, sqlite3_stmt *s)
+{
+        struct str hash = column_str(s, 4);
+        if (sqlite3_column_int(s, 2) == REASON_UNSTORABLE) {
+                return true; /* it was lost: nothing to compare */
+        }
+        return hash.n ? came_with(r, hash) : str_eq(column_str(s, 3), r->payload);
+}
+
 int row_meet(struct tx *t, struct submit_row *r, bool *ret_met)
 {
         int rc = row_find(t, &r->id, ret_met, &r->existing_state);
@@ -62,10 +80,7 @@ int row_meet(struct tx *t, struct submit_row *r, bool *ret_met)
         rc = sqlite3_step(b.s);
         *ret_met = rc == SQLITE_ROW;
         if (*ret_met) {
-                /* A row whose data was refused has lost its payload: nothing to compare. */
-                bool lost = sqlite3_column_int(b.s, 2) == REASON_UNSTORABLE;
-                r->result = lost || str_eq(column_str(b.s, 4), r->payload) ? SUBMIT_EXISTS
-                                                                           : SUBMIT_CONFLICT;
+                r->result = same_payload(r, b.s) ? SUBMIT_EXISTS : SUBMIT_CONFLICT;
                 r->existing = column_id(b.s, 0);
                 r->existing_state = (enum job_state)sqlite3_column_int(b.s, 1);
         }

@@ -44,13 +44,18 @@ int kept_meet(struct tx *t, struct submit_row *r, bool *ret_met)
         return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static int hash_payload(struct tx *t, int64_t seq, uint8_t ret_hash[static 16])
+int payload_hash(struct tx *t, int64_t seq, uint8_t ret_hash[static 16])
 {
         struct binder q = bind_start(db_get(t->db, ST_PAYLOAD_OF));
         bind_int(&q, seq);
         int rc = sqlite3_step(q.s);
         if (rc == SQLITE_ROW) {
-                hash16(column_str(q.s, 0), ret_hash);
+                struct str came_with = column_str(q.s, 1);
+                if (came_with.n == 16) {
+                        memcpy(ret_hash, came_with.p, 16);
+                } else {
+                        hash16(column_str(q.s, 0), ret_hash);
+                }
         }
         (void)sqlite3_reset(q.s);
         return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
@@ -65,7 +70,7 @@ int kept_put(struct tx *t, const struct pick *p)
         }
         bool lost = p->reason == REASON_UNSTORABLE; /* its payload was: nothing to compare */
         int rc = hash_key(t, p->queue, &p->key, hash);
-        rc = rc || lost ? rc : hash_payload(t, p->seq, payload);
+        rc = rc || lost ? rc : payload_hash(t, p->seq, payload);
         if (rc) {
                 return rc;
         }

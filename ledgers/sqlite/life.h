@@ -60,6 +60,9 @@ struct pick;
 int kept_put(struct tx *t, const struct pick *p);
 int unique_leave(struct tx *t, const struct pick *p);
 
+/* Of the payload that the row came with. */
+int payload_hash(struct tx *t, int64_t seq, uint8_t ret_hash[static 16]);
+
 /* Takes out keys whose time is over. no: the batch's number, if that is not written yet. */
 int keys_expire(struct tx *t, const struct commit_no *no);
 

@@ -115,9 +115,9 @@ enum {
         X(BLOB_SHOW, "select payload from blobs where seq = ?")                                    \
         X(BY_ID,                                                                                   \
           "select seq, state, holder, priority, cancel_asked, queue from jobs where id = ?")       \
-        X(BY_KEY, "select j.id, j.state, j.reason, j.size, coalesce(j.payload, b.payload) "        \
+        X(BY_KEY, "select j.id, j.state, j.reason, coalesce(j.payload, b.payload), l.came_with "   \
                   "from jobs j left join blobs b on b.seq = j.seq "                                \
-                  "where j.queue = ? and j.key = ?")                                               \
+                  "left join lives l on l.seq = j.seq where j.queue = ? and j.key = ?")            \
         X(REQUEST_SHOW, "select request_hash, ids from keys where kind = 1 and hash = ? "          \
                         "and until > ?")                                                           \
         X(REQUEST_INSERT, "insert or replace into keys (kind, hash, request_hash, ids, until) "    \

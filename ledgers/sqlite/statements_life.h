@@ -51,8 +51,10 @@
                      "and until > ?")                                                              \
         X(KEPT_PUT, "insert or replace into keys (kind, hash, request_hash, ids, until) "          \
                     "values (3, ?, ?, ?, ?)")                                                      \
-        X(PAYLOAD_OF, "select coalesce(j.payload, b.payload) from jobs j "                         \
-                      "left join blobs b on b.seq = j.seq where j.seq = ?")                        \
+        X(LIFE_CAME_WITH, "update lives set came_with = coalesce(came_with, ?) where seq = ?")     \
+        X(PAYLOAD_OF, "select coalesce(j.payload, b.payload), l.came_with from jobs j "            \
+                      "left join blobs b on b.seq = j.seq left join lives l on l.seq = j.seq "     \
+                      "where j.seq = ?")                                                           \
                                                                                                    \
         X(COUNTED, "select (select coalesce(sum(n), 0) from counters where queue = ?1 "            \
                    "and state = ?2) + (select coalesce(sum(n), 0) from deltas where queue = ?1 "   \

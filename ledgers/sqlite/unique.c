@@ -38,6 +38,20 @@ static int find_holder(struct tx *t, const struct submit_row *r, struct holding 
 
 /* --- replace ---------------------------------------------------------------------------------- */
 
+/* Its own key goes on to stand for what it came with: whoever repeats that means this job. */
+static int keep_first(struct tx *t, int64_t seq)
+{
+        uint8_t hash[16];
+        int rc = payload_hash(t, seq, hash);
+        if (rc) {
+                return rc;
+        }
+        struct binder b = bind_start(db_get(t->db, ST_LIFE_CAME_WITH));
+        bind_bytes(&b, hash, sizeof hash);
+        bind_int(&b, seq);
+        return bind_run(&b);
+}
+
 static int replace_payload(struct tx *t, const struct submit_row *r, int64_t seq)
 {
         bool inside = r->payload.n <= PAYLOAD_INLINE_MAX;
@@ -90,7 +104,8 @@ static int replace_time(struct tx *t, const struct submit_row *r, struct seen *j
 
 static int replace_holder(struct tx *t, struct submit_row *r, struct seen *j)
 {
-        int rc = replace_payload(t, r, j->seq);
+        int rc = keep_first(t, j->seq);
+        rc = rc ? rc : replace_payload(t, r, j->seq);
         rc = rc ? rc : replace_time(t, r, j);
         r->result = SUBMIT_REPLACED;
         r->existing_state = j->state;

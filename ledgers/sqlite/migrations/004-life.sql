@@ -10,7 +10,8 @@ create table lives (
         policy       blob,    -- its own retry policy
         retry_until  integer not null,
         heartbeat_ms integer not null,
-        unique_key   blob     -- of `keys`, kind 2
+        unique_key   blob,    -- of `keys`, kind 2
+        came_with    blob     -- hash of the payload that its key stands for, once that was replaced
 );
 
 alter table attempts add column fingerprint integer not null default 0;
