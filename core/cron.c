@@ -140,30 +140,46 @@ static int read_step(struct reader *r, uint32_t *ret)
         return 0;
 }
 
-/* One part of a list: a, a-b, a/n, a-b/n or a star. */
+/* The upper end of "a-b". */
+static int read_end(struct reader *r, uint32_t low, uint32_t *ret)
+{
+        const char *at = ++r->p;
+        uint32_t high;
+        int refused = read_value(r, &high);
+        if (refused == 0 && high == 0 && low > 0 && r->field->max == 7 && upper(*at) == 'S') {
+                high = 7; /* FRI-SUN: Sunday ends the week there */
+        }
+        if (refused == 0 && high < low) {
+                return refuse_at(r, at, "is less than what the range begins with");
+        }
+        *ret = high;
+        return refused;
+}
+
+/* One part of a list, but for its step: *, a, a-b, or a before a step: from a on. */
+static int read_ends(struct reader *r, uint32_t *ret_low, uint32_t *ret_high)
+{
+        *ret_low = r->field->min;
+        *ret_high = r->field->max;
+        if (r->p < r->end && *r->p == '*') {
+                r->p++;
+                return 0;
+        }
+        int refused = read_value(r, ret_low);
+        if (refused != 0 || (r->p < r->end && *r->p == '/')) {
+                return refused;
+        }
+        if (r->p < r->end && *r->p == '-') {
+                return read_end(r, *ret_low, ret_high);
+        }
+        *ret_high = *ret_low;
+        return 0;
+}
+
 static int read_range(struct reader *r, uint64_t *bits)
 {
-        uint32_t low = r->field->min, high = r->field->max, step;
-        const char *at = r->p;
-        int refused = 0;
-        if (at < r->end && *at == '*') {
-                r->p++;
-        } else {
-                refused = read_value(r, &low);
-                high = low;
-        }
-        if (refused == 0 && r->p < r->end && *r->p == '-' && *at != '*') {
-                const char *second = ++r->p;
-                refused = read_value(r, &high);
-                /* FRI-SUN: Sunday ends the week there. */
-                high =
-                    high == 0 && low > 0 && r->field->max == 7 && upper(*second) == 'S' ? 7 : high;
-                if (refused == 0 && high < low) {
-                        return refuse_at(r, second, "is less than what the range begins with");
-                }
-        } else if (refused == 0 && r->p < r->end && *r->p == '/') {
-                high = r->field->max;
-        }
+        uint32_t low, high, step;
+        int refused = read_ends(r, &low, &high);
         if (refused == 0) {
                 refused = read_step(r, &step);
         }

@@ -454,12 +454,18 @@ static bool ask_first(struct engine *e, struct plan *p)
         return true;
 }
 
+/* An answer, or a change of it, makes another look. */
+static bool resting(const struct plan *p)
+{
+        return p->posted || p->asked || p->unreadable || p->row.paused;
+}
+
 /* Something to be done with it now? Else it is noted when there may be. */
 static bool due(struct engine *e, struct plan *p)
 {
         const struct schedule_row *r = &p->row;
-        if (p->posted || p->asked || p->unreadable || r->paused) {
-                return false; /* an answer, or a change of it, makes another look */
+        if (resting(p)) {
+                return false;
         }
         if (e->now.mono_ns < p->not_before_ns) {
                 wait_until(e->cron, p->not_before_ns, NEVER);

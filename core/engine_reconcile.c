@@ -160,7 +160,7 @@ static void queue_pump(struct engine *e, uint32_t queue)
         if (k->step != STEP_OVER && e->now.mono_ns >= e->reconcile->until_ns) {
                 queue_over(k, false, late(k));
         }
-        if (k->posted || e->now.mono_ns < k->next_ns) {
+        if (k->posted || e->now.mono_ns < k->next_ns || !e->registered) {
                 return;
         }
         if (k->step == STEP_LOOK) {
@@ -212,7 +212,7 @@ void reconcile_answered(struct engine *e, struct ledger_tide *b)
 static bool all_over(const struct reconcile_books *r)
 {
         for (uint32_t i = 0; i < r->n; i++) {
-                if (r->queues[i].step != STEP_OVER || r->queues[i].posted) {
+                if (r->queues[i].step != STEP_OVER) { /* a late answer does no harm */
                         return false;
                 }
         }
@@ -258,7 +258,7 @@ static void finish(struct engine *e)
 void reconcile_pump(struct engine *e)
 {
         struct reconcile_books *r = e->reconcile;
-        if (!r || !r->running || !e->registered) {
+        if (!r || !r->running) {
                 return;
         }
         if (e->draining) {
@@ -276,7 +276,7 @@ void reconcile_pump(struct engine *e)
 int64_t reconcile_wake_ns(const struct engine *e)
 {
         const struct reconcile_books *r = e->reconcile;
-        if (!r || !r->running || !e->registered) {
+        if (!r || !r->running) {
                 return NEVER;
         }
         int64_t at = r->until_ns;

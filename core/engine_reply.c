@@ -1,12 +1,14 @@
 /*
  * Replies: whoever asked for one is told how the job ended, through the transport of its queue.
  *
- * The address is the header `reply-to` of the job, its mark `correlation-id`. The reply is written
- * in the transaction that ends the job, so that one is owed exactly when the job has ended; it is
- * sent once that is durable, and again by any node until a broker has confirmed it. Jobs without
- * headers, nearly all of them, cost one branch. It must never go out before the commit. A job that
- * nobody ran (expired, cancelled while it waited) ends without passing here: no reply is written
- * for it. Discarded: to keep the address in a column of its own, which every row would pay for.
+ * The address is the header `job-reply-to` or `reply-to` of the job, its mark `job-correlation-id`
+ * or `correlation-id`: the former are headers of letters, the latter properties and fields. The
+ * reply is written in the transaction that ends the job, so that one is owed exactly when the job
+ * has ended; it is sent once that is durable, and again by any node until a broker has confirmed
+ * it. Jobs without headers, nearly all of them, cost one branch. It must never go out before the
+ * commit. A job that nobody ran (expired, cancelled while it waited) ends without passing here: no
+ * reply is written for it. Discarded: to keep the address in a column of its own, which every row
+ * would pay for.
  */
 #include "core/engine_inner.h"
 
@@ -28,6 +30,12 @@ static struct str header_of(struct str h, struct str name)
                 i = at + n + 1;
         }
         return (struct str){0};
+}
+
+static struct str either(struct str h, struct str own, struct str common)
+{
+        struct str s = header_of(h, own);
+        return s.n ? s : header_of(h, common);
 }
 
 /* --- the body of a job that failed ------------------------------------------------------------ */
@@ -107,7 +115,8 @@ static void note_nowhere(struct engine *e, struct queue_books *q, const struct j
 static void add_reply(struct engine *e, struct ledger_finish *f, struct finish_row *row,
                       struct queue_books *q, struct str headers)
 {
-        struct str to = header_of(headers, STR("reply-to"));
+        struct str to = either(headers, STR("job-reply-to"), STR("reply-to"));
+        struct str mark = either(headers, STR("job-correlation-id"), STR("correlation-id"));
         struct arena *a = &f->base.arena;
         if (to.n == 0 || to.n > ADDRESS_MAX) {
                 return;
@@ -124,7 +133,7 @@ static void add_reply(struct engine *e, struct ledger_finish *f, struct finish_r
         *r = (struct job_reply){
             .queue = arena_str(a, q->name),
             .to = arena_str(a, to),
-            .correlation_id = arena_str(a, header_of(headers, STR("correlation-id"))),
+            .correlation_id = arena_str(a, mark),
             .content_type = done ? row->result_type : STR("application/json"),
             .body = done ? row->result : error_body(a, row),
             .job = row->id,

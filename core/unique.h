@@ -11,7 +11,8 @@
  * pending holder becomes scheduled (reason REPLACED) or stays where it waits, a scheduled one is
  * offered or has the new time, a retrying one is offered or retries at the new time. Rows that
  * begin DEAD neither hold nor meet a key. A job that is requeued holds its key again if nobody took
- * it.
+ * it. A holder's own key (of its queue) goes on to stand for the payload that it came with: that
+ * one again is EXISTS, any other CONFLICT, after its row was pruned as well.
  */
 #ifndef SKEP_CORE_UNIQUE_H
 #define SKEP_CORE_UNIQUE_H

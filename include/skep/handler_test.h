@@ -9,8 +9,9 @@
  *     skep_test_deinit(&t);
  *
  * Set t.why before the run to be asked to stop, t.headers and t.options (name, value, ..., NULL) to
- * be given some. It does not isolate: a handler that crashes takes the test with it, which is what
- * a debugger wants.
+ * be given some, t.checkpoint for what an earlier attempt saved, t.save_fails (-EIO) to have the
+ * ledger refuse one. A batch: skep_test_run_batch(). It does not isolate: a handler that crashes
+ * takes the test with it, which is what a debugger wants.
  */
 #ifndef SKEP_HANDLER_TEST_H
 #define SKEP_HANDLER_TEST_H
@@ -37,6 +38,7 @@ struct skep_test {
         const char *const *headers, *const *options;
         const char *checkpoint;
         size_t checkpoint_size;
+        int save_fails; /* what checkpoint_save() returns; 0: it saves */
         /* what the handler did */
         int verdict;
         int64_t delay_ms;
@@ -47,6 +49,7 @@ struct skep_test {
         unsigned n_logs, n_children;
         char child_type[256]; /* of the last child */
         double done, total;
+        unsigned n_saves; /* checkpoints that it saved; the last one is in `checkpoint` */
         /* memory of the job */
         void *pieces[SKEP_TEST_PIECES];
         unsigned n_pieces;
@@ -131,6 +134,9 @@ static inline void *skep_test_alloc(struct skep_job *job, size_t n)
 static inline int skep_test_save(struct skep_job *job, const void *p, size_t n)
 {
         struct skep_test *t = (struct skep_test *)(void *)job;
+        if (t->save_fails) {
+                return t->save_fails;
+        }
         char *copy = n <= 65536 ? (char *)skep_test_alloc(job, n + 1) : NULL;
         if (!copy) {
                 return n > 65536 ? -E2BIG : -ENOMEM;
@@ -140,13 +146,14 @@ static inline int skep_test_save(struct skep_job *job, const void *p, size_t n)
         }
         t->checkpoint = copy;
         t->checkpoint_size = n;
+        t->n_saves++;
         return 0;
 }
 
 static inline struct skep_str skep_test_load(const struct skep_job *job)
 {
         const struct skep_test *t = (const struct skep_test *)(const void *)job;
-        struct skep_str s = {t->checkpoint, t->checkpoint_size};
+        struct skep_str s = {t->checkpoint_size ? t->checkpoint : NULL, t->checkpoint_size};
         return s;
 }
 
@@ -191,7 +198,11 @@ static inline int skep_test_verdict(struct skep_job *job, int verdict, int64_t d
         t->verdict = verdict;
         t->delay_ms = delay_ms;
         va_start(ap, fmt);
-        vsnprintf(t->reason, sizeof t->reason, fmt, ap);
+        if (fmt) {
+                vsnprintf(t->reason, sizeof t->reason, fmt, ap);
+        } else {
+                t->reason[0] = 0;
+        }
         va_end(ap);
         return verdict;
 }
@@ -245,11 +256,9 @@ static inline const char *skep_test_setup_option(const struct skep_setup *setup,
         return skep_test_option(&s->test->job, name);
 }
 
-/* init (its failure is SKEP_RETRY with the reason), run, fini. Returns the verdict. */
-static inline int skep_test_run(struct skep_test *t, const struct skep_handler *h)
+static inline int skep_test_begin(struct skep_test *t, const struct skep_handler *h, void **state)
 {
         struct skep_test_setup setup;
-        void *state = NULL;
         memset(&setup, 0, sizeof setup);
         setup.base.size = (uint32_t)sizeof setup.base;
         setup.base.type = h->type;
@@ -258,17 +267,59 @@ static inline int skep_test_run(struct skep_test *t, const struct skep_handler *
         setup.base.reason_size = sizeof t->reason;
         setup.test = t;
         t->handler = h;
-        if (h->init && h->init(&setup.base, &state) != 0) {
+        return h->init ? h->init(&setup.base, state) : 0;
+}
+
+/* init (its failure is SKEP_RETRY with the reason, for each of them), run_batch, fini. Each of the
+ * n tests is a job, made by skep_test_init(); its verdict is in there, SKEP_RETRY for one that was
+ * forgotten. Returns how many are SKEP_DONE; -ENOMEM. */
+static inline int skep_test_run_batch(struct skep_test *const *tests, size_t n,
+                                      const struct skep_handler *h)
+{
+        void *state = NULL;
+        int done = 0;
+        struct skep_job **jobs = (struct skep_job **)calloc(n ? n : 1, sizeof *jobs);
+        if (!jobs || n == 0) {
+                free(jobs);
+                return jobs ? 0 : -ENOMEM;
+        }
+        int failed = skep_test_begin(tests[0], h, &state);
+        for (size_t i = 0; i < n; i++) {
+                jobs[i] = &tests[i]->job;
+                tests[i]->handler = h;
+                tests[i]->verdict = SKEP_RETRY;
+                if (i || !failed) {
+                        snprintf(tests[i]->reason, sizeof tests[i]->reason, "%s",
+                                 failed ? tests[0]->reason : "run_batch() gave no verdict");
+                }
+        }
+        if (!failed) {
+                h->run_batch(jobs, n, state);
+                if (h->fini) {
+                        h->fini(state);
+                }
+        }
+        for (size_t i = 0; i < n; i++) {
+                done += tests[i]->verdict == SKEP_DONE;
+        }
+        free(jobs);
+        return done;
+}
+
+/* The same for one job, through run() where there is one. Returns the verdict. */
+static inline int skep_test_run(struct skep_test *t, const struct skep_handler *h)
+{
+        void *state = NULL;
+        if (!h->run) {
+                struct skep_test *one[1];
+                one[0] = t;
+                (void)skep_test_run_batch(one, 1, h);
+                return t->verdict;
+        }
+        if (skep_test_begin(t, h, &state) != 0) {
                 return t->verdict = SKEP_RETRY;
         }
-        if (h->run) {
-                t->verdict = h->run(&t->job, state);
-        } else {
-                struct skep_job *jobs[1];
-                jobs[0] = &t->job;
-                t->verdict = SKEP_RETRY;
-                h->run_batch(jobs, 1, state);
-        }
+        t->verdict = h->run(&t->job, state);
         if (h->fini) {
                 h->fini(state);
         }

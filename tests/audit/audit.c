@@ -82,8 +82,9 @@ void audit_answer(struct audit *a, const struct job_id *id, enum audit_answer an
         struct audit_job *j = audit_job(a, id);
         bool own = !existing || job_id_eq(id, existing);
         j->accepted |= answer == AUDIT_CREATED || (answer == AUDIT_EXISTS && own);
-        j->refused |= answer == AUDIT_REFUSED || answer == AUDIT_CONFLICT ||
-                      ((answer == AUDIT_EXISTS || answer == AUDIT_HELD || answer == AUDIT_REPLACED) && !own);
+        j->refused |=
+            answer == AUDIT_REFUSED || answer == AUDIT_CONFLICT ||
+            ((answer == AUDIT_EXISTS || answer == AUDIT_HELD || answer == AUDIT_REPLACED) && !own);
         a->said = grown(a->said, a->n_said, &a->said_capacity, sizeof *a->said);
         a->said[a->n_said++] = (struct audit_said){*id, existing ? *existing : *id, answer};
 }
@@ -193,12 +194,13 @@ bool audit_was_cut(const struct audit *a, uint64_t holder, int64_t from_ns, int6
 
 const struct audit_run *audit_run_of(const struct audit_job *j, uint32_t claim)
 {
-        for (uint32_t i = j->n_runs; i-- > 0;) {
-                if (j->runs[i].claim == claim) {
-                        return &j->runs[i];
+        const struct audit_run *r = NULL;
+        for (uint32_t i = 0; i < j->n_runs; i++) {
+                if (j->runs[i].claim == claim && (!r || audit_died_in_batch(r))) {
+                        r = &j->runs[i];
                 }
         }
-        return NULL;
+        return r;
 }
 
 bool audit_died_in_batch(const struct audit_run *r)
@@ -271,6 +273,9 @@ static void judge(const struct audit *a, struct audit_verdict *v)
                 audit_shape(j, v);
         }
         audit_across(a, v);
+        if (a->outside) {
+                audit_times(a, v);
+        }
 }
 
 bool audit_judge(const struct audit *a, char *ret_text, size_t size)

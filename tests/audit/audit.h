@@ -42,6 +42,8 @@ struct audit_intent {
         bool child;
         struct job_id parent;
         uint32_t parent_claim;
+        uint32_t alone; /* of all with this number one is there at a time; 0: no such wish. From
+                           outside only */
 };
 
 /* RUNNING: never ended, or nobody lived to tell; CRASHED: by itself; KILLED: from outside. */
@@ -128,7 +130,9 @@ struct audit_row {
         bool bare;                 /* its payload is missing */
         uint16_t snoozes;
         uint64_t token, holder;
-        int64_t finished_us;
+        int64_t created_us, finished_us;
+        uint32_t schedule; /* that made it, as a number; 0: none */
+        int64_t tick_us;   /* for which of its ticks; 0: by hand */
 };
 
 /* From `from_ns` to `to_ns` (INT64_MAX: for ever) this holder did not hear or was not heard. holder
@@ -241,7 +245,8 @@ void audit_blame(struct audit_verdict *v, const char *which, const struct job_id
 void audit_excuse(struct audit_verdict *v, const char *which, const struct job_id *id,
                   const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 const struct audit_try *audit_try_of(const struct audit_job *j, uint32_t claim);
-const struct audit_run *audit_run_of(const struct audit_job *j, uint32_t claim); /* the last */
+/* The one that counts: a batch that died is followed by another of the same claim. */
+const struct audit_run *audit_run_of(const struct audit_job *j, uint32_t claim);
 bool audit_is_payload(const struct audit_job *j, uint64_t payload);
 /* Did it die as one of several that a worker ran at once? */
 bool audit_died_in_batch(const struct audit_run *r);
@@ -251,5 +256,6 @@ void audit_books(const struct audit *a, const struct audit_job *j, struct audit_
 void audit_tries(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
 void audit_shape(const struct audit_job *j, struct audit_verdict *v);
 void audit_across(const struct audit *a, struct audit_verdict *v);
+void audit_times(const struct audit *a, struct audit_verdict *v);
 
 #endif

@@ -48,7 +48,7 @@ static void check_end(const struct audit *a, const struct audit_job *j, struct a
 static void check_row(const struct audit *a, const struct audit_job *j, struct audit_verdict *v)
 {
         const struct audit_row *r = &j->row;
-        if (!j->intended && !a->strangers) {
+        if (!j->intended && !a->strangers && !r->schedule) {
                 audit_blame(v, "I9", &j->id, "a row that nobody submitted");
                 return;
         }
@@ -211,7 +211,7 @@ static void check_said(const struct audit *a, struct audit_verdict *v)
                 bool compared = (s->answer == AUDIT_EXISTS && !mine->intent.unique) ||
                                 s->answer == AUDIT_CONFLICT; /* a request's own may be held */
                 bool same = mine->intent.payload == other->intent.payload;
-                if (compared && !other->n_payloads && same != (s->answer == AUDIT_EXISTS)) {
+                if (compared && same != (s->answer == AUDIT_EXISTS)) {
                         audit_blame(v, "I13", &s->id,
                                     same ? "an equal job was called a conflict"
                                          : "another payload was called the same job");

@@ -44,6 +44,15 @@ static void check_fence(const struct audit_change *c, struct audit_verdict *v)
         }
 }
 
+/* Dead before its attempts are spent: only by its budget of time. */
+static void check_exhausted(const struct audit_change *c, struct audit_verdict *v)
+{
+        if (c->reason == REASON_EXHAUSTED && c->attempt < c->max_attempts && !c->budgeted) {
+                audit_blame(v, "I6", &c->id, "exhausted after attempt %u of %u", c->attempt,
+                            c->max_attempts);
+        }
+}
+
 /* What of attempt and strikes may a try's end spend? */
 static void check_spent(const struct audit_job *j, const struct audit_change *c,
                         uint8_t strikes_before, struct audit_verdict *v)
@@ -67,10 +76,7 @@ static void check_spent(const struct audit_job *j, const struct audit_change *c,
         if (c->to == STATE_RETRYING && c->strikes >= STRIKES_MAX) {
                 audit_blame(v, "I7", &c->id, "retrying after %u strikes", c->strikes);
         }
-        if (c->reason == REASON_EXHAUSTED && c->attempt < c->max_attempts && !c->budgeted) {
-                audit_blame(v, "I6", &c->id, "exhausted after attempt %u of %u", c->attempt,
-                            c->max_attempts);
-        }
+        check_exhausted(c, v);
 }
 
 #define END(name) (1u << AUDIT_##name)
@@ -107,7 +113,8 @@ static uint32_t wanted_ends(const struct audit_change *c)
 static void check_batch(const struct audit_change *c, const struct audit_run *r,
                         struct audit_verdict *v)
 {
-        bool charged = c->error == ERROR_CRASHED || c->error == ERROR_OOM || c->error == ERROR_TIMED_OUT;
+        bool charged =
+            c->error == ERROR_CRASHED || c->error == ERROR_OOM || c->error == ERROR_TIMED_OUT;
         if (charged && audit_died_in_batch(r)) {
                 audit_blame(v, "I6", &c->id, "claim %u pays for the end of a batch of %u", c->claim,
                             r->batch);

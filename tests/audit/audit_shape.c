@@ -29,6 +29,9 @@ static unsigned states_of(enum job_reason r)
             [REASON_SNOOZED] = IN(SCHEDULED),
             [REASON_DUPLICATE] = IN(CANCELLED),
             [REASON_NO_QUEUE] = IN(PENDING),
+            [REASON_DROPPED] = IN(CANCELLED),
+            [REASON_OVERLAPPED] = IN(CANCELLED),
+            [REASON_REPLACED] = IN(SCHEDULED),
         };
         return (size_t)r < ARRAY_LEN(states) ? states[r] : 0;
 }

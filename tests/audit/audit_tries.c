@@ -43,7 +43,8 @@ static void check_after_end(const struct audit *a, const struct audit_job *j,
 {
         const struct audit_row *row = &j->row;
         bool same = ended(row) && r->generation == row->generation && row->finished_us;
-        bool by_other = row->reason == REASON_OPERATOR && !audit_try_of(j, r->claim);
+        bool asked = row->reason == REASON_OPERATOR || row->reason == REASON_OVERLAPPED;
+        bool by_other = asked && !audit_try_of(j, r->claim);
         bool its_end = r->claim == row->claim && !by_other;
         int64_t slack = its_end ? ENDING_SLACK_US : CLOCK_SLACK_US;
         int64_t late = r->start_wall_us - row->finished_us;

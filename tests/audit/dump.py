@@ -12,15 +12,18 @@ JSON readers lose the last bits of large numbers; payloads and results as the fi
 
 import hashlib
 import json
+import re
 import sqlite3
 import sys
 import time
 import uuid
+from datetime import datetime, timedelta, timezone
 
 MASK = (1 << 64) - 1
 NUMBERS = ("state", "reason", "lane", "due", "parked_at", "claim", "attempt", "max_attempts", "snoozes", "strikes",
            "generation", "cancel_asked", "created", "finished")
 UNREADABLE = (9, 10)  # reasons of dead letters: malformed, too large; their key is never the producer's own
+TICK = re.compile(r"(cron|run):(.*):(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?)Z")
 TRY_NUMBERS = ("claim", "generation", "attempt", "error", "started", "ended")
 
 
@@ -103,6 +106,16 @@ def born(row, columns):
     return min((int.from_bytes(raw(id_)[:6], "big") * 1000 for id_ in ids), default=row["at"])
 
 
+def tick_of(key_text):
+    """What a schedule's job is named by: the schedule, and its tick unless it was run by hand."""
+    found = TICK.fullmatch(key_text or "")
+    if not found:
+        return {}
+    kind, name, time_ = found.groups()
+    at = datetime.fromisoformat(time_).replace(tzinfo=timezone.utc) - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return {"schedule": name, **({"tick": at // timedelta(microseconds=1)} if kind == "cron" else {})}
+
+
 def pick(row, columns, names):
     return {name: row[name] for name in names if name in columns}
 
@@ -122,7 +135,7 @@ class Dump:
         id_ = str(uuid.UUID(bytes=raw(row["id"])))
         self.ids[row["seq"]] = id_  # SQLite's attempts name their jobs by seq
         self.jobs += 1
-        fields = pick(row, columns, NUMBERS)
+        fields = pick(row, columns, NUMBERS) | tick_of(text(row["key_text"]))
         key = row["key"] if row["reason"] not in UNREADABLE or not row["key_text"] else None
         self.write("job", id=id_, queue=text(row["queue"]), type=text(row["type"]),
                    token=wide(row["token"]), holder=wide(row["holder"]),

@@ -194,6 +194,21 @@ def full_world():
     jobs["stopped"] = w.submit()
     w.fail(jobs["stopped"], 10, STOPPED)
     w.complete(jobs["stopped"], 100)
+    jobs["first of its kind"] = w.complete(w.submit(1200, unique="u1"), 1210)
+    w.line("intent", 1205, ref="held", payload="be" * 16, via="http", queue="default", unique="u1")
+    w.line("ack", 1206, ref="held", answer="accepted", id=jobs["first of its kind"])
+    jobs["second of its kind"] = w.complete(w.submit(1400, unique="u1"), 1410)
+    jobs["of a batch"] = w.submit()
+    w.start(jobs["of a batch"], 10, batch=3, pid=8)
+    again = {**w.find("start", jobs["of a batch"]), "batch": 1, "pid": 7, "wall": wall(30), "mono": mono(30)}
+    w.lines.append(["start", again])
+    w.end(jobs["of a batch"], 35, "done", result="78")
+    w.finish(jobs["of a batch"], 35, COMPLETED, result="78")
+    for name, tick in (("tick", 2000), ("next tick", 3000)):
+        jobs[name] = w.copy_row(jobs["keyed"], key=f"{tick:032x}", payload=f"{tick:08x}" + 24 * "7", created=wall(tick + 5),
+                                schedule="nightly", tick=wall(tick), state=PENDING, lane=1, parked_at=None, claim=0,
+                                attempt=0, result=None, finished=0)
+        w.complete(jobs[name], tick + 10)
     parent = jobs["parent"] = w.submit()
     w.start(parent, 10)
     jobs["child"] = w.submit(11, via="child", ack=None, parent=parent, parent_claim=1)

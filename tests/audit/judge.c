@@ -274,6 +274,8 @@ static void count_job(const struct evidence *e, const struct audit_job *j, struc
         report_judged(r, "I6", j->rowed && (row->attempt || j->n_tries));
         report_judged(r, "I7", j->rowed && row->strikes && !j->intent.poison);
         report_judged(r, "I8", j->rowed && (row->state == STATE_DEAD || row->generation));
+        report_judged(r, "I12", row->tick_us != 0);
+        report_judged(r, "I13", (row->tick_us != 0) + (j->rowed && j->intent.alone));
         report_judged(r, "I9", HASH_COUNT(e->intents) ? j->n_runs + j->rowed : 0);
         report_judged(r, "I10", j->n_runs);
         report_judged(r, "I15", j->rowed);

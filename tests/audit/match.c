@@ -145,6 +145,10 @@ static void bind_job(struct matching *m, struct intent *i, struct audit_job *j)
         struct audit *a = &m->e->audit;
         bool named = i->unique.n || i->request.n;
         i->job = j;
+        if (j->intended && i->unique.n) { /* it may have been held, and it may have replaced */
+                audit_replaced(a, &j->id, i->payload);
+                return;
+        }
         if (j->intended) {
                 if (j->intent.payload != i->payload) {
                         blame(m, "I13", i, "another payload was taken for the same job");
@@ -165,6 +169,7 @@ static void bind_job(struct matching *m, struct intent *i, struct audit_job *j)
             .child = i->child,
             .parent = i->parent,
             .parent_claim = i->parent_claim,
+            .alone = i->unique.n ? hash32(i->unique) | 1 : 0,
         };
         memcpy(known.key, i->key16, sizeof known.key);
         audit_intend(a, &known);
@@ -353,7 +358,8 @@ static int compare_names(const void *p, const void *q)
 static void judge_name(struct matching *m, const struct intent *x, const struct intent *y,
                        uint64_t *judged)
 {
-        if (compare_names(&x, &y) != 0) {
+        bool only_unique = x->unique.n && !x->key.n && !x->request.n; /* another may come later */
+        if (compare_names(&x, &y) != 0 || only_unique) {
                 return;
         }
         ++*judged;

@@ -177,7 +177,7 @@ static void read_holder(struct evidence *e, struct line *l, uint64_t *ret_holder
 static void read_start(struct evidence *e, struct line *l)
 {
         struct audit_run r = {.end = AUDIT_RUNNING, .end_ns = INT64_MAX};
-        int64_t claim = 0, attempt = 0, generation = 0, pid = 0;
+        int64_t claim = 0, attempt = 0, generation = 0, pid = 0, batch = 0;
         struct str type;
         bool got = line_id(l, "id", &r.id);
         got = line_int(l, "claim", &claim) && line_int(l, "attempt", &attempt) && got;
@@ -196,6 +196,7 @@ static void read_start(struct evidence *e, struct line *l)
         r.pid = (int32_t)pid;
         r.deaf = !line_flag(l, "looks");
         r.exclusive = line_flag(l, "exclusive");
+        r.batch = line_int(l, "batch", &batch) ? (uint32_t)batch : 1;
         read_holder(e, l, &r.holder);
         if (line_text(l, "type", &type)) {
                 word_note(e, &e->watched, type)->n++;

@@ -348,6 +348,31 @@ def two_submissions_without_a_name_share_a_job(w, jobs):
     w.line("ack", 4, ref="other", answer="accepted", id=jobs["plain"])
 
 
+@caught("I13", "second of its kind")
+def two_jobs_of_a_unique_key_are_there_at_once(w, jobs):
+    w.rows[jobs["second of its kind"]]["created"] = wall(1205)
+
+
+@caught("I13")
+def a_tick_has_two_jobs(w, jobs):
+    w.rows[jobs["next tick"]]["tick"] = w.rows[jobs["tick"]]["tick"]
+
+
+@caught("I12", "next tick")
+def a_tick_is_made_before_its_time(w, jobs):
+    w.rows[jobs["next tick"]]["tick"] = wall(9000)
+
+
+@caught("I6", "of a batch")
+def one_of_a_batch_that_died_runs_in_a_batch_again(w, jobs):
+    w.find("start", jobs["of a batch"], 1)["batch"] = 2
+
+
+@caught("I4", "of a batch", more=("I16",))
+def one_that_died_alone_runs_again_under_its_claim(w, jobs):
+    w.find("start", jobs["of a batch"])["batch"] = 1
+
+
 @caught("I14", "cancelled")
 def a_cancelled_job_is_something_else(w, jobs):
     w.complete(jobs["cancelled"], 10)

@@ -155,8 +155,12 @@ static void the_walk_is_one_holders(void)
         fixture->advance(bed->store, PRUNE_HOLD_US - 1);
         CU_ASSERT(!bed_prune(other, &rule, 1, NULL, 2)->done);
         fixture->advance(bed->store, 1); /* it was left */
-        o = bed_prune(other, &rule, 1, NULL, 10);
-        CU_ASSERT(o->done && o->pruned == 2 && o->end);
+        o = bed_prune(other, &rule, 1, NULL, 1);
+        CU_ASSERT(o->done && o->pruned == 1 && !o->end);
+        CU_ASSERT(!bed_prune(bed, &rule, 1, NULL, 10)->done);
+        after = o->last;
+        o = bed_prune(other, &rule, 1, &after, 10);
+        CU_ASSERT(o->done && o->pruned == 1 && o->end);
         CU_ASSERT(bed_prune(bed, &rule, 1, NULL, 10)->done); /* the end gave it back */
         bed_free(other);
         bed_free(bed);
@@ -224,13 +228,52 @@ static void remembers_the_key_for_submissions(void)
                 row = keyed(bed, "order-7", STR("other"));
                 CU_ASSERT(bed_add(bed, &row) == SUBMIT_CONFLICT);
                 CU_ASSERT(job_id_eq(&row.existing, &id) && !there(bed, &row.id));
-                row.queue = STR("other"); /* keys are each queue's own */
+                row.queue = STR("r"); /* keys are each queue's own */
                 CU_ASSERT(bed_add(bed, &row) == SUBMIT_CREATED);
                 row = keyed(bed, "order-8", STR("other"));
                 CU_ASSERT(bed_add(bed, &row) == SUBMIT_CREATED);
                 (void)bed_add_one(bed);
                 bed_free(bed);
         }
+}
+
+/* What coincides with the prune: whichever comes first, the key is known. */
+static void remembers_the_key_at_once(void)
+{
+        struct bed *bed = bed_new();
+        struct submit_row row = keyed(bed, "order-7", STR("x"));
+        CU_ASSERT(bed_add(bed, &row) == SUBMIT_CREATED);
+        bed_end(bed, bed_claim(bed, 1), STATE_COMPLETED);
+        fixture->advance(bed->store, SECOND);
+        struct submission *s[] = {bed_submission(bed, 2000), bed_submission(bed, 1),
+                                  bed_submission(bed, 1)};
+        s[2]->rows[0].key = row.key;
+        struct ledger_submit *b[3];
+        struct ledger_prune *p = NEW(prune, PRUNE);
+        p->rules = &all_completed;
+        p->n_rules = 1;
+        p->limit = 10;
+        for (int i = 0; i < 3; i++) {
+                b[i] = bed_submit(s[i]);
+                if (i == 2) {
+                        bed_post(bed, &p->base);
+                }
+                bed_post(bed, &b[i]->base);
+        }
+        bed_wait(bed, &p->base);
+        CU_ASSERT(p->base.outcome == LEDGER_COMMITTED && p->pruned == 1);
+        for (int i = 0; i < 3; i++) {
+                bed_wait(bed, &b[i]->base);
+                CU_ASSERT(b[i]->base.outcome == LEDGER_COMMITTED);
+        }
+        CU_ASSERT(s[2]->rows[0].result == SUBMIT_EXISTS);
+        CU_ASSERT(job_id_eq(&s[2]->rows[0].existing, &row.id));
+        for (int i = 0; i < 3; i++) {
+                ledger_batch_free(&b[i]->base);
+                submission_free(s[i]);
+        }
+        ledger_batch_free(&p->base);
+        bed_free(bed);
 }
 
 static void remembers_the_key_for_letters(void)
@@ -394,6 +437,7 @@ CASES(cases_prune, {"takes what is old enough", takes_what_is_old_enough, 0},
       {"the walk is one holder's", the_walk_is_one_holders, NEED_SHARE},
       {"takes all that belongs to the row", takes_all_that_belongs_to_the_row, 0},
       {"remembers the key for submissions", remembers_the_key_for_submissions, 0},
+      {"remembers the key at once", remembers_the_key_at_once, 0},
       {"remembers the key for letters", remembers_the_key_for_letters, 0},
       {"a bound and an atomic submission see it", a_bound_and_an_atomic_submission_see_it, 0},
       {"forgets the key a week after the row came", forgets_the_key_a_week_after_the_row_came, 0},

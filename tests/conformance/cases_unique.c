@@ -367,6 +367,10 @@ static void replaces_the_payload_of_one_that_waits(void)
         CU_ASSERT_FATAL(c->n == 1);
         CU_ASSERT(job_id_eq(&c->jobs[0].id, &id) && str_eq(c->jobs[0].payload, big));
         CU_ASSERT(str_eq(c->jobs[0].content_type, STR("text/new")));
+        bed_end(bed, c, STATE_RETRYING);
+        (void)replaced(bed, replacing(bed, "a", payloads[4]), &id); /* nothing at all */
+        c = bed_claim(bed, 5);
+        CU_ASSERT(c->n == 1 && c->jobs[0].payload.n == 0);
         claim_free(c);
         bed_free(bed);
 }
@@ -418,6 +422,33 @@ static void replaces_one_that_retries(void)
         CU_ASSERT(c->n == 1 && c->jobs[0].attempt == 2);
         CU_ASSERT(str_eq(c->jobs[0].payload, STR("now")));
         claim_free(c);
+        bed_free(bed);
+}
+
+/* Whoever submitted it may repeat that after an answer that was lost. */
+static void its_own_key_stands_for_what_it_came_with(void)
+{
+        struct bed *bed = bed_new();
+        struct submit_row row = unique_row(bed, "a");
+        row.key = key_from_text(STR("order-7"));
+        row.payload = STR("first");
+        struct job_id id = created(bed, row);
+        (void)replaced(bed, replacing(bed, "a", STR("second")), &id);
+        (void)replaced(bed, replacing(bed, "a", STR("third")), &id);
+        for (int pruned = 0; pruned < 2; pruned++) {
+                struct submit_row again = bed_row(bed);
+                again.key = row.key;
+                again.payload = row.payload;
+                CU_ASSERT(bed_add(bed, &again) == SUBMIT_EXISTS && job_id_eq(&again.existing, &id));
+                again = bed_row(bed);
+                again.key = row.key;
+                again.payload = STR("third");
+                CU_ASSERT(bed_add(bed, &again) == SUBMIT_CONFLICT);
+                if (!pruned) {
+                        bed_end(bed, bed_claim(bed, 1), STATE_COMPLETED);
+                        CU_ASSERT(bed_prune_all(bed, STATE_COMPLETED) == 1);
+                }
+        }
         bed_free(bed);
 }
 
@@ -494,6 +525,7 @@ CASES(cases_unique, {"holds until it ended", holds_until_it_ended, 0},
       {"replaces the payload of one that waits", replaces_the_payload_of_one_that_waits, 0},
       {"replaces the time of one that waits", replaces_the_time_of_one_that_waits, 0},
       {"replaces one that retries", replaces_one_that_retries, 0},
+      {"its own key stands for what it came with", its_own_key_stands_for_what_it_came_with, 0},
       {"moves one out of the broker", moves_one_out_of_the_broker, 0},
       {"replaces none that runs or has ended", replaces_none_that_runs_or_has_ended, 0},
       {"a replaced job keeps its place", a_replaced_job_keeps_its_place, 0});

@@ -134,7 +134,7 @@ static void impossible_addresses(void)
             {longer, sizeof longer},
             STR("$JS.API.STREAM.LIST"),
             STR("amq.rabbitmq.reply-to"),
-            STR("amq.rabbitmq.reply-to.g1h2AA5yZXBseUAxMjM0NTY3OAAAAAAAAAAAAAAAAA==.gone"),
+            STR("amq.rabbitmq.reply-to.x"),
         };
         for (size_t i = 0; i < ARRAY_LEN(to); i++) {
                 CU_ASSERT(sends(bed, to[i], (uint32_t)i, 1));
@@ -142,6 +142,26 @@ static void impossible_addresses(void)
         CU_ASSERT(bed_ring(bed, Q, 1, 3) && bed_came(bed, 3));
         CU_ASSERT(bed->up[0] && bed->news[TRANSPORT_DOWN] == 0);
         bed_settle_all(bed);
+        bed_free(bed);
+}
+
+/* RabbitMQ ends the connection over it: once, and not whenever somebody tries again. */
+static void a_forged_direct_address(void)
+{
+        const struct str to =
+            STR("amq.rabbitmq.reply-to.g1h2AA5yZXBseUAxMjM0NTY3OAAAAAAAAAAAAAAAAA==.gone");
+        struct bed *bed = bed_serving();
+        bool sent = sends(bed, to, 1, 3);
+        for (int tries = 0; tries < 5 && !sent; tries++) {
+                bed_pass(bed, 500);
+                CU_ASSERT(bed_up(bed));
+                sent = sends(bed, to, 1, 3);
+        }
+        uint32_t down = bed->news[TRANSPORT_DOWN];
+        CU_ASSERT(sent && down <= 1);
+        CU_ASSERT(sends(bed, to, 10, 100));
+        CU_ASSERT(bed_ring(bed, Q, 1, 3));
+        CU_ASSERT(bed->up[0] && bed->news[TRANSPORT_DOWN] == down);
         bed_free(bed);
 }
 
@@ -247,6 +267,7 @@ TRANSPORT_CASES(
     {"a reply with hostile texts", with_hostile_texts, NEED_EAR},
     {"a reply that nobody waits for: confirmed", nobody_listens, 0},
     {"a reply to an impossible address: confirmed", impossible_addresses, 0},
+    {"a reply to a forged address: it harms once", a_forged_direct_address, 0},
     {"2,060 replies at once", many_at_once, NEED_EAR},
     {"replies while the broker is down: unconfirmed", unconfirmed_while_down, NEED_BROKER},
     {"cut while replying: what is confirmed was sent", cut_while_replying, NEED_EAR | NEED_CUT},

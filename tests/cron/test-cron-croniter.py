@@ -119,10 +119,9 @@ def expression(rng):
     return text, text
 
 
-def day_rule(theirs):
+def day_rule(theirs, expanded):
     """croniter's day_or for it; None: it means something else there."""
     fields = theirs.split()
-    expanded, _ = croniter.expand(theirs)
     for which, other in ((2, 4), (4, 2)):
         if expanded[which] == ["*"] and fields[which][0] != "*" and fields[other] != "*":
             return None
@@ -134,9 +133,7 @@ def changes_on(zone, day):
     if zone is None:
         return False
     midnight = datetime.datetime(day.year, day.month, day.day)
-    moments = [midnight + datetime.timedelta(hours=hours) for hours in range(-3, 28)]
-    offsets = {zone.utcoffset(moment.replace(fold=fold)) for moment in moments for fold in (0, 1)}
-    return len(offsets) > 1
+    return len({zone.utcoffset(midnight + datetime.timedelta(hours=hours)) for hours in (-3, 12, 28)}) > 1
 
 
 def seconds(zone, civil):
@@ -152,36 +149,41 @@ def random_civil(rng):
     return start
 
 
-def parts(text):
-    """The expression, its list of days cut where croniter would miss some."""
-    fields, days = text.split(), croniter.expand(text)[0][2]
-    if "*" in days:
-        return [text]
-    cut = [[day for day in days if day != "l" and day <= 28], [day for day in days if day != "l" and day > 28],
-           [day for day in days if day == "l"]]
-    return [" ".join([*fields[:2], ",".join(map(str, part)), *fields[3:]]) for part in cut if part]
+class Theirs:
+    """croniter for one expression, its list of days cut where croniter would miss some."""
 
+    def __init__(self, text):
+        expanded, _ = croniter.expand(text)
+        self.text, self.day_or = text, day_rule(text, expanded)
+        days = [] if "*" in expanded[2] else expanded[2]
+        cut = [[day for day in days if day != "l" and day <= 28], [day for day in days if day != "l" and day > 28],
+               [day for day in days if day == "l"]]
+        cut = [part for part in cut if part]
+        cut = [",".join(map(str, part)) for part in cut] if len(cut) > 1 else [text.split()[2]]
+        self.iterators = [self.iterator(days) for days in cut]
 
-def next_of(text, day_or, after):
-    try:
-        iterator = croniter(text, after, day_or=day_or, max_years_between_matches=30)
-        return int(iterator.get_next(float))
-    except CroniterBadDateError:
-        fields = text.split()
-        if day_or and fields[2] != "*" and fields[4] != "*":
-            return next_of(" ".join([*fields[:2], "*", *fields[3:]]), day_or, after)
-        return None
+    def iterator(self, days):
+        fields = self.text.split()
+        return croniter(" ".join([*fields[:2], days, *fields[3:]]), 0, day_or=self.day_or, max_years_between_matches=30)
 
+    def next_of(self, iterator, after):
+        try:
+            return int(iterator.get_next(float, start_time=after))
+        except CroniterBadDateError:
+            fields = self.text.split()
+            if self.day_or and fields[2] != "*" and fields[4] != "*":
+                return int(self.iterator(days="*").get_next(float, start_time=after))
+            return None
 
-def theirs_next(text, day_or, civil):
-    """The next civil times by croniter, one after the other; None where there is none within 28 years."""
-    found, at, cut = [], calendar.timegm(civil.timetuple()), parts(text)
-    while len(found) < NEXTS and at is not None:
-        last = at + 28 * 365.25 * 86400
-        nexts = [following for part in cut if (following := next_of(part, day_or, at)) is not None]
-        at = min(nexts) if nexts and min(nexts) <= last else None
-        found.append(datetime.datetime.utcfromtimestamp(at) if at is not None else None)
-    return found
+    def next(self, civil):
+        """The next civil times, one after the other; None where there is none within 28 years."""
+        found, at = [], calendar.timegm(civil.timetuple())
+        while len(found) < NEXTS and at is not None:
+            last = at + 28 * 365.25 * 86400
+            nexts = [following for one in self.iterators if (following := self.next_of(one, at)) is not None]
+            at = min(nexts) if nexts and min(nexts) <= last else None
+            found.append(datetime.datetime.utcfromtimestamp(at) if at is not None else None)
+        return found
 
 
 def expressions_run_when_croniter_says():
@@ -195,12 +197,12 @@ def expressions_run_when_croniter_says():
         ours, theirs = expression(rng)
         name, civil = rng.choice(ZONES), random_civil(rng)
         zone = zoneinfo.ZoneInfo(name) if name else None
-        day_or = day_rule(theirs)
-        if day_or is None or changes_on(zone, civil):
+        theirs = Theirs(theirs)
+        if theirs.day_or is None or changes_on(zone, civil):
             left_out += 1
             continue
         instants = []
-        for at in theirs_next(theirs, day_or, civil):
+        for at in theirs.next(civil):
             if at is not None and changes_on(zone, at):
                 break
             instants.append(seconds(zone, at) if at is not None else 0)

@@ -154,8 +154,8 @@ void life_dress(struct world *w, uint64_t stream, struct arena *a, struct submit
                 row->retry_until_us = from + row->retry_until_us * 1000;
         }
         if (unique) {
-                row->unique = unique_of((uint32_t)rng_between(&g, 0, UNIQUE_KEYS - 1),
-                                        rng_chance(&g, 300));
+                row->unique =
+                    unique_of((uint32_t)rng_between(&g, 0, UNIQUE_KEYS - 1), rng_chance(&g, 300));
         }
         if (replies) {
                 row->headers = life_headers(a, (uint32_t)(stream & 0xffffff));

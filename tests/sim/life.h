@@ -10,10 +10,11 @@
 
 struct sim_life {
         struct job_id id;
-        uint32_t letter; /* its number; 0: it came in no letter */
-        uint32_t saved, sent;  /* the number of the last checkpoint that was told durable, or sent */
-        uint32_t ended, owed, told; /* by a run, for one who wants a reply; replies that must be, are */
-        bool delayed;          /* its handler asked for a delay of its own */
+        uint32_t letter;      /* its number; 0: it came in no letter */
+        uint32_t saved, sent; /* the number of the last checkpoint that was told durable, or sent */
+        uint32_t ended, owed,
+            told;     /* by a run, for one who wants a reply; replies that must be, are */
+        bool delayed; /* its handler asked for a delay of its own */
         UT_hash_handle hh;
 };
 

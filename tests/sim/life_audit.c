@@ -76,12 +76,15 @@ static void check_delay(struct world *w, const struct store_change *c)
         p.jitter_permille = 0;
         int64_t delay = (r->due_us - w->server.store.now_us) / MS_US;
         int64_t plain = retry_delay_ms(&p, r->attempt, 0);
-        int64_t least = plain * (1000 - spread) / 1000 - 1, most = plain * (1000 + spread) / 1000 + 1;
+        int64_t least = plain * (1000 - spread) / 1000 - 1,
+                most = plain * (1000 + spread) / 1000 + 1;
         char id[JOB_ID_TEXT];
         id_text(&r->id, id);
         if (delay < least || delay > most) {
-                world_violate(w, "I12 job %s: attempt %u (%s) is followed by %lld ms, not %lld to %lld",
-                              id, r->attempt, error_class_name(c->error), (long long)delay, (long long)least, (long long)most);
+                world_violate(
+                    w, "I12 job %s: attempt %u (%s) is followed by %lld ms, not %lld to %lld", id,
+                    r->attempt, error_class_name(c->error), (long long)delay, (long long)least,
+                    (long long)most);
         }
 }
 
@@ -90,8 +93,8 @@ static void check_budget(struct world *w, const struct store_change *c)
 {
         const struct job_row *r = &c->job->row;
         const struct swarm *s = &w->swarm;
-        bool exact = !s->clocks && !s->windows && !s->pause && !s->faults.slow && !s->faults.refuse &&
-                     !s->faults.unknown;
+        bool exact = !s->clocks && !s->windows && !s->pause && !s->faults.slow &&
+                     !s->faults.refuse && !s->faults.unknown;
         if (exact && r->retry_until_us && r->due_us > r->retry_until_us + SLACK_US) {
                 char id[JOB_ID_TEXT];
                 id_text(&r->id, id);
@@ -121,14 +124,16 @@ static void check_bound(struct world *w, const struct ledger_submit *b)
                         int at = queue_index(w, r->queue);
                         const struct queue_config *c = at >= 0 ? &w->config.queues[at] : NULL;
                         uint32_t most = c && c->when_full == FULL_REJECT ? c->max_waiting : 0;
-                        const struct store_queue *q = store_queue_of(&w->server.store, r->queue, false);
+                        const struct store_queue *q =
+                            store_queue_of(&w->server.store, r->queue, false);
                         bool waits = r->state == STATE_PENDING || r->state == STATE_SCHEDULED;
                         w->seen.full += r->result == SUBMIT_FULL;
                         w->seen.held += r->result == SUBMIT_HELD;
                         w->seen.replaced += r->result == SUBMIT_REPLACED;
                         if (most && r->result == SUBMIT_CREATED && waits && q &&
                             store_waiting(q) > most) {
-                                world_violate(w, "limit: %u jobs wait in queue %.*s, its bound is %u",
+                                world_violate(w,
+                                              "limit: %u jobs wait in queue %.*s, its bound is %u",
                                               store_waiting(q), (int)r->queue.n, r->queue.p, most);
                         }
                 }
@@ -226,7 +231,7 @@ static uint32_t least_heartbeat(const struct world *w, const struct worker_slot 
         return least;
 }
 
-#define WHY_TIMEOUT 2   /* enum skep_why */
+#define WHY_TIMEOUT 2    /* enum skep_why */
 #define TIMEOUT_MS  2000 /* the least of those of handlers and queues */
 
 /* A time-out asks nobody whose time is not over, and who was heard of in time. */
@@ -238,9 +243,12 @@ void life_asked(struct world *w, const struct sim_node *n, const struct worker_s
         if (why == WHY_TIMEOUT && !over && !silent) {
                 char id[JOB_ID_TEXT];
                 id_text(&s->id, id);
-                world_violate(w, "time-out: node %u asks job %s to stop after %lld ms, heard of %lld ms "
-                              "ago", n->index, id, (long long)(w->now_ns - s->since_ns) / NS_PER_MS,
-                              (long long)(w->now_ns - s->life_ns) / NS_PER_MS);
+                world_violate(
+                    w,
+                    "time-out: node %u asks job %s to stop after %lld ms, heard of %lld ms "
+                    "ago",
+                    n->index, id, (long long)(w->now_ns - s->since_ns) / NS_PER_MS,
+                    (long long)(w->now_ns - s->life_ns) / NS_PER_MS);
         }
 }
 
@@ -259,7 +267,8 @@ void life_ended(struct world *w, const struct sim_node *n, const struct worker_s
             silent > MS(most + ASKED_WITHIN_MS)) {
                 char id[JOB_ID_TEXT];
                 id_text(&s->id, id);
-                world_violate(w, "heartbeat: job %s was silent for %lld ms on node %u, and not asked",
+                world_violate(w,
+                              "heartbeat: job %s was silent for %lld ms on node %u, and not asked",
                               id, (long long)silent / NS_PER_MS, n->index);
         }
 }
@@ -375,28 +384,27 @@ static bool has_tick(const struct sim_clockwork *x, int64_t at_us)
         return false;
 }
 
+static bool is_whole(const struct world *w, const struct sim_clockwork *x)
+{
+        return x->catch_up == CATCH_ALL && x->overlap == OVERLAP_ALLOW && !x->edits && x->aligned &&
+               !w->swarm.clocks && x->n_ticks > 0;
+}
+
 /* One that makes up for all and never skips has a job for each tick between the first and the
  * last. */
 static void judge_ticks(struct world *w, const struct sim_clockwork *x)
 {
-        bool whole = x->catch_up == CATCH_ALL && x->overlap == OVERLAP_ALLOW && !x->edits &&
-                     x->aligned && !w->swarm.clocks;
         int64_t first = INT64_MAX, last = 0, step = x->step_s * US_PER_S;
         for (uint32_t i = 0; i < x->n_ticks; i++) {
                 first = x->ticks[i] < first ? x->ticks[i] : first;
                 last = x->ticks[i] > last ? x->ticks[i] : last;
         }
-        for (int64_t at = first; whole && x->n_ticks && at < last; at += step) {
+        for (int64_t at = first; is_whole(w, x) && at < last; at += step) {
                 if (!has_tick(x, at)) {
-                        world_violate(w, "schedule %s (%s): no job for second %lld", x->name, x->spec,
-                                      (long long)(at / US_PER_S));
+                        world_violate(w, "schedule %s (%s): no job for second %lld", x->name,
+                                      x->spec, (long long)(at / US_PER_S));
                         return;
                 }
-        }
-        bool ran = x->n_ticks > 0 || x->dropped || x->overlap != OVERLAP_ALLOW;
-        int64_t lived = w->server.store.now_us - x->made_us;
-        if (x->made_us && !ran && lived > 40 * US_PER_S) {
-                world_violate(w, "schedule %s (%s) never ran", x->name, x->spec);
         }
 }
 
@@ -447,33 +455,49 @@ static void on_replaced(void *watcher, const struct store_job *j)
 
 /* --- all of it ----------------------------------------------------------------------------- */
 
-void life_changed(struct world *w, const struct store_change *c)
+static void entered(struct world *w, const struct store_change *c)
 {
         const struct store_job *j = c->job;
         enum job_state to = j->row.state;
-        if (c->from == STATE_NONE && c->op == LEDGER_TICK) {
+        if (c->op == LEDGER_TICK) {
                 intend_tick(w, j);
         }
-        if (c->from == STATE_NONE && j->unique.set && to != STATE_DEAD && to != STATE_CANCELLED) {
+        if (j->unique.set && to != STATE_DEAD && to != STATE_CANCELLED) {
                 check_holder(w, j);
         }
-        if (to == STATE_RUNNING) {
-                check_global(w, j);
-        }
-        if (c->from == STATE_RUNNING && to == STATE_RETRYING) {
+}
+
+static void tried(struct world *w, const struct store_change *c)
+{
+        const struct store_job *j = c->job;
+        enum job_state to = j->row.state;
+        if (to == STATE_RETRYING) {
                 check_delay(w, c);
                 check_budget(w, c);
         }
-        if (c->from == STATE_RUNNING && state_terminal(to) && wants_reply(j)) {
+        if (state_terminal(to) && wants_reply(j)) {
                 int at = queue_index(w, j->row.queue);
                 bool carried = at >= 0 && w->config.queues[at].transport.n && !w->swarm.rewire;
                 life_of(w, &j->row.id)->ended++;
                 life_of(w, &j->row.id)->owed += carried;
         }
-        if (c->from == STATE_RUNNING && to == STATE_COMPLETED && store_left_work(j)) {
+        if (to == STATE_COMPLETED && store_left_work(j)) {
                 world_violate(w, "checkpoint: a job is completed, and leaves work behind");
         }
-        w->seen.dropped += j->row.reason == REASON_DROPPED && c->from != to;
+}
+
+void life_changed(struct world *w, const struct store_change *c)
+{
+        enum job_state to = c->job->row.state;
+        if (c->from == STATE_NONE) {
+                entered(w, c);
+        } else if (c->from == STATE_RUNNING) {
+                tried(w, c);
+        }
+        if (to == STATE_RUNNING) {
+                check_global(w, c->job);
+        }
+        w->seen.dropped += c->job->row.reason == REASON_DROPPED;
 }
 
 void life_applied(struct world *w, const struct ledger_batch *b)
@@ -503,7 +527,8 @@ void life_audit(struct world *w)
                 if (x->told < x->owed) {
                         char id[JOB_ID_TEXT];
                         id_text(&x->id, id);
-                        world_violate(w, "reply: job %s has ended %u times, and %u replies were sent",
+                        world_violate(w,
+                                      "reply: job %s has ended %u times, and %u replies were sent",
                                       id, x->owed, x->told);
                 }
         }

@@ -20,7 +20,8 @@ static int usage(void)
               "       sim --seeds FROM COUNT [--jobs J]    many seeds; names the first that fails\n"
               "                                       (--trace: each)\n"
               "       sim --replay FROM COUNT              each seed twice: the same trace hash?\n"
-              "       sim --plants [--jobs J]              every planted bug until it is caught\n",
+              "       sim [--plant NAME] --plants [--jobs J]   every planted bug, or this, until it is\n"
+              "                                       caught\n",
               stderr);
         return 64;
 }
@@ -182,7 +183,8 @@ static bool passes_without(uint64_t seed)
 static int run_plants(const struct options *o)
 {
         uint32_t caught = 0, missed = 0, skipped = 0;
-        for (int i = 1; i < PLANT_COUNT; i++) {
+        enum sim_plant only = sim_planted;
+        for (int i = only ? (int)only : 1; i < (only ? (int)only + 1 : PLANT_COUNT); i++) {
                 enum sim_plant p = (enum sim_plant)i;
                 struct farm_result r = {0};
                 bool there = plant_there(p);

@@ -1,7 +1,7 @@
 /*
  * Operators: cancels and requeues of one job or of many, queues paused, resumed and limited,
- * schedules made, changed and dropped, workers resized, marks asked for. Whatever they left switched
- * off is switched on again at the end.
+ * schedules made, changed and dropped, workers resized, marks asked for. Whatever they left
+ * switched off is switched on again at the end.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -14,9 +14,8 @@ static void read_something(struct world *w, struct sim_node *n)
         static const enum ledger_op reads[] = {LEDGER_STATS, LEDGER_NODES, LEDGER_GROUPS,
                                                LEDGER_SCHEDULES};
         bool life = w->swarm.bulk || w->swarm.controls;
-        struct ledger_batch *b =
-            ledger_batch_new(life ? reads[rng_between(&w->rng_env, 0, ARRAY_LEN(reads) - 1)]
-                                  : LEDGER_STATS);
+        struct ledger_batch *b = ledger_batch_new(
+            life ? reads[rng_between(&w->rng_env, 0, ARRAY_LEN(reads) - 1)] : LEDGER_STATS);
         assert(b);
         if (b->op == LEDGER_GROUPS) {
                 LEDGER_AS(groups, GROUPS, b)->limit = 10;
@@ -68,8 +67,9 @@ static void begin_bulk(struct world *w, struct sim_node *n)
         if (r.kind == BULK_CANCEL && rng_chance(g, 700)) {
                 r.kind = BULK_REQUEUE; /* or little would be left to run */
         }
-        r.filter.states = r.kind == BULK_REQUEUE ? 1u << STATE_DEAD
-                          : r.kind == BULK_CANCEL ? 1u << STATE_PENDING | 1u << STATE_RUNNING : 0;
+        r.filter.states = r.kind == BULK_REQUEUE  ? 1u << STATE_DEAD
+                          : r.kind == BULK_CANCEL ? 1u << STATE_PENDING | 1u << STATE_RUNNING
+                                                  : 0;
         if (rng_chance(g, 500)) {
                 r.filter.queue = any_queue(w);
         }
@@ -215,21 +215,8 @@ static void live(struct world *w, struct sim_node *n)
         }
 }
 
-void operate_event(struct world *w)
+static void cancel_or_requeue(struct world *w, struct sim_node *n)
 {
-        struct sim_node *n = node_any(w);
-        if (!n) {
-                return;
-        }
-        bool lives = w->swarm.controls || w->swarm.bulk || w->swarm.resize || w->swarm.reconcile ||
-                     w->swarm.schedules;
-        if (lives && rng_chance(&w->rng_life, 500)) {
-                live(w, n);
-                return;
-        }
-        if (!w->n_known) {
-                return;
-        }
         uint32_t recent = w->n_known < 20 ? w->n_known : 20;
         bool late = rng_chance(&w->rng_env, 700);
         uint32_t from = late ? w->n_known - recent : 0;
@@ -247,6 +234,18 @@ void operate_event(struct world *w)
         }
 }
 
+void operate_event(struct world *w)
+{
+        const struct swarm *s = &w->swarm;
+        struct sim_node *n = node_any(w);
+        bool lives = s->controls || s->bulk || s->resize || s->reconcile || s->schedules;
+        if (n && lives && rng_chance(&w->rng_life, 500)) {
+                live(w, n);
+        } else if (n && w->n_known) {
+                cancel_or_requeue(w, n);
+        }
+}
+
 /* --- answers ------------------------------------------------------------------------------ */
 
 /* Does a beat get through within a second in this world? */
@@ -259,7 +258,8 @@ static void cancel_answered(struct world *w, const struct ledger_cancel *c)
 {
         TRACE(w, "operator cancel %d %d", c->base.outcome, c->result);
         w->seen.cancels++;
-        if (c->base.outcome == LEDGER_COMMITTED && c->result == CANCEL_ASKED && is_prompt(&w->swarm)) {
+        if (c->base.outcome == LEDGER_COMMITTED && c->result == CANCEL_ASKED &&
+            is_prompt(&w->swarm)) {
                 audit_cancel(&w->audit, &c->id, w->now_ns);
         }
 }
@@ -317,7 +317,9 @@ void operate_check(struct world *w)
                 const struct sim_node *n = &w->nodes[i];
                 uint32_t up = 0, want = n->resize ? n->resize : n->config->workers;
                 for (uint32_t k = 0; k < SIM_WORKERS; k++) {
-                        up += n->workers[k].state != SIM_ABSENT && !n->workers[k].retiring;
+                        const struct sim_worker *x = &n->workers[k];
+                        up += x->state != SIM_ABSENT && !x->retiring &&
+                              x->roster->generation == n->roster->generation;
                 }
                 if (n->state == NODE_UP && !n->draining && up != want) {
                         world_violate(w, "resize: node %u has %u workers, %u were asked for", i, up,
@@ -333,7 +335,8 @@ bool operate_over(const struct world *w)
                 if (n->engine && n->reconciles) {
                         if (w->now_ns > n->reconcile_ns + MS(65000)) {
                                 world_violate((struct world *)w,
-                                              "reconcile: node %u has not answered for a minute", i);
+                                              "reconcile: node %u has not answered for a minute",
+                                              i);
                         }
                         return false;
                 }
@@ -342,7 +345,8 @@ bool operate_over(const struct world *w)
         for (uint32_t i = 0; i < w->swarm.nodes; i++) {
                 const struct sim_node *n = &w->nodes[i];
                 uint32_t k = n->engine && w->swarm.bulk
-                                 ? engine_bulks(n->engine, views, ARRAY_LEN(views)) : 0;
+                                 ? engine_bulks(n->engine, views, ARRAY_LEN(views))
+                                 : 0;
                 while (k-- > 0) {
                         if (!views[k].over) {
                                 return false;

@@ -32,16 +32,16 @@
         X(JOURNAL_BLIND, "", "store: the journal is not looked at")                                \
         X(JOURNAL_HASTY, "", "store: the journal does not wait for the fate of a delivery")        \
         X(KNOWN_AGAIN, "", "store: a letter whose key is known is run again")                      \
-        X(GLOBAL_LOOSE, "", "store: a claim does not heed the global limit")                      \
-        X(BOUND_LOOSE, "", "store: a queue's bound is not heeded")                                \
-        X(UNIQUE_BLIND, "", "store: unique keys are not looked at")                               \
-        X(UNIQUE_FREED, "", "store: a unique key is free while its job waits for a retry")        \
-        X(GONE_FORGOTTEN, "", "store: the keys of pruned rows are not remembered")                \
-        X(PRUNE_EARLY, "", "store: rows are pruned before their time")                            \
-        X(TICK_STALE, "", "store: a tick goes through though its schedule has moved on")          \
-        X(SAVE_UNFENCED, "", "store: a checkpoint is taken from another claim")                   \
-        X(CHECKPOINT_LOST, "", "store: a claim does not hand the checkpoint over")                \
-        X(REPLY_LOST, "", "store: replies are not written")                                       \
+        X(GLOBAL_LOOSE, "", "store: a claim does not heed the global limit")                       \
+        X(BOUND_LOOSE, "", "store: a queue's bound is not heeded")                                 \
+        X(UNIQUE_BLIND, "", "store: unique keys are not looked at")                                \
+        X(UNIQUE_FREED, "", "store: a unique key is free while its job waits for a retry")         \
+        X(GONE_FORGOTTEN, "", "store: the keys of pruned rows are not remembered")                 \
+        X(PRUNE_EARLY, "", "store: rows are pruned before their time")                             \
+        X(TICK_STALE, "", "store: a tick goes through though its schedule has moved on")           \
+        X(SAVE_UNFENCED, "", "store: a checkpoint is taken from another claim")                    \
+        X(CHECKPOINT_LOST, "", "store: a claim does not hand the checkpoint over")                 \
+        X(REPLY_LOST, "", "store: replies are not written")                                        \
         X(ACK_EARLY, "", "transport: what arrives is acknowledged before the commit")              \
         X(SETTLE_OTHER, "", "carrier: a commit acknowledges another batch than its own")           \
         X(CLAIM_FORGOTTEN, "", "carrier: a claim of unknown fate is taken for refused")            \

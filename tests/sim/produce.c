@@ -100,7 +100,8 @@ static void build_row(struct world *w, const struct request *r, uint32_t i, stru
         } else {
                 row->payload = arena_printf(a, "request %u row %u", r->number, i);
         }
-        life_dress(w, r->keyed ? UINT64_C(1) << 32 | r->key : (uint64_t)r->number << 10 | i, a, row);
+        life_dress(w, r->keyed ? UINT64_C(1) << 32 | r->key : (uint64_t)r->number << 10 | i, a,
+                   row);
 }
 
 static void intend(struct world *w, const struct submit_row *row, uint32_t group)

@@ -8,8 +8,9 @@
 
 static void clone_row(struct arena *a, struct submit_row *r)
 {
-        struct str *texts[] = {&r->key_text, &r->queue, &r->type,       &r->content_type, &r->headers,
-                               &r->payload,  &r->tags,  &r->error_text, &r->policy};
+        struct str *texts[] = {&r->key_text,     &r->queue,      &r->type,
+                               &r->content_type, &r->headers,    &r->payload,
+                               &r->tags,         &r->error_text, &r->policy};
         for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
                 *texts[i] = arena_str(a, *texts[i]);
         }

@@ -164,7 +164,20 @@ bool store_allows(enum job_state from, enum job_state to, bool generation_raised
         return state_edge(from, to) && (!state_edge_by_operator(from, to) || generation_raised);
 }
 
-/* A parked row that is offered again stays pending: that is no edge. */
+static void give_state(struct store_job *j, const struct store_move *m)
+{
+        bool waits = m->to == STATE_SCHEDULED || m->to == STATE_RETRYING;
+        j->queue->counts[j->row.state]--;
+        j->queue->counts[m->to]++;
+        j->row.state = m->to;
+        j->row.reason = m->reason;
+        j->row.band = m->band;
+        j->row.due_us = waits ? m->due_us : 0;
+        j->row.attempt = m->attempt;
+}
+
+/* A parked row that is offered again stays pending, one whose time was replaced scheduled: that is
+ * no edge. */
 void store_set_state(struct store *s, struct store_job *j, const struct store_move *m)
 {
         struct store_change c = change_of(s, j);
@@ -177,13 +190,7 @@ void store_set_state(struct store *s, struct store_job *j, const struct store_mo
         c.error = m->error;
         enum lane_band band = j->row.band;
         store_detach(s, j);
-        j->queue->counts[j->row.state]--;
-        j->queue->counts[m->to]++;
-        j->row.state = m->to;
-        j->row.reason = m->reason;
-        j->row.band = m->band;
-        j->row.due_us = m->to == STATE_SCHEDULED || m->to == STATE_RETRYING ? m->due_us : 0;
-        j->row.attempt = m->attempt;
+        give_state(j, m);
         if (state_terminal(m->to)) {
                 j->row.finished_us = s->now_us;
         }
@@ -206,10 +213,9 @@ void store_delete(struct store *s, struct store_job *j)
         if (j->keyed) {
                 HASH_DELETE(hh_key, s->keys, j);
         }
-        struct str *texts[] = {&j->row.type,    &j->row.key_text,   &j->row.content_type,
-                               &j->row.headers, &j->row.payload,    &j->row.tags,
-                               &j->row.result,  &j->row.result_type, &j->row.policy,
-                               &j->checkpoint};
+        struct str *texts[] = {
+            &j->row.type, &j->row.key_text, &j->row.content_type, &j->row.headers, &j->row.payload,
+            &j->row.tags, &j->row.result,   &j->row.result_type,  &j->row.policy,  &j->checkpoint};
         for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
                 free_str(texts[i]);
         }

@@ -52,9 +52,11 @@ struct store_job {
         uint64_t token;
         int64_t lane; /* when pending */
         uint32_t attempts_capacity;
-        struct str checkpoint; /* p NULL: none */
+        struct str checkpoint;    /* p NULL: none */
         struct unique_key unique; /* as it came in */
-        int64_t was_due_us;    /* it came to pending by DUE; 0: it did not */
+        bool replaced;            /* its payload is another's: */
+        uint8_t came_with[16];    /* the hash of the one that its key stands for */
+        int64_t was_due_us;       /* it came to pending by DUE; 0: it did not */
         UT_hash_handle hh, hh_key;
 };
 
@@ -189,11 +191,11 @@ struct store {
         void (*on_change)(void *watcher, const struct store_change *c);
         void (*on_offer)(void *watcher, const struct store_job *j, enum ledger_op op,
                          enum lane_band from); /* pending as before, in another band */
-        void (*on_rung)(void *watcher, const struct store_outbox *o); /* before it goes */
+        void (*on_rung)(void *watcher, const struct store_outbox *o);   /* before it goes */
         void (*on_replied)(void *watcher, const struct store_reply *r); /* likewise */
-        void (*on_replaced)(void *watcher, const struct store_job *j); /* it has all of it now */
+        void (*on_replaced)(void *watcher, const struct store_job *j);  /* it has all of it now */
         void (*on_saved)(void *watcher, const struct store_job *j, const struct save_row *r);
-        void (*on_gone)(void *watcher, const struct store_job *j);      /* pruned or purged, before */
+        void (*on_gone)(void *watcher, const struct store_job *j); /* pruned or purged, before */
         void *watcher;
 };
 
@@ -268,6 +270,7 @@ void store_unique_take(struct store *s, const struct submit_row *r);
 void store_unique_put(struct store *s, const struct unique_key *u, const struct store_unique *old);
 bool store_replaceable(const struct store_job *holder);
 void store_replace(struct store *s, struct store_job *holder, const struct submit_row *by);
+bool store_came_with(const struct store_job *j, struct str payload);
 struct store_gone *store_gone_of(const struct store *s, const struct store_key *key);
 bool store_gone_same(const struct store_gone *g, struct str payload);
 void store_forget_job(struct store *s, struct store_job *j); /* pruned: its key is remembered */

@@ -229,11 +229,6 @@ static const struct store_unique *holder_of(const struct store *s, const struct 
         return x && a->row.state != STATE_DEAD && store_unique_blocks(s, x) ? x : NULL;
 }
 
-static bool same_payload(const struct store_job *j, const struct arrival *a)
-{
-        return str_eq(j->row.payload, a->row.payload);
-}
-
 /* A dead row of its own, which says what was wrong. other: the job that has its key. */
 static void bury_letter(struct store *s, struct arriving *w, struct arrival *a,
                         const struct job_id *other)
@@ -266,7 +261,7 @@ static struct bearer bearer_of(struct store *s, const struct arrival *a, struct 
         struct bearer b = {.job = j, .there = j || gone};
         if (j) {
                 b.id = j->row.id;
-                b.same = same_payload(j, a);
+                b.same = store_came_with(j, a->row.payload);
         } else if (gone) {
                 b.id = gone->id;
                 b.same = store_gone_same(gone, a->row.payload);

@@ -29,7 +29,8 @@ void store_fill_job(struct arena *a, const struct store_job *from, struct job *t
             .retry_until_us = r->retry_until_us,
             .policy = arena_str(a, r->policy),
             .late_us = from->was_due_us ? r->started_us - from->was_due_us : 0,
-            .checkpoint = arena_str(a, planted(PLANT_CHECKPOINT_LOST) ? (struct str){0} : from->checkpoint),
+            .checkpoint =
+                arena_str(a, planted(PLANT_CHECKPOINT_LOST) ? (struct str){0} : from->checkpoint),
             .left_work = store_left_work(from),
             .queue = arena_str(a, r->queue),
             .type = arena_str(a, r->type),

@@ -95,6 +95,12 @@ bool store_has_tag(struct str tags, struct str tag)
         return false;
 }
 
+static bool is_placed(const struct ledger_list *b, const struct job_row *r)
+{
+        return r->created_us >= b->since_us &&
+               (!b->has_before || memcmp(r->id.b, b->before.b, sizeof b->before.b) < 0);
+}
+
 static bool is_listed(const struct ledger_list *b, const struct store_job *j)
 {
         const struct job_row *r = &j->row;
@@ -103,8 +109,7 @@ static bool is_listed(const struct ledger_list *b, const struct store_job *j)
                (!b->type.n || str_eq(r->type, b->type) || pattern_match(b->type, r->type)) &&
                (b->error == ERROR_NONE || r->last.error == b->error) &&
                (!b->fingerprint || r->last.fingerprint == b->fingerprint) &&
-               (!b->tag.n || store_has_tag(r->tags, b->tag)) && r->created_us >= b->since_us &&
-               (!b->has_before || memcmp(r->id.b, b->before.b, sizeof b->before.b) < 0);
+               (!b->tag.n || store_has_tag(r->tags, b->tag)) && is_placed(b, r);
 }
 
 static int compare_ids(const void *a, const void *b)

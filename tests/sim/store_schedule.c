@@ -13,9 +13,9 @@
 
 static uint32_t texts_of(struct schedule_row *r, struct str *ret[static TEXTS_MAX])
 {
-        struct str *all[] = {&r->name,       &r->spec,        &r->zone,        &r->job.key_text,
-                             &r->job.queue,  &r->job.type,    &r->job.headers, &r->job.content_type,
-                             &r->job.payload, &r->job.tags,   &r->job.policy,  &r->job.error_text};
+        struct str *all[] = {&r->name,        &r->spec,     &r->zone,        &r->job.key_text,
+                             &r->job.queue,   &r->job.type, &r->job.headers, &r->job.content_type,
+                             &r->job.payload, &r->job.tags, &r->job.policy,  &r->job.error_text};
         for (uint32_t i = 0; i < ARRAY_LEN(all); i++) {
                 ret[i] = all[i];
         }
@@ -148,7 +148,8 @@ static bool is_allowed(const struct ledger_schedule *b)
 void store_apply_schedule(struct store *s, struct ledger_schedule *b)
 {
         if (!is_allowed(b)) {
-                store_refuse(&b->base, "a schedule's name, spec or zone is too long, or it has none");
+                store_refuse(&b->base,
+                             "a schedule's name, spec or zone is too long, or it has none");
                 return;
         }
         const struct store_schedule *x = find(s, b->row.name);

@@ -131,7 +131,7 @@ struct submitting {
                 bool was_there;
                 struct store_job *holder; /* to be replaced by the row; NULL: none */
                 struct store_job *drop;   /* to be dropped for it; NULL: none */
-        } *done;                          /* by row */
+        } * done;                         /* by row */
 };
 
 static void answer(struct submit_row *r, enum submit_result result, const struct store_job *other)
@@ -149,7 +149,7 @@ static bool is_keyed_already(struct store *s, struct submit_row *r, struct store
         if ((!other && !gone) || planted(PLANT_KEY_TWICE)) {
                 return false;
         }
-        bool same = other ? str_eq(other->row.payload, r->payload) : store_gone_same(gone, r->payload);
+        bool same = other ? store_came_with(other, r->payload) : store_gone_same(gone, r->payload);
         answer(r, same ? SUBMIT_EXISTS : SUBMIT_CONFLICT, other);
         if (!other) {
                 r->existing = gone->id;
@@ -220,7 +220,8 @@ static void take_unique(struct store *s, const struct submitting *w, const struc
         store_unique_take(s, r);
 }
 
-static void submit_row(struct store *s, const struct submitting *w, struct submit_row *r, uint32_t i)
+static void submit_row(struct store *s, const struct submitting *w, struct submit_row *r,
+                       uint32_t i)
 {
         const struct store_job *there = store_find(s, &r->id);
         if (there) {
@@ -259,8 +260,7 @@ static bool is_failure(const struct submit_row *r)
 /* Does it take the others of its submission with it? */
 static bool undoes(const struct submission *sub, const struct submit_row *r)
 {
-        return (sub->atomic && is_failure(r)) ||
-               (sub->request_key.set && r->result == SUBMIT_FULL);
+        return (sub->atomic && is_failure(r)) || (sub->request_key.set && r->result == SUBMIT_FULL);
 }
 
 static void undo(struct store *s, const struct submitting *w)
@@ -273,8 +273,8 @@ static void undo(struct store *s, const struct submitting *w)
         }
         for (uint32_t i = sub->n; i-- > 0;) {
                 struct submit_row *r = &sub->rows[i];
-                bool inserted = r->result == SUBMIT_CREATED ||
-                                (r->result == SUBMIT_UNSTORABLE && !sub->atomic);
+                bool inserted =
+                    r->result == SUBMIT_CREATED || (r->result == SUBMIT_UNSTORABLE && !sub->atomic);
                 if (inserted) {
                         store_delete(s, store_find(s, &r->id));
                 }

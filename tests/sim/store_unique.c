@@ -28,7 +28,8 @@ bool store_unique_blocks(const struct store *s, const struct store_unique *x)
         if (planted(PLANT_UNIQUE_FREED)) {
                 states &= (uint8_t) ~(1u << STATE_RETRYING);
         }
-        return x->until_us > s->now_us || (holder && !holder->doomed && states >> holder->row.state & 1);
+        return x->until_us > s->now_us ||
+               (holder && !holder->doomed && states >> holder->row.state & 1);
 }
 
 static void put(struct store *s, const uint8_t hash[16], const struct store_unique *from)
@@ -76,8 +77,8 @@ void store_unique_put(struct store *s, const struct unique_key *u, const struct 
 bool store_replaceable(const struct store_job *holder)
 {
         return holder && !holder->doomed &&
-               (holder->row.state == STATE_SCHEDULED ||
-                          holder->row.state == STATE_PENDING || holder->row.state == STATE_RETRYING);
+               (holder->row.state == STATE_SCHEDULED || holder->row.state == STATE_PENDING ||
+                holder->row.state == STATE_RETRYING);
 }
 
 /* A job that waits for its retry stays one that does, until it is its time. */
@@ -102,8 +103,21 @@ static struct store_move new_time(const struct store *s, const struct store_job 
         return m;
 }
 
+/* Its key stands for what it came with, whatever it was given since. */
+bool store_came_with(const struct store_job *j, struct str payload)
+{
+        uint8_t hash[16];
+        hash16(payload, hash);
+        return j->replaced ? memcmp(hash, j->came_with, sizeof hash) == 0
+                           : str_eq(j->row.payload, payload);
+}
+
 void store_replace(struct store *s, struct store_job *holder, const struct submit_row *by)
 {
+        if (!holder->replaced) {
+                hash16(holder->row.payload, holder->came_with);
+                holder->replaced = true;
+        }
         store_put(&holder->row.payload, by->payload);
         store_put(&holder->row.headers, by->headers);
         store_put(&holder->row.content_type, by->content_type);
@@ -142,6 +156,9 @@ static void remember(struct store *s, const struct store_job *j)
         }
         g->id = j->row.id;
         hash16(j->row.payload, g->payload);
+        if (j->replaced) {
+                memcpy(g->payload, j->came_with, sizeof g->payload);
+        }
         g->bare = j->row.reason == REASON_UNSTORABLE;
         g->until_us = j->row.created_us + KEY_LIFE_US;
 }

@@ -219,9 +219,8 @@ bool world_settled(const struct world *w)
                 }
         }
         return produce_done(w) && letters_drained(w) && !w->server.store.outbox &&
-               !w->server.store.replies && operate_over(w) &&
-               !late_commits(w) && rows_settled(w) && count_claims(&w->server.store) == 0 &&
-               count_dead_nodes(w) == 0;
+               !w->server.store.replies && operate_over(w) && !late_commits(w) && rows_settled(w) &&
+               count_claims(&w->server.store) == 0 && count_dead_nodes(w) == 0;
 }
 
 void world_audit_row(struct world *w, const struct store_job *j)

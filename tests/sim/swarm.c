@@ -149,12 +149,13 @@ void swarm_draw(struct world *w, int64_t chaos_ns)
 
 static void print_life(const struct swarm *s)
 {
-        printf("  life: policy %u unique %u replies %u batch %u saves %u progress %u; bounded %x global "
+        printf("  life: policy %u unique %u replies %u batch %u saves %u progress %u; bounded %x "
+               "global "
                "%x heartbeat %d schedules %d controls %d bulk %d prune %d (aftermath %d) resize %d "
                "reconcile %d retry_by_type %d\n",
-               s->policy, s->unique, s->replies, s->batch, s->saves, s->progress, s->bounded, s->global,
-               s->heartbeat, s->schedules, s->controls, s->bulk, s->prune, s->aftermath, s->resize,
-               s->reconcile, s->retry_by_type);
+               s->policy, s->unique, s->replies, s->batch, s->saves, s->progress, s->bounded,
+               s->global, s->heartbeat, s->schedules, s->controls, s->bulk, s->prune, s->aftermath,
+               s->resize, s->reconcile, s->retry_by_type);
 }
 
 static void print_broker(const struct swarm *s)

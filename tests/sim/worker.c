@@ -419,7 +419,8 @@ static void tell_alive(struct world *w, struct sim_node *n, uint32_t at, uint32_
         ev.progress.position = position;
         ev.progress.done = (double)rng_between(&w->rng_life, 0, 100);
         ev.progress.total = 100;
-        worker_at(w, n, at, rng_between(&w->rng_life, MS(50), MS(600)), WE_ALIVE)->position = position;
+        worker_at(w, n, at, rng_between(&w->rng_life, MS(50), MS(600)), WE_ALIVE)->position =
+            position;
         node_step(w, n, &ev);
 }
 

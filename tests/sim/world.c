@@ -9,13 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define FNV_BASIS  UINT64_C(0xcbf29ce484222325)
-#define FNV_PRIME  UINT64_C(0x100000001b3)
-#define SETTLE_NS  (60 * NS_PER_S)
-#define STALL_NS   (90 * NS_PER_S)
-#define IDLE_NS    (4 * NS_PER_S)
+#define FNV_BASIS    UINT64_C(0xcbf29ce484222325)
+#define FNV_PRIME    UINT64_C(0x100000001b3)
+#define SETTLE_NS    (60 * NS_PER_S)
+#define STALL_NS     (90 * NS_PER_S)
+#define IDLE_NS      (4 * NS_PER_S)
 #define AFTERMATH_NS (700 * NS_PER_S)
-#define IDLE_STEPS 400 /* a node without work, in IDLE_NS */
+#define IDLE_STEPS   400 /* a node without work, in IDLE_NS */
 
 static uint64_t hash_on(uint64_t h, const void *p, size_t n)
 {
@@ -201,8 +201,8 @@ static bool advance(struct world *w, int64_t until_ns)
         return true;
 }
 
-/* Long enough for every node to walk over all rows, and then all keys are said again: what they name
- * may be gone, and is no less known. */
+/* Long enough for every node to walk over all rows, and then all keys are said again: what they
+ * name may be gone, and is no less known. */
 static void run_aftermath(struct world *w)
 {
         int64_t until = w->now_ns + AFTERMATH_NS;

@@ -48,7 +48,7 @@ struct swarm {
 
         /* the life of a job */
         uint32_t policy, unique, replies, batch, saves, progress; /* permille */
-        uint32_t bounded, global; /* bits */
+        uint32_t bounded, global;                                 /* bits */
         bool heartbeat, schedules, controls, bulk, prune, resize, reconcile, retry_by_type;
         bool aftermath; /* the world goes on until everything old is pruned */
 };
@@ -63,12 +63,12 @@ struct worker_slot {
         bool poison, started, ended, crashes;
         bool more; /* its verdict has what a page does not hold: a result, children */
         bool asked;
-        uint32_t group, group_n;            /* the batch that it belongs to; 0: none */
-        uint32_t timeout_ms, heartbeat_ms;  /* the least and the most that may hold; 0: none */
-        enum audit_end end;                 /* drawn when it started */
-        int64_t rest_ns;                    /* what is left to do after its checkpoint */
-        int64_t life_ns;                    /* the last sign of life */
-        uint32_t saving;                    /* the number of the checkpoint under way; 0: none */
+        uint32_t group, group_n;           /* the batch that it belongs to; 0: none */
+        uint32_t timeout_ms, heartbeat_ms; /* the least and the most that may hold; 0: none */
+        enum audit_end end;                /* drawn when it started */
+        int64_t rest_ns;                   /* what is left to do after its checkpoint */
+        int64_t life_ns;                   /* the last sign of life */
+        uint32_t saving;                   /* the number of the checkpoint under way; 0: none */
         char result[24];
         uint32_t run; /* the auditor's number of it */
         int64_t since_ns;
@@ -83,7 +83,7 @@ struct sim_worker {
         struct roster *roster;     /* what it was started with */
         uint32_t told, next, tail; /* told <= next <= tail: ended and told, to be run next, given */
         bool running, retiring;
-        uint32_t batch; /* running: so many from `next` on */
+        uint32_t batch;    /* running: so many from `next` on */
         bool died_running; /* SIM_DYING: of what the page says */
         enum error_class how;
         struct worker_slot ring[ENGINE_RING];
@@ -104,11 +104,11 @@ struct sim_node {
         struct roster *roster;
         struct engine_actions actions;
         struct sim_worker workers[SIM_WORKERS];
-        uint64_t holder; /* of this life, or of the last one */
+        uint64_t holder;      /* of this life, or of the last one */
         uint32_t resize;      /* so many workers were asked for; 0: as configured */
         uint32_t reconciles;  /* not answered yet */
         int64_t reconcile_ns; /* when the last was asked for */
-        uint32_t paused;  /* bits: queues that it was told are paused */
+        uint32_t paused;      /* bits: queues that it was told are paused */
         struct former_job *former;
         uint32_t n_former;
         bool has_former;
@@ -192,8 +192,9 @@ struct world {
         uint32_t n_bulks;
         struct sim_clockwork *clockworks;
         uint32_t n_clockworks;
-        uint32_t global_most[SIM_QUEUES]; /* the highest limit that ever held; 0: none at some time */
-        bool again; /* the last act: all keys are said once more */
+        uint32_t
+            global_most[SIM_QUEUES]; /* the highest limit that ever held; 0: none at some time */
+        bool again;                  /* the last act: all keys are said once more */
 
         bool tracing;
         uint64_t hash;

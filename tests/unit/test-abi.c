@@ -83,9 +83,68 @@ static void test_fails_in_init(void)
         skep_test_deinit(&t);
 }
 
+/* --- batches, checkpoints ------------------------------------------------------------ */
+
+/* Counts its jobs, forgets those without payload; a checkpoint of each says how many there were. */
+static void run_all(struct skep_job *const *jobs, size_t n, void *state)
+{
+        (void)state;
+        for (size_t i = 0; i < n; i++) {
+                struct skep_job *job = jobs[i];
+                struct skep_str before = job->services->checkpoint_load(job);
+                char text[32];
+                int size = snprintf(text, sizeof text, "%.*s+%zu", (int)before.n,
+                                    before.p ? before.p : "", n);
+                if (job->services->checkpoint_save(job, text, (size_t)size)) {
+                        skep_retry(job, 500, "not saved");
+                } else if (job->payload.n) {
+                        job->services->verdict(job, SKEP_DONE, 0, NULL);
+                }
+        }
+}
+
+static const struct skep_handler many = {SKEP_HANDLER, .type = "many", .batch_max = 8,
+                                         .run_batch = run_all};
+
+static void test_runs_a_batch(void)
+{
+        static struct skep_test each[3];
+        struct skep_test *const all[] = {&each[0], &each[1], &each[2]};
+        skep_test_init(&each[0], "many", "a", 1);
+        skep_test_init(&each[1], "many", "", 0);
+        skep_test_init(&each[2], "many", "c", 1);
+        each[2].checkpoint = "1";
+        each[2].checkpoint_size = 1;
+        CU_ASSERT_EQUAL(skep_test_run_batch(all, 3, &many), 2);
+        CU_ASSERT_EQUAL(each[0].verdict, SKEP_DONE);
+        CU_ASSERT_STRING_EQUAL(each[0].reason, "");
+        CU_ASSERT_EQUAL(each[1].verdict, SKEP_RETRY);
+        CU_ASSERT_STRING_EQUAL(each[1].reason, "run_batch() gave no verdict");
+        CU_ASSERT_STRING_EQUAL(each[0].checkpoint, "+3");
+        CU_ASSERT_STRING_EQUAL(each[2].checkpoint, "1+3");
+        for (int i = 0; i < 3; i++) {
+                skep_test_deinit(&each[i]);
+        }
+}
+
+static void test_runs_one_of_a_batch(void)
+{
+        skep_test_init(&t, "many", "a", 1);
+        CU_ASSERT_EQUAL(skep_test_run(&t, &many), SKEP_DONE);
+        CU_ASSERT_EQUAL(t.n_saves, 1);
+        t.save_fails = -EIO;
+        CU_ASSERT_EQUAL(skep_test_run(&t, &many), SKEP_RETRY);
+        CU_ASSERT_STRING_EQUAL(t.reason, "not saved");
+        CU_ASSERT_EQUAL(t.delay_ms, 500);
+        CU_ASSERT_STRING_EQUAL(t.checkpoint, "+1"); /* what was there before */
+        skep_test_deinit(&t);
+}
+
 UNIT_TESTS = {
     {"runs a handler", test_runs},
     {"says why", test_says_why},
     {"fails in init", test_fails_in_init},
+    {"runs a batch", test_runs_a_batch},
+    {"runs one of a batch", test_runs_one_of_a_batch},
 };
 UNIT_MAIN("abi")

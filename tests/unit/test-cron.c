@@ -225,8 +225,10 @@ static void test_every(void)
         CU_ASSERT(cron_next(&c, zone_utc(), 3000000, 13000000) == 23000000);
 }
 
-/* Written by hand, from the zones' rules and what core/cron.h promises. */
-static void test_clock_changes(void)
+/* --- days of clock change: written by hand, from the zones' rules and what core/cron.h promises
+ * --- */
+
+static void test_berlin_forward(void)
 {
         static const struct table_row rows[] = {
             /* Berlin goes from 02:00 to 03:00 on 29 March 2026, 01:00 UTC */
@@ -271,6 +273,13 @@ static void test_clock_changes(void)
              "5 */2 * * *",
              "2026-03-28T23:30:00Z",
              {"2026-03-29T02:05:00Z", "2026-03-29T04:05:00Z"}},
+        };
+        check_rows(rows, ARRAY_LEN(rows));
+}
+
+static void test_berlin_back(void)
+{
+        static const struct table_row rows[] = {
             /* and from 03:00 to 02:00 on 25 October, 01:00 UTC */
             {BERLIN,
              "30 2 * * *",
@@ -299,6 +308,13 @@ static void test_clock_changes(void)
              "0 0 * * *",
              "2026-10-24T12:00:00Z",
              {"2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"}},
+        };
+        check_rows(rows, ARRAY_LEN(rows));
+}
+
+static void test_new_york(void)
+{
+        static const struct table_row rows[] = {
             /* New York: 8 March 07:00 UTC forward, 1 November 06:00 UTC back */
             {NEW_YORK, "30 2 8 3 *", "2026-03-01T00:00:00Z", {"2026-03-08T07:00:00Z"}},
             {NEW_YORK,
@@ -317,6 +333,13 @@ static void test_clock_changes(void)
              "0 1 * * *",
              "2026-10-31T12:00:00Z",
              {"2026-11-01T05:00:00Z", "2026-11-02T06:00:00Z"}},
+        };
+        check_rows(rows, ARRAY_LEN(rows));
+}
+
+static void test_lord_howe(void)
+{
+        static const struct table_row rows[] = {
             /* Lord Howe: half an hour; 4 October 15:30 UTC (3 October) forward from 02:00 to 02:30,
              * 5 April back from 02:00 to 01:30 at 15:00 UTC (4 April) */
             {LORD_HOWE,
@@ -342,6 +365,13 @@ static void test_clock_changes(void)
              {"2026-04-04T14:45:00Z", "2026-04-04T15:00:00Z", "2026-04-04T15:15:00Z",
               "2026-04-04T15:30:00Z"}},
             {LORD_HOWE, "0 2 * * *", "2026-04-04T00:00:00Z", {"2026-04-04T15:30:00Z"}},
+        };
+        check_rows(rows, ARRAY_LEN(rows));
+}
+
+static void test_sao_paulo(void)
+{
+        static const struct table_row rows[] = {
             /* Sao Paulo: 4 November 2018 had no midnight; 17 February 2018 had 23:00 twice */
             {SAO_PAULO,
              "0 0 * * *",
@@ -366,6 +396,13 @@ static void test_clock_changes(void)
              "30 * * * *",
              "2018-02-18T01:00:00Z",
              {"2018-02-18T01:30:00Z", "2018-02-18T02:30:00Z", "2018-02-18T03:30:00Z"}},
+        };
+        check_rows(rows, ARRAY_LEN(rows));
+}
+
+static void test_other_zones(void)
+{
+        static const struct table_row rows[] = {
             /* no clock change at all */
             {KOLKATA,
              "30 2 * * *",
@@ -385,6 +422,11 @@ UNIT_TESTS = {
     {"other words for the same", test_same},
     {"plain days, leap years, days that never come", test_plain_days},
     {"@every counts from its origin", test_every},
-    {"days of clock change", test_clock_changes},
+    {"clock change: Berlin, forward", test_berlin_forward},
+    {"clock change: Berlin, back", test_berlin_back},
+    {"clock change: New York", test_new_york},
+    {"clock change: Lord Howe, half an hour", test_lord_howe},
+    {"clock change: Sao Paulo, at midnight", test_sao_paulo},
+    {"clock change: no clock change, and durations", test_other_zones},
 };
 UNIT_MAIN("cron")

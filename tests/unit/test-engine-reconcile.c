@@ -201,12 +201,32 @@ static void test_a_node_without_brokers_answers_at_once(void)
         close_desk(&d);
 }
 
+/* Whatever the ledger does, whoever asked is answered. */
+static void test_a_ledger_that_hangs_is_not_waited_for(void)
+{
+        static int cookie;
+        struct desk d;
+        open_with(&d, one_brokered);
+        reconcile(&d, &cookie);
+        struct ledger_tide *t = take_tide(&d, "default");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(t);
+        CU_ASSERT(engine_wake_ns(d.engine) <= d.now.mono_ns + 60 * NS_PER_S);
+        pass_time(&d, 56000);
+        CU_ASSERT_FALSE(reconciled(&d, &cookie)->queues[0].looked);
+        t->last = 7;
+        answer(&d, &t->base, LEDGER_COMMITTED); /* too late */
+        CU_ASSERT_PTR_NULL(told(&d, ACT_RECONCILED));
+        CU_ASSERT_PTR_NULL(told(&d, ACT_RING));
+        close_desk(&d);
+}
+
 UNIT_TESTS = {
     {"what its mark passed is offered", test_what_its_mark_passed_is_offered},
     {"an empty queue needs no mark", test_an_empty_queue_needs_no_mark},
     {"each brokered queue is looked at", test_each_brokered_queue_is_looked_at},
     {"a transport that is down is said to be", test_a_transport_that_is_down_is_said_to_be},
     {"who comes later gets a run of its own", test_who_comes_later_gets_a_run_of_its_own},
+    {"a ledger that hangs is not waited for", test_a_ledger_that_hangs_is_not_waited_for},
     {"a node without brokers answers at once", test_a_node_without_brokers_answers_at_once},
 };
 UNIT_MAIN("engine-reconcile")

@@ -111,6 +111,25 @@ static void test_a_job_that_goes_on_has_no_reply_yet(void)
         close_desk(&d);
 }
 
+static void test_a_letters_own_headers_come_first(void)
+{
+        static const char both[] =
+            "correlation-id\0c-1\0job-correlation-id\0c-2\0reply-to\0a\0job-reply-to\0b";
+        struct desk d;
+        open_desk_with(&d, noop, 1, brokered);
+        struct ledger_batch *b = take_posted(&d, LEDGER_CLAIM);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        fill_claim(&d, LEDGER_AS(claim, CLAIM, b)->got, 1);
+        LEDGER_AS(claim, CLAIM, b)->got->jobs[0].headers = (struct str){both, sizeof both};
+        answer(&d, b, LEDGER_COMMITTED);
+        struct ledger_finish *f = end_with(&d, (struct verdict){.kind = VERDICT_DONE});
+        const struct job_reply *r = f->rows[0].reply;
+        CU_ASSERT_PTR_NOT_NULL_FATAL(r);
+        CU_ASSERT(str_eq(r->to, STR("b")) && str_eq(r->correlation_id, STR("c-2")));
+        answer(&d, &f->base, LEDGER_COMMITTED);
+        close_desk(&d);
+}
+
 static void test_a_stale_verdict_sends_nothing(void)
 {
         struct desk d;
@@ -166,6 +185,7 @@ UNIT_TESTS = {
     {"a result goes to whoever asked", test_a_result_goes_to_whoever_asked},
     {"a failure is told as JSON", test_a_failure_is_told_as_json},
     {"a job that goes on has no reply yet", test_a_job_that_goes_on_has_no_reply_yet},
+    {"a letter's own headers come first", test_a_letters_own_headers_come_first},
     {"a stale verdict sends nothing", test_a_stale_verdict_sends_nothing},
     {"a queue without transport says so once", test_a_queue_without_transport_says_so_once},
     {"what was not confirmed is relayed", test_what_was_not_confirmed_is_relayed},

@@ -52,7 +52,7 @@ static inline void tzif_block(char **p, int size, int32_t first, const struct tz
                 tzif_number(p, i ? list[i - 1].offset : first, 4);
                 tzif_number(p, 0, 2);
         }
-        memcpy(*p, "XXX", 4);
+        memcpy(*p, "ZZZ", 4);
         *p += 4;
 }
 

@@ -61,6 +61,7 @@ struct wire {
         int fd;
         int heartbeat_s;
         bool dead;
+        uint16_t code;             /* of dead: the broker's, 0: it said none */
         char why[200];             /* of dead */
         const struct place *place; /* where it is, was, or was tried; NULL: never opened */
         uint32_t tried;            /* places in vain, of this round; 0: none, or it was opened */
@@ -334,7 +335,7 @@ struct flight {
         struct doorbells *bells; /* or */
         struct replies *replies; /* or */
         struct oversize *oversize;
-        uint32_t route; /* of replies: none */
+        uint32_t route;      /* of replies: none */
         uint32_t sent, open; /* messages */
         bool failed;
         int64_t until_ns;
@@ -357,6 +358,7 @@ bool window_room(const struct window *w, uint32_t bytes);
 void window_sent(struct window *w, struct flight *f, uint32_t bytes);
 void window_answered(struct window *w, uint64_t tag, bool multiple, bool ok);
 void window_forget(struct window *w, const struct flight *f);
+bool window_waits(const struct window *w, uint64_t tag); /* for its answer */
 
 struct publisher {
         struct rabbit *rabbit;
@@ -377,6 +379,13 @@ struct publisher {
         struct flight *flights, **flights_tail;
         struct window window;
         int64_t returned_ns; /* when a return was last noted */
+        struct {
+                bool waits;           /* a further one does */
+                uint64_t tag;         /* of the one that was published last; 0: none */
+                char address[256];    /* its */
+                char cursed[16][256]; /* addresses that end a connection */
+                uint32_t n_cursed;
+        } direct; /* replies to the broker's direct reply-to */
         uint64_t random;
 };
 
@@ -385,6 +394,8 @@ void publisher_frames(struct publisher *p); /* handles what came */
 void publisher_wait(struct publisher *p, int64_t until_ns);
 bool bells_publish(struct publisher *p, struct flight *f, const char *queue);
 bool replies_publish(struct publisher *p, struct flight *f);
+bool replies_go_on(struct publisher *p); /* one that waited for another's confirm can be sent */
+void replies_lost(struct publisher *p);  /* the wire is dead */
 bool oversize_publish(struct publisher *p, struct flight *f, const char *queue);
 
 /* --- the whole ---------------------------------------------------------------------------------

@@ -260,6 +260,7 @@ static amqp_rpc_reply_t open_channel(struct publisher *p)
                 reply = amqp_get_rpc_reply(p->wire.state);
         }
         window_reset(&p->window);
+        p->direct.tag = 0;
         p->refused = false;
         return reply;
 }
@@ -329,7 +330,7 @@ static void serve(struct publisher *p)
                 publisher_frames(p);
                 end_flights(p, false);
                 heal_channel(p);
-                if (!p->wire.dead && !p->stopping) {
+                if (!p->wire.dead && !p->stopping && !replies_go_on(p)) {
                         publisher_wait(p, again);
                 }
         }
@@ -349,6 +350,7 @@ void *publisher_run(void *arg)
                         desk_wake(p->rabbit->consumer.wake_fd); /* it may wait for us */
                         serve(p);
                         snprintf(note, sizeof note, "%s: %s", p->wire.place->text, p->wire.why);
+                        replies_lost(p);
                         wire_close(&p->wire, p->stopping);
                 } else if (wire_more(&p->wire, s)) {
                         take_inbox(p);

@@ -65,3 +65,8 @@ void window_forget(struct window *w, const struct flight *f)
                 }
         }
 }
+
+bool window_waits(const struct window *w, uint64_t tag)
+{
+        return tag >= w->low && tag < w->next && w->slots[tag % WINDOW_SLOTS].bytes != 0;
+}

@@ -46,6 +46,7 @@ static void closed_by_broker(struct wire *w, const amqp_connection_close_t *m)
         text_copy(m->reply_text, text, sizeof text);
         (void)amqp_send_method(w->state, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &ok);
         w->dead = true;
+        w->code = m->reply_code;
         snprintf(w->why, sizeof w->why, "closed by the broker: %u %s", m->reply_code, text);
 }
 

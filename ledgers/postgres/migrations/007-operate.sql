@@ -232,34 +232,37 @@ end $$;
 create type job_filter as (states int, queue bytea, type bytea, wild text, tag bytea, error smallint,
         fingerprint bigint, since bigint, before bigint, ended_before bigint);
 
--- Do rows of these states stand in an index of their own, and are there few in it? Then those are sorted;
--- else the ids are walked. (Scheduled and retrying share one, dead and cancelled another.)
-create function are_few(states int) returns boolean language plpgsql stable as $$
+-- Do rows of these states stand in an index of their own, or in the lists of claims, and are there few of
+-- them? (Scheduled and retrying share one, dead and cancelled another.)
+create function are_few(states int, most int) returns boolean language plpgsql stable as $$
 declare
         beside int := states | case when states & 9 <> 0 then 9 else 0 end
                 | case when states & 96 <> 0 then 96 else 0 end;
 begin
-        return states <> 0 and states & 20 = 0 and (select coalesce(sum(n), 0) from (
+        return states <> 0 and states & 16 = 0 and (select coalesce(sum(n), 0) from (
                 select n from counters where 1 << state & beside <> 0 union all
-                select n from deltas where 1 << state & beside <> 0) x) <= 10000;
+                select n from deltas where 1 << state & beside <> 0) x) <= most;
 end $$;
 
--- The next jobs to look at, in order of their ids, and whether there may be more.
-create function next_jobs(states int, after uuid, most int, out ids uuid[], out more boolean)
-language plpgsql stable as $$
+-- The next jobs to look at, in order of their ids: as many of them as `most`, that is, if there are more.
+-- Dead and cancelled ones have an index for it; few are sorted; else all ids are walked.
+create function next_jobs(states int, after uuid, most int) returns uuid[] language plpgsql stable
+set enable_sort = off as $$
 begin
-        if are_few(states) then
-                ids := array(
+        if states & 96 = states then
+                return array(select id from jobs where parked_at is not null
+                        and uuid_send(id) > uuid_send(after) order by uuid_send(id) limit most);
+        elsif are_few(states, 50000) then
+                return array(
                         with x as materialized (
                                 select id from jobs where states & 2 <> 0 and lane is not null union all
                                 select id from jobs where states & 9 <> 0 and due is not null union all
-                                select id from jobs where states & 96 <> 0 and parked_at is not null)
-                        select id from x where id > after order by id);
-                more := false;
-        else
-                ids := array(select id from jobs where id > after order by id limit most);
-                more := cardinality(ids) >= most;
+                                select id from jobs where states & 96 <> 0 and parked_at is not null union all
+                                select j.id from commits c, held_by(c.holder, c.token, c.first_id, c.last_id,
+                                        c.ids) j where states & 4 <> 0 and c.token is not null)
+                        select id from x where id > after order by id limit most);
         end if;
+        return array(select id from jobs where id > after order by id limit most);
 end $$;
 
 -- What of them a filter means; `most` + 1 at most. locks: those rows are ours until the commit.
@@ -362,7 +365,7 @@ declare
         now bigint := skep_now();
         can constant int[] := '{127, 96, 15, 112}';
         asks int := case when f.states = 0 then 127 else f.states end;
-        next record;
+        ids uuid[];
         x record;
         page uuid[];
 begin
@@ -376,12 +379,11 @@ begin
                 return;
         end if;
         most := case when what = 0 then 10000 else greatest(most, 1) end;
-        select * into next from next_jobs(f.states, after, 10000);
-        select * into x from filtered(f, next.ids, most, what in (1, 2));
-        more := next.more or cardinality(x.picked) > most;
+        ids := next_jobs(f.states, after, 5000);
+        select * into x from filtered(f, ids, most, what in (1, 2));
+        more := cardinality(ids) >= 5000 or cardinality(x.picked) > most;
         page := x.picked[1:most];
-        last := case when cardinality(x.picked) > most then page[most]
-                else next.ids[cardinality(next.ids)] end;
+        last := case when cardinality(x.picked) > most then page[most] else ids[cardinality(ids)] end;
         last := coalesce(last, after);
         done := cardinality(page);
         if done = 0 or what = 0 then

@@ -2,34 +2,48 @@
 
 -- --- reads ----------------------------------------------------------------------------------------
 
--- A state whose rows stand in an index of their own: few are sorted, many are found by walking the ids.
--- er, fp: of the last error; 0: any.
+-- Dead and cancelled ones stand in an index by their ids. Others that wait stand in one each: few are
+-- sorted; many are found by walking the ids, as those in any other state are. er, fp: of the last error; 0: any.
 create function list(before uuid, st int, q bytea, t bytea, t_like text, tag bytea, since bigint, most int,
         er smallint, fp bigint) returns setof jobs language plpgsql stable as $$
 begin
         before := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
-        if st in (-1, 2, 4) or not are_few(1 << st) then
+        if st in (5, 6) then
+                return query select * from list_ended(before, st, q, t, t_like, tag, since, most, er, fp);
+        elsif st in (0, 1, 3) and are_few(1 << st, 10000) then
+                return query
+                        with c as materialized (
+                                select j.* from jobs j where st = 1 and j.lane is not null
+                                union all select j.* from jobs j where st in (0, 3) and j.due is not null)
+                        select j.* from c j
+                        where j.id < before and j.state = st
+                        and (q is null or j.queue = q) and (t is null or j.type = t)
+                        and (t_like is null or encode(j.type, 'escape') ~ t_like)
+                        and (tag is null or position(tag in j.tags) > 0) and j.created >= since
+                        and (er = 0 and fp = 0 or last_error_is(j.id, er, fp))
+                        order by j.id desc limit most;
+        else
                 return query select j.* from jobs j
-                where j.id < before and (st < 0 or j.state + 0 = st)
-                and (q is null or j.queue = q) and (t is null or j.type = t)
-                and (t_like is null or encode(j.type, 'escape') ~ t_like)
-                and (tag is null or position(tag in j.tags) > 0) and j.created >= since
-                and (er = 0 and fp = 0 or last_error_is(j.id, er, fp))
-                order by j.id desc limit most;
-                return;
+                        where j.id < before and (st < 0 or j.state + 0 = st)
+                        and (q is null or j.queue = q) and (t is null or j.type = t)
+                        and (t_like is null or encode(j.type, 'escape') ~ t_like)
+                        and (tag is null or position(tag in j.tags) > 0) and j.created >= since
+                        and (er = 0 and fp = 0 or last_error_is(j.id, er, fp))
+                        order by j.id desc limit most;
         end if;
-        return query
-                with c as materialized (
-                        select j.* from jobs j where st = 1 and j.lane is not null
-                        union all select j.* from jobs j where st in (0, 3) and j.due is not null
-                        union all select j.* from jobs j where st in (5, 6) and j.parked_at is not null)
-                select j.* from c j
-                where j.id < before and j.state = st
+end $$;
+
+create function list_ended(before uuid, st int, q bytea, t bytea, t_like text, tag bytea, since bigint,
+        most int, er smallint, fp bigint) returns setof jobs language plpgsql stable
+set enable_sort = off as $$
+begin
+        return query select j.* from jobs j
+                where j.parked_at is not null and uuid_send(j.id) < uuid_send(before) and j.state = st
                 and (q is null or j.queue = q) and (t is null or j.type = t)
                 and (t_like is null or encode(j.type, 'escape') ~ t_like)
                 and (tag is null or position(tag in j.tags) > 0) and j.created >= since
                 and (er = 0 and fp = 0 or last_error_is(j.id, er, fp))
-                order by j.id desc limit most;
+                order by uuid_send(j.id) desc limit most;
 end $$;
 
 create function last_error_is(what uuid, er smallint, fp bigint) returns boolean language plpgsql stable as $$
