@@ -30,6 +30,7 @@
  *   engine_progress.c  checkpoints and progress of running jobs
  *   engine_reply.c     what those who asked for a reply are told
  *   engine_reconcile.c brokers' queues against the ledger, on request
+ *   engine_view.c      what may be known of it from outside
  */
 #ifndef SKEP_CORE_ENGINE_INNER_H
 #define SKEP_CORE_ENGINE_INNER_H

@@ -40,7 +40,7 @@ static void put_configured(const struct node *n, json_t *o, struct str name)
                             json_string(q->order == ORDER_PRIORITY ? "priority" : "fifo"));
         json_object_set_new(
             o, "when_full",
-            json_string(q->when_full == FULL_DROP_OLDEST ? "drop-oldest" : "reject"));
+            json_string(q->when_full == FULL_DROP_OLDEST ? "drop_oldest" : "reject"));
 }
 
 /* `v` NULL: the ledger has jobs of it, this node has it not. */

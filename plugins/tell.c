@@ -15,6 +15,8 @@
 #include "core/id.h"
 #include "core/ledger.h"
 #include "core/pattern.h"
+#include "core/retry.h"
+#include "core/unique.h"
 
 #define PRIORITY_UNSET UINT8_MAX
 
@@ -204,7 +206,7 @@ static bool read_payload(struct arena *a, int fd, uint32_t n, struct str *ret)
 
 struct child_texts {
         struct wire_child fixed;
-        struct str type, queue, key, content_type, tags, headers;
+        struct str type, queue, key, content_type, tags, retry, unique, headers;
 };
 
 static bool child_texts_sane(const struct child_texts *c)
@@ -213,7 +215,22 @@ static bool child_texts_sane(const struct child_texts *c)
         bool keyed = !c->fixed.has_key || (c->key.n > 0 && c->key.n <= KEY_TEXT_MAX);
         return ended && keyed && type_valid(c->type) && c->headers.n <= HEADERS_MAX &&
                c->queue.n <= CHILD_TEXT_MAX && c->content_type.n <= CHILD_TEXT_MAX &&
-               c->tags.n <= CHILD_TAGS_MAX;
+               c->tags.n <= CHILD_TAGS_MAX && c->retry.n <= CHILD_TEXT_MAX;
+}
+
+static bool child_retry_sane(struct str retry)
+{
+        struct retry_policy unused = RETRY_POLICY_DEFAULT;
+        char note[256];
+        return retry.n == 0 || retry_parse(retry, &unused, note, sizeof note) == 0;
+}
+
+static bool child_unique_sane(const struct child_texts *c)
+{
+        const struct wire_child *f = &c->fixed;
+        uint32_t scopes = SCOPE_TYPE | SCOPE_QUEUE | SCOPE_PAYLOAD;
+        return c->unique.n <= CHILD_TEXT_MAX && (c->unique.n || f->scope & SCOPE_PAYLOAD) &&
+               !(f->scope & ~scopes) && f->unique_ms >= 0 && f->unique_ms <= DELAY_MAX_MS;
 }
 
 static bool child_numbers_sane(const struct wire_child *c)
@@ -231,8 +248,11 @@ static bool read_child(struct wire_in *in, struct child_texts *c)
         c->key = wire_get_str(in);
         c->content_type = wire_get_str(in);
         c->tags = wire_get_str(in);
+        c->retry = wire_get_str(in);
+        c->unique = wire_get_str(in);
         c->headers = wire_get_str(in);
-        return !in->bad && child_texts_sane(c) && child_numbers_sane(&c->fixed);
+        return !in->bad && child_texts_sane(c) && child_numbers_sane(&c->fixed) &&
+               child_retry_sane(c->retry) && (!c->fixed.has_unique || child_unique_sane(c));
 }
 
 /* Room for one more row; the array doubles. Old arrays stay in the arena until all of it goes. */
@@ -273,11 +293,19 @@ static bool fill_row(struct submission *s, const struct child_texts *c, struct s
         row->priority = f->has_priority ? f->priority : PRIORITY_UNSET;
         row->max_attempts = f->max_attempts;
         row->timeout_ms = f->timeout_ms;
+        row->heartbeat_ms = f->heartbeat_ms;
+        row->policy = arena_str(&s->arena, c->retry);
+        if (f->has_unique) {
+                struct unique_wish wish = {c->unique, f->scope, f->states,
+                                           f->replace ? UNIQUE_REPLACE : UNIQUE_KEEP, f->unique_ms};
+                unique_key_of(&wish, row->type, row->queue, row->payload, &row->unique);
+        }
         if (f->has_key) {
                 row->key_text = arena_str(&s->arena, c->key);
                 row->key = key_from_text(c->key);
         }
-        return row->type.p && row->queue.p && row->headers.p && row->tags.p && row->content_type.p;
+        return row->type.p && row->queue.p && row->headers.p && row->tags.p &&
+               row->content_type.p && row->policy.p;
 }
 
 static bool child_payload(struct arena *a, const struct wire_child *c, struct wire_in *in, int fd,

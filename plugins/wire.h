@@ -100,11 +100,12 @@ struct wire_progress {
 };
 
 struct wire_child {
-        int64_t delay_ms;
-        uint32_t timeout_ms, payload_n;
+        int64_t delay_ms, unique_ms;
+        uint32_t timeout_ms, heartbeat_ms, payload_n;
         uint16_t max_attempts;
         uint8_t priority, has_priority, has_key, by_fd;
-        uint16_t pad;
+        uint8_t has_unique, scope, states, replace; /* as in struct unique_wish */
+        uint8_t pad[2];
 };
 
 /* --- writing and reading of variable parts ------------------------------------------------- */

@@ -22,8 +22,8 @@
  *
  * Where a handler runs: in a worker process of its own, with no environment and no credentials, one
  * job, or one batch, at a time. It may crash, hang or leak: that costs its own job an attempt and
- * nobody else anything. It must not use descriptors it did not open. A job may run more than once (a crash
- * after its work was done, a node cut off): pass `claim` on as a fence where that matters.
+ * nobody else anything. It must not use descriptors it did not open. A job may run more than once
+ * (a crash after its work was done, a node cut off): pass `claim` on as a fence where that matters.
  */
 #ifndef SKEP_HANDLER_H
 #define SKEP_HANDLER_H
@@ -98,7 +98,13 @@ struct skep_child {
         int64_t delay_ms; /* > 0: not before so long after this job's end */
         uint32_t timeout_ms;
         uint16_t max_attempts;
-        uint8_t priority; /* 0 to 9, 9 first */
+        uint8_t priority;       /* 0 to 9, 9 first */
+        uint32_t heartbeat_ms;  /* a sign of life at least so often */
+        const char *retry;      /* policy: "exponential base=1s cap=10m attempts=5 for=2h" */
+        const char *unique_key; /* NULL: not unique; "" with "payload" in its scope */
+        const char *unique_scope, *unique_states,
+            *unique_conflict; /* "type,queue", "all", "keep" */
+        int64_t unique_ms;    /* the key blocks for at least so long */
 };
 
 /* What a worker does for its handlers. Unless said otherwise: call from the thread that runs run(),
@@ -139,7 +145,7 @@ struct skep_services {
 
         /* Makes a job when this one ends with SKEP_DONE, in the same transaction. Copies what it
          * needs. At most 1,000 children and 8 MiB a job (-ENOSPC); -EINVAL: no valid type, a text
-         * too long or a number out of range; -E2BIG: payload over 1 MiB. */
+         * too long or not what it should be, a number out of range; -E2BIG: payload over 1 MiB. */
         int (*enqueue)(struct skep_job *job, const struct skep_child *child);
 
         /* Zeroed memory that is freed when the job ends; NULL when there is none left. */

@@ -15,6 +15,8 @@
 #include "core/id.h"
 #include "core/job.h"
 #include "core/pattern.h"
+#include "core/retry.h"
+#include "core/unique.h"
 
 #define PROGRESS_OF_JOB_NS    (200 * NS_PER_MS)
 #define PROGRESS_OF_WORKER_NS (60 * NS_PER_MS)
@@ -191,6 +193,33 @@ static bool text_fits(const char *z, size_t max)
 }
 
 /* Everything that skepd would take for a forgery is the handler's -EINVAL here. */
+static bool retry_sane(const char *retry)
+{
+        struct retry_policy unused = RETRY_POLICY_DEFAULT;
+        char note[256];
+        return !retry || (text_fits(retry, CHILD_TEXT_MAX) &&
+                          retry_parse(str_of(retry), &unused, note, sizeof note) == 0);
+}
+
+/* False: one of its texts is not what it should be. */
+static bool read_unique(const struct skep_child *c, struct unique_wish *ret)
+{
+        *ret = (struct unique_wish){.scope = SCOPE_DEFAULT, .states = UNIQUE_STATES_DEFAULT};
+        if (!c->unique_key) {
+                return true;
+        }
+        bool fits = text_fits(c->unique_key, CHILD_TEXT_MAX);
+        fits =
+            fits && (!c->unique_scope || unique_scope_parse(str_of(c->unique_scope), &ret->scope));
+        fits = fits &&
+               (!c->unique_states || unique_states_parse(str_of(c->unique_states), &ret->states));
+        fits = fits && (!c->unique_conflict ||
+                        unique_conflict_parse(str_of(c->unique_conflict), &ret->conflict));
+        ret->for_ms = c->unique_ms;
+        return fits && (*c->unique_key || ret->scope & SCOPE_PAYLOAD) && c->unique_ms >= 0 &&
+               c->unique_ms <= DELAY_MAX_MS;
+}
+
 static bool child_texts_sane(const struct skep_child *c)
 {
         return c->type && type_valid(str_of(c->type)) && (!c->key || *c->key) &&
@@ -200,7 +229,7 @@ static bool child_texts_sane(const struct skep_child *c)
 
 static bool child_sane(const struct skep_child *c)
 {
-        return c && c->size >= offsetof(struct skep_child, priority) + 1 && child_texts_sane(c) &&
+        return child_texts_sane(c) && retry_sane(c->retry) &&
                (!c->has_priority || c->priority <= PRIORITY_MAX) && c->delay_ms >= 0 &&
                c->delay_ms <= DELAY_MAX_MS && (c->payload || c->payload_size == 0);
 }
@@ -225,18 +254,24 @@ static void put_headers(struct wire_out *o, const struct skep_child *c, uint32_t
 }
 
 static void put_child(struct wire_out *o, const struct live *l, const struct skep_child *c,
-                      bool by_fd)
+                      const struct unique_wish *wish, bool by_fd)
 {
         struct wire_part head = {WIRE_CHILD, l->position};
         struct wire_child fixed = {
             .delay_ms = c->delay_ms,
+            .unique_ms = wish->for_ms,
             .timeout_ms = c->timeout_ms,
+            .heartbeat_ms = c->heartbeat_ms,
             .payload_n = (uint32_t)c->payload_size,
             .max_attempts = c->max_attempts,
             .priority = c->priority,
             .has_priority = c->has_priority != 0,
             .has_key = c->key != NULL,
             .by_fd = by_fd,
+            .has_unique = c->unique_key != NULL,
+            .scope = wish->scope,
+            .states = wish->states,
+            .replace = wish->conflict == UNIQUE_REPLACE,
         };
         wire_put(o, &head, sizeof head);
         wire_put(o, &fixed, sizeof fixed);
@@ -245,6 +280,8 @@ static void put_child(struct wire_out *o, const struct live *l, const struct ske
         wire_put_str(o, str_of(c->key ? c->key : ""));
         wire_put_str(o, str_of(c->content_type ? c->content_type : ""));
         wire_put_str(o, str_of(c->tags ? c->tags : ""));
+        wire_put_str(o, str_of(c->retry ? c->retry : ""));
+        wire_put_str(o, str_of(c->unique_key ? c->unique_key : ""));
         put_headers(o, c, header_bytes(c));
         if (!by_fd) {
                 wire_put(o, c->payload, c->payload_size);
@@ -256,10 +293,33 @@ static size_t text_bytes(const char *z)
         return (z ? strlen(z) : 0) + 5;
 }
 
-static int enqueue_child(struct skep_job *job, const struct skep_child *c)
+static size_t child_bytes(const struct skep_child *c)
+{
+        return sizeof(struct wire_part) + sizeof(struct wire_child) + header_bytes(c) + 8 +
+               text_bytes(c->type) + text_bytes(c->queue) + text_bytes(c->key) +
+               text_bytes(c->content_type) + text_bytes(c->tags) + text_bytes(c->retry) +
+               text_bytes(c->unique_key);
+}
+
+/* What an older plug-in does not have is zero. */
+static bool whole_child(const struct skep_child *from, struct skep_child *ret)
+{
+        *ret = (struct skep_child){0};
+        if (!from || from->size < offsetof(struct skep_child, priority) + 1) {
+                return false;
+        }
+        memcpy(ret, from, from->size < sizeof *ret ? from->size : sizeof *ret);
+        return true;
+}
+
+static int enqueue_child(struct skep_job *job, const struct skep_child *given)
 {
         struct live *l = live_to_change(job);
-        if (!child_sane(c) || header_bytes(c) > HEADERS_MAX) {
+        struct skep_child whole;
+        const struct skep_child *c = &whole;
+        struct unique_wish wish;
+        if (!whole_child(given, &whole) || !child_sane(c) || !read_unique(c, &wish) ||
+            header_bytes(c) > HEADERS_MAX) {
                 return -EINVAL;
         }
         if (c->payload_size > CHILD_PAYLOAD_MAX) {
@@ -269,10 +329,7 @@ static int enqueue_child(struct skep_job *job, const struct skep_child *c)
                 return -ENOSPC;
         }
         bool by_fd = c->payload_size > CHILD_INLINE;
-        size_t size = sizeof(struct wire_part) + sizeof(struct wire_child) + header_bytes(c) + 8 +
-                      text_bytes(c->type) + text_bytes(c->queue) + text_bytes(c->key) +
-                      text_bytes(c->content_type) + text_bytes(c->tags) +
-                      (by_fd ? 0 : c->payload_size);
+        size_t size = child_bytes(c) + (by_fd ? 0 : c->payload_size);
         struct live_child *child = arena_alloc(&l->arena, sizeof *child + size);
         if (!child || size > WIRE_MAX) {
                 return child ? -EINVAL : -ENOMEM;
@@ -282,7 +339,7 @@ static int enqueue_child(struct skep_job *job, const struct skep_child *c)
                 return fd;
         }
         struct wire_out o = {.p = child->message, .max = size};
-        put_child(&o, l, c, by_fd);
+        put_child(&o, l, c, &wish, by_fd);
         child->next = NULL;
         child->fd = fd;
         child->n = o.n;

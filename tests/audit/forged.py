@@ -49,7 +49,7 @@ class World:
         """An intent, its ack and, unless row is False, a row that waits. Returns the id."""
         self.made += 1
         id_ = f"018bcfe5-6800-7000-8000-{self.made:012x}"
-        payload = fields.pop("payload", f"{self.made:032x}")
+        payload = fields.pop("payload", f"{self.made:016x}" + 16 * "0")
         ref = fields.pop("ref", f"r{self.made}")
         self.line("intent", at, ref=ref, payload=payload, via=via, queue="default", **fields)
         if ack:

@@ -10,6 +10,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import audit  # noqa: E402
 import producer  # noqa: E402
+from dump import tick_of  # noqa: E402
 from forged import BUILD, check, full_world, main, test, World  # noqa: E402
 
 
@@ -88,7 +89,8 @@ def a_dump_of_sqlite_is_what_the_auditor_reads():
         db.execute("insert into blobs values (1, 'hello')")
         db.execute("insert into jobs (seq, id, queue, type, state, reason, parked_at, max_attempts, priority, created, "
                    f"finished, size, payload) values (2, x'{gone}', 'default', 't', 5, 9, 4, 3, 5, 1, 4, 4, 'body')")
-        db.execute("insert into attempts values (2, 0, 1, 0, 0, 9, 'no', null, 0, 0, 0, 0, 4)")
+        db.execute("insert into attempts (seq, claim, ended_job, attempt, generation, error, error_text, holder, worker, "
+                   "worker_pid, started, ended) values (2, 0, 1, 0, 0, 9, 'no', 0, 0, 0, 0, 4)")
         db.execute("insert into commits values (-1, 0, 3, -2, x'00')")
         db.commit()
         db.close()
@@ -106,6 +108,16 @@ def a_dump_of_sqlite_is_what_the_auditor_reads():
     code, report = world.judge(dump=dump)
     told = {one: line["found"][0]["text"] for one, line in report["invariants"].items() if line["violations"]}
     check(code == 1 and told == {"I1": "pending, and nobody runs it", "I15": "1 claims were never retired"}, f"{told}")
+
+
+@test
+def a_job_of_a_schedule_is_known_by_its_key():
+    found = tick_of("cron:a:b:2031-05-04T04:30:00Z")
+    check(found == {"schedule": "a:b", "tick": 1935635400000000}, f"{found}")
+    check(tick_of("cron:x:1970-01-01T00:00:01.5Z") == {"schedule": "x", "tick": 1500000}, "parts of a second")
+    check(tick_of("run:x:2031-05-04T04:30:00.123456Z") == {"schedule": "x"}, "by hand: for no tick")
+    for other in (None, "", "cron:x", "order-7", "cron:x:yesterday"):
+        check(tick_of(other) == {}, f"{other}")
 
 
 @test

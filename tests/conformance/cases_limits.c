@@ -361,6 +361,7 @@ static void a_batch_fills_it_to_the_brim(void)
         struct queue_bound bound = {STR("q"), 5, false};
         struct bed *bed = bed_new();
         struct submission *s = bed_submission(bed, 8), *all = bed_submission(bed, 3);
+        struct submission *after = bed_submission(bed, 2);
         struct ledger_submit *b = bound_batch(s, &bound);
         bed_must(bed, &b->base);
         for (uint32_t i = 0; i < 8; i++) {
@@ -368,14 +369,19 @@ static void a_batch_fills_it_to_the_brim(void)
         }
         ledger_batch_free(&b->base);
         bound.max = 7;
-        all->atomic = true; /* two have room, the third has not */
+        all->atomic = true; /* two have room, the third has not: and so the next two have */
+        all->next = after;
         b = bound_batch(all, &bound);
         bed_must(bed, &b->base);
         CU_ASSERT(all->rows[0].result == SUBMIT_UNDONE && all->rows[1].result == SUBMIT_UNDONE);
         CU_ASSERT(all->rows[2].result == SUBMIT_FULL);
+        CU_ASSERT(after->rows[0].result == SUBMIT_CREATED);
+        CU_ASSERT(after->rows[1].result == SUBMIT_CREATED);
         ledger_batch_free(&b->base);
-        CU_ASSERT(bed_count(bed, "q", STATE_PENDING) == 5);
-        CU_ASSERT(add_bound(bed, 6, false) == SUBMIT_CREATED);
+        CU_ASSERT(bed_count(bed, "q", STATE_PENDING) == 7);
+        CU_ASSERT(add_bound(bed, 7, false) == SUBMIT_FULL);
+        CU_ASSERT(add_bound(bed, 8, false) == SUBMIT_CREATED);
+        submission_free(after);
         submission_free(all);
         submission_free(s);
         bed_free(bed);

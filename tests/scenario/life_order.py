@@ -53,7 +53,7 @@ def first_in_first_out_by_default():
         far = max(abs(n - place) for place, n in enumerate(places))
         print(f"  300 jobs: none started more than {far} places from its own")
         # a letter that finds the workers full is claimed from the ledger, and one behind it may be faster
-        check(far <= (0 if LINE == "none" else 20), f"they started in the order in which they were sent: {far}")
+        check(far <= (0 if LINE == "none" else 100), f"they started in the order in which they were sent: {far}")
 
 
 def a_paused_queue_starts_nothing_anywhere():

@@ -66,6 +66,7 @@ create table jobs (
         retry_until  bigint, -- no attempt is made after it
         heartbeat_ms bigint,
         was_due      bigint, -- of a row that DUE made pending
+        came_with    uuid,   -- hash of the payload that its key stands for, once that was replaced
         -- In one, since each of its own would cost every row of the happy path something. No job begins as
         -- retrying or completed: those come after a claim.
         constraint jobs_are_sane check (state between 0 and 6

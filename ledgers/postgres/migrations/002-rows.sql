@@ -111,12 +111,14 @@ begin
         select case when not (r.inbox = 0 or r.inbox = any(taken)) then 4
                     when a.id is not null then 1
                     when b.id is null then null
-                    when b.reason = 7 or b.payload = r.payload then 1 else 2 end::smallint,
+                    when b.reason = 7 then 1
+                    when b.came_with is not null then case when b.came_with = half_hash(r.payload) then 1 else 2 end
+                    when b.payload = r.payload then 1 else 2 end::smallint,
                 (lo + r.ordinality - 1)::int, coalesce(a.id, b.id), coalesce(a.state, b.state),
                 null::bigint, null::bytea
         from unnest(rows[lo:hi]) with ordinality r
         left join lateral (select id, state from jobs where id = r.id) a on true
-        left join lateral (select id, state, reason, payload from jobs
+        left join lateral (select id, state, reason, payload, came_with from jobs
                 where a.id is null and queue = r.queue and key = r.key) b on true
         order by r.ordinality;
 end $$;

@@ -151,7 +151,8 @@ begin
                 return 0;
         end if;
         insert into old_keys as k (key, queue, job, payload, until)
-        select j.key, j.queue, j.id, case when j.reason <> 7 then half_hash(j.payload) end, j.created + week
+        select j.key, j.queue, j.id, case when j.reason <> 7 then coalesce(j.came_with, half_hash(j.payload)) end,
+                j.created + week
         from jobs j where j.id = any(gone) and j.key is not null and j.created > now - week
         on conflict (key, queue) do update set job = excluded.job, payload = excluded.payload,
                 until = excluded.until;

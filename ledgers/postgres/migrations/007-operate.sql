@@ -258,8 +258,9 @@ begin
                                 select id from jobs where states & 2 <> 0 and lane is not null union all
                                 select id from jobs where states & 9 <> 0 and due is not null union all
                                 select id from jobs where states & 96 <> 0 and parked_at is not null union all
-                                select j.id from commits c, held_by(c.holder, c.token, c.first_id, c.last_id,
-                                        c.ids) j where states & 4 <> 0 and c.token is not null)
+                                select j.id from nodes n join commits c on c.holder = n.holder and c.writer = 0,
+                                        held_by(c.holder, c.token, c.first_id, c.last_id, c.ids) j
+                                where states & 4 <> 0 and c.token is not null)
                         select id from x where id > after order by id limit most);
         end if;
         return array(select id from jobs where id > after order by id limit most);
