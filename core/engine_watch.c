@@ -103,6 +103,20 @@ static void kill_worker(struct engine *e, uint32_t worker)
         }
 }
 
+/* Is its time over, or has it been silent for too long? */
+static void watch_limits(struct engine *e, uint32_t worker)
+{
+        struct worker_books *w = &e->workers[worker];
+        int64_t now = e->now.mono_ns;
+        bool silent = now >= after_ms(w->life_ns, w->limits.heartbeat_ms);
+        if (now >= after_ms(w->running_since_ns, w->limits.timeout_ms)) {
+                ask_worker(e, worker, w->running_position, WHY_TIMEOUT);
+        } else if (silent && !PLANT(heartbeat_never)) {
+                ask_worker(e, worker, w->running_position, WHY_TIMEOUT);
+                w->silent_ms = w->limits.heartbeat_ms;
+        }
+}
+
 static void watch_worker(struct engine *e, uint32_t worker)
 {
         struct worker_books *w = &e->workers[worker];
@@ -115,14 +129,7 @@ static void watch_worker(struct engine *e, uint32_t worker)
         if (w->why && now >= w->kill_at_ns) {
                 kill_worker(e, worker);
         } else if (w->running && !w->why) {
-                struct limits l = w->limits;
-                if (now >= after_ms(w->running_since_ns, l.timeout_ms)) {
-                        ask_worker(e, worker, w->running_position, WHY_TIMEOUT);
-                } else if (now >= after_ms(w->life_ns, l.heartbeat_ms) &&
-                           !PLANT(heartbeat_never)) {
-                        ask_worker(e, worker, w->running_position, WHY_TIMEOUT);
-                        w->silent_ms = l.heartbeat_ms;
-                }
+                watch_limits(e, worker);
         }
         bool slow = w->running && !w->group_n && now - w->running_since_ns > AHEAD_NS;
         if (slow && w->tail - w->running_position > 1) {

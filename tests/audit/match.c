@@ -355,11 +355,16 @@ static int compare_names(const void *p, const void *q)
         return c ? c : compare_str(x->request, y->request);
 }
 
+/* A unique key alone: another job may have it later. */
+static bool is_only_unique(const struct intent *i)
+{
+        return i->unique.n && !i->key.n && !i->request.n;
+}
+
 static void judge_name(struct matching *m, const struct intent *x, const struct intent *y,
                        uint64_t *judged)
 {
-        bool only_unique = x->unique.n && !x->key.n && !x->request.n; /* another may come later */
-        if (compare_names(&x, &y) != 0 || only_unique) {
+        if (compare_names(&x, &y) != 0 || is_only_unique(x)) {
                 return;
         }
         ++*judged;

@@ -553,19 +553,6 @@ static struct str start_listening(void *store, bool direct)
         return str_of(s->address);
 }
 
-/* Name, colon, one space, value. */
-static struct str header_of(const struct nats_answer *a, const char *name)
-{
-        char first[64];
-        snprintf(first, sizeof first, "\r\n%s: ", name);
-        const char *at = a->headers.n ? strstr(a->headers.p, first) : NULL;
-        if (!at || at >= a->body.p) {
-                return (struct str){0};
-        }
-        at += strlen(first);
-        return (struct str){at, (uint32_t)strcspn(at, "\r\n")};
-}
-
 static bool heard(void *store, struct fixture_reply *ret_reply)
 {
         static struct nats_answer a;
@@ -573,13 +560,13 @@ static bool heard(void *store, struct fixture_reply *ret_reply)
                 return false;
         }
         *ret_reply = (struct fixture_reply){
-            .correlation_id = header_of(&a, "correlation-id"),
-            .content_type = header_of(&a, "content-type"),
+            .correlation_id = nats_answer_header(&a, "correlation-id"),
+            .content_type = nats_answer_header(&a, "content-type"),
             .body = a.body,
-            .id = header_of(&a, "job-id"),
-            .state = header_of(&a, "job-state"),
-            .reason = header_of(&a, "job-reason"),
-            .error = header_of(&a, "job-error"),
+            .id = nats_answer_header(&a, "job-id"),
+            .state = nats_answer_header(&a, "job-state"),
+            .reason = nats_answer_header(&a, "job-reason"),
+            .error = nats_answer_header(&a, "job-error"),
         };
         return true;
 }

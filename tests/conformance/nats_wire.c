@@ -148,6 +148,19 @@ static void fill_answer(struct nats_wire *w, const struct head *h, size_t line,
         ret->body = (struct str){w->body + h->header, (uint32_t)(h->size - h->header)};
 }
 
+/* Name, colon, one space, value. */
+struct str nats_answer_header(const struct nats_answer *a, const char *name)
+{
+        char first[64];
+        snprintf(first, sizeof first, "\r\n%s: ", name);
+        const char *at = a->headers.n ? strstr(a->headers.p, first) : NULL;
+        if (!at || at >= a->body.p) {
+                return (struct str){0};
+        }
+        at += strlen(first);
+        return (struct str){at, (uint32_t)strcspn(at, "\r\n")};
+}
+
 const char *nats_wire_inbox(const struct nats_wire *w)
 {
         return w->inbox;

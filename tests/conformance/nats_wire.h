@@ -37,6 +37,9 @@ struct nats_answer {
 /* Messages to "INBOX.number" are its answers, whoever sends them. */
 const char *nats_wire_inbox(const struct nats_wire *w);
 
+/* Of its headers, in this case; empty: it has none of this name. Valid as the answer is. */
+struct str nats_answer_header(const struct nats_answer *a, const char *name);
+
 /* The next answer to whichever letter, or message that a consumer brings; false: none came in time,
  * or the server hung up. */
 bool nats_wire_next(struct nats_wire *w, int timeout_ms, struct nats_answer *ret);

@@ -229,7 +229,7 @@ void operate_event(struct world *w);
 void operate_carry(struct world *w, struct sim_node *n, struct engine_action *a);
 void operate_end(struct world *w); /* nothing is paused or scheduled any more */
 bool operate_over(const struct world *w);
-void operate_check(struct world *w); /* when all is still */
+bool operate_resized(const struct world *w);
 
 /* store_watch.c: what the server tells the auditor */
 void watch_server(struct world *w);

@@ -321,7 +321,7 @@ static void test_lists_jobs(void)
         CU_ASSERT_STRING_EQUAL(r.err, "");
         CU_ASSERT_STRING_EQUAL(
             f.kept[0].path,
-            "/v1/jobs?state=dead&type=a.%3E&limit=2&since=2026-01-01T00%3A00%3A00.000Z");
+            "/v1/jobs?limit=2&state=dead&type=a.%3E&since=2026-01-01T00%3A00%3A00.000Z");
         ran_deinit(&r);
         r = SKEP(&f, NULL, "jobs", "ls", "--all", "-o", "id");
         CHECK_RAN(&r, 0, "1\n2\n3\n");

@@ -180,6 +180,16 @@ static void test_passes_children_on(void)
         CU_ASSERT_EQUAL(r[1].state, STATE_SCHEDULED);
         CU_ASSERT_EQUAL(r[1].after_us, 1500000);
         CU_ASSERT(str_eq(r[2].headers, (struct str){"x-colour\0red", 13}));
+        CU_ASSERT(!r[0].unique.set && r[0].policy.n == 0 && r[0].heartbeat_ms == 0);
+        CU_ASSERT(str_eq(r[2].policy, STR("fixed base=5s attempts=7")));
+        CU_ASSERT_EQUAL(r[2].heartbeat_ms, 9000);
+        struct unique_wish wish = {STR("only"), SCOPE_TYPE, 0xff, UNIQUE_REPLACE, 60000};
+        struct unique_key key;
+        CU_ASSERT(unique_states_parse(STR("all"), &wish.states));
+        unique_key_of(&wish, r[2].type, r[2].queue, r[2].payload, &key);
+        CU_ASSERT(r[2].unique.set && memcmp(r[2].unique.hash, key.hash, sizeof key.hash) == 0);
+        CU_ASSERT(r[2].unique.replace && r[2].unique.states == key.states);
+        CU_ASSERT_EQUAL(r[2].unique.for_us, INT64_C(60000000));
         CU_ASSERT_EQUAL(r[2].payload.n, 100000);
         CU_ASSERT(r[2].payload.p[99999] == 'c');
         s = run_one(1, "test.breed", "1000");

@@ -82,6 +82,15 @@ static int run_breed(struct skep_job *job, void *state)
                 c.delay_ms = i == 1 ? 1500 : 0;
                 c.has_priority = i == 1;
                 c.priority = 7;
+                if (i == 2) {
+                        c.retry = "fixed base=5s attempts=7";
+                        c.heartbeat_ms = 9000;
+                        c.unique_key = "only";
+                        c.unique_scope = "type";
+                        c.unique_states = "all";
+                        c.unique_conflict = "replace";
+                        c.unique_ms = 60000;
+                }
                 memset(large, 'a' + i % 26, 100000);
                 c.payload = large;
                 c.payload_size = i == n - 1 ? 100000 : 10;
@@ -96,6 +105,22 @@ static int run_breed(struct skep_job *job, void *state)
                 struct skep_child bad = {.size = sizeof bad, .type = bad_types[i]};
                 if (job->services->enqueue(job, &bad) == 0) {
                         return skep_dead(job, "a child without a valid type was taken");
+                }
+        }
+        static const struct skep_child bad[] = {
+            {.retry = "backwards"},
+            {.unique_key = ""},
+            {.unique_key = "a", .unique_scope = "colour"},
+            {.unique_key = "a", .unique_states = "gone"},
+            {.unique_key = "a", .unique_conflict = "fight"},
+            {.unique_key = "a", .unique_ms = -1},
+        };
+        for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+                struct skep_child c = bad[i];
+                c.size = sizeof c;
+                c.type = "a";
+                if (job->services->enqueue(job, &c) == 0) {
+                        return skep_dead(job, "bad child %zu was taken", i);
                 }
         }
         struct skep_child late = {.size = sizeof late, .type = "a", .delay_ms = INT64_MAX};
