@@ -72,6 +72,23 @@ void print_row(struct invocation *in, const struct response *answer, const json_
         table_free(t);
 }
 
+int ask_row(struct invocation *in, const char *method, const char *path, const struct buf *body,
+            const char *about, const struct column *columns)
+{
+        CLEANUP(client_cleanup)
+        struct client *c = NULL;
+        CLEANUP(response_deinit)
+        struct response answer = {0};
+        CLEANUP(json_cleanup)
+        json_t *root = NULL;
+        int r = client_open(in, &c);
+        r = r ? r : ask_json(c, method, path, body, about, &answer, &root);
+        if (r == 0) {
+                print_row(in, &answer, root, columns);
+        }
+        return r;
+}
+
 /* --- filters ---------------------------------------------------------------------------------- */
 
 const char *const filter_members[] = {"state",       "type",  "queue",  "tag",          "error",

@@ -24,6 +24,10 @@ int list_run(struct invocation *in, const char *path, const char *name, const st
 void print_row(struct invocation *in, const struct response *answer, const json_t *object,
                const struct column *columns);
 
+/* One request, whose answer is one object, printed so. Returns the exit code. */
+int ask_row(struct invocation *in, const char *method, const char *path, const struct buf *body,
+            const char *about, const struct column *columns);
+
 /* The flags of filter_flags that were given, as the members of a JSON object; *ret_any: were there
  * any? 0, or EXIT_USAGE after a message. */
 int filter_object(struct invocation *in, struct buf *json, bool *ret_any);

@@ -91,14 +91,8 @@ static const struct column resize_columns[] = {
 
 int workers_resize_run(struct invocation *in)
 {
-        CLEANUP(client_cleanup)
-        struct client *c = NULL;
         CLEANUP(buf_deinit)
         struct buf body = {0};
-        CLEANUP(response_deinit)
-        struct response answer = {0};
-        CLEANUP(json_cleanup)
-        json_t *root = NULL;
         const char *text = in->args[0];
         char *end;
         long n = strtol(text, &end, 10);
@@ -111,10 +105,5 @@ int workers_resize_run(struct invocation *in)
         } else {
                 buf_printf(&body, "{\"workers\":%ld}", n);
         }
-        int r = client_open(in, &c);
-        r = r ? r : ask_json(c, "POST", "/v1/workers", &body, NULL, &answer, &root);
-        if (r == 0) {
-                print_row(in, &answer, root, resize_columns);
-        }
-        return r;
+        return ask_row(in, "POST", "/v1/workers", &body, NULL, resize_columns);
 }

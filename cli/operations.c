@@ -160,19 +160,8 @@ int operations_ls_run(struct invocation *in)
 
 int operations_stop_run(struct invocation *in)
 {
-        CLEANUP(client_cleanup)
-        struct client *c = NULL;
         CLEANUP(buf_deinit)
         struct buf path = {0};
-        CLEANUP(response_deinit)
-        struct response answer = {0};
-        CLEANUP(json_cleanup)
-        json_t *root = NULL;
         path_of(&path, "/v1/operations/", in->args[0], "");
-        int r = client_open(in, &c);
-        r = r ? r : ask_json(c, "DELETE", buf_z(&path), NULL, in->args[0], &answer, &root);
-        if (r == 0) {
-                print_row(in, &answer, root, operation_columns);
-        }
-        return r;
+        return ask_row(in, "DELETE", buf_z(&path), NULL, in->args[0], operation_columns);
 }

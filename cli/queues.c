@@ -70,24 +70,15 @@ int nodes_ls_run(struct invocation *in)
 static int each_queue(struct invocation *in, const char *method, const char *suffix,
                       const struct buf *body)
 {
-        CLEANUP(client_cleanup)
-        struct client *c = NULL;
-        int r = client_open(in, &c);
+        const struct column *columns = table_for_people(in->output) ? queue_people : queue_pipe;
+        int r = 0;
         for (int i = 0; r == 0 && i < in->n_args; i++) {
                 CLEANUP(buf_deinit)
                 struct buf path = {0};
-                CLEANUP(response_deinit)
-                struct response answer = {0};
-                CLEANUP(json_cleanup)
-                json_t *root = NULL;
                 CLEANUP(free_text)
                 char *about = text_printf("queue %s", in->args[i]);
                 path_of(&path, "/v1/queues/", in->args[i], suffix);
-                r = ask_json(c, method, buf_z(&path), body, about, &answer, &root);
-                if (r == 0) {
-                        bool people = table_for_people(in->output);
-                        print_row(in, &answer, root, people ? queue_people : queue_pipe);
-                }
+                r = ask_row(in, method, buf_z(&path), body, about, columns);
         }
         return r;
 }

@@ -23,7 +23,7 @@ struct queue_control {
 enum control_part { CONTROL_PAUSED = 1, CONTROL_CONCURRENCY = 2, CONTROL_GLOBAL = 4 };
 struct ledger_control {
         struct ledger_batch base;
-        uint32_t set; /* enum control_part; 0: only asks */
+        uint32_t set;                 /* enum control_part; 0: only asks */
         struct queue_control control; /* in: queue and the new values; answer: all that now holds */
 };
 
@@ -61,21 +61,21 @@ struct schedule_row {
         uint32_t catch_max; /* CATCH_ALL: at most so many missed ticks, the latest */
         bool paused, from_config;
         int64_t created_us;
-        int64_t next_us;       /* its next tick; 0: it has none any more */
-        int64_t last_us;       /* the tick that made last_job */
-        int64_t buffered_us;   /* OVERLAP_BUFFER: a tick that waits for last_job to end */
-        struct job_id last_job; /* all zero: none yet */
-        uint64_t revision;     /* rises with each change; never 0 */
-        struct submit_row job; /* what each tick makes; id, key, state are the tick's own */
+        int64_t next_us;           /* its next tick; 0: it has none any more */
+        int64_t last_us;           /* the tick that made last_job */
+        int64_t buffered_us;       /* OVERLAP_BUFFER: a tick that waits for last_job to end */
+        struct job_id last_job;    /* all zero: none yet */
+        uint64_t revision;         /* rises with each change; never 0 */
+        struct submit_row job;     /* what each tick makes; id, key, state are the tick's own */
         enum job_state last_state; /* answer: of last_job; STATE_NONE: no such row (any more) */
 };
 
 /* SCHEDULES: those with a name above `after`, in order of their names' bytes. */
 struct ledger_schedules {
         struct ledger_batch base;
-        struct str name;  /* only this one; empty: all */
-        struct str after; /* empty: from the first */
-        uint32_t limit;   /* 1 to 1000 */
+        struct str name;           /* only this one; empty: all */
+        struct str after;          /* empty: from the first */
+        uint32_t limit;            /* 1 to 1000 */
         struct schedule_row *rows; /* answers */
         uint32_t n;
         bool more;
@@ -93,19 +93,20 @@ struct ledger_schedule {
         struct ledger_batch base;
         bool drop;
         uint64_t expected;
-        struct schedule_row row; /* drop: its name alone; answer: revision, and all that now holds */
+        struct schedule_row
+            row;    /* drop: its name alone; answer: revision, and all that now holds */
         bool done;  /* answer: false: the expected revision did not stand, nothing written;
-                       row.revision is what stands (0: nothing), the rest is as given. A drop with SCHEDULE_ANY is done even if
-                       nothing was there */
+                       row.revision is what stands (0: nothing), the rest is as given. A drop with
+                       SCHEDULE_ANY is done even if  nothing was there */
         bool found; /* answer: one of the name was there before */
         const struct schedule_row *wanted; /* the poster's own; ledgers never read it */
 };
 
 /* TICK: the jobs of a schedule's due ticks, and its new place in time; all of it, or, when the
  * revision has passed, nothing. Rows are inserted as SUBMIT does (their keys name schedule and
- * tick, so that none is made twice), never in the BROKER band and whatever the bound of their queue;
- * `cancel`: the older job is cancelled as by an operator, with reason OVERLAPPED. A run by hand is a
- * TICK too: rows, and next_us as it was. */
+ * tick, so that none is made twice), never in the BROKER band and whatever the bound of their
+ * queue; `cancel`: the older job is cancelled as by an operator, with reason OVERLAPPED. A run by
+ * hand is a TICK too: rows, and next_us as it was. */
 struct ledger_tick {
         struct ledger_batch base;
         struct str name;
@@ -116,8 +117,8 @@ struct ledger_tick {
         bool has_cancel;
         struct job_id cancel;
         /* answers */
-        bool done;             /* false: the revision has passed, nothing written */
-        uint64_t now_revision; /* what stands now; 0: there is no such schedule */
+        bool done;                    /* false: the revision has passed, nothing written */
+        uint64_t now_revision;        /* what stands now; 0: there is no such schedule */
         enum cancel_result cancelled; /* of has_cancel */
         uint64_t cancel_holder;       /* when ASKED */
 };
@@ -126,11 +127,11 @@ struct ledger_tick {
 
 /* Which jobs. Everything that is given must hold. */
 struct job_filter {
-        uint8_t states;         /* bit 1 << state; 0: any */
-        struct str type;        /* a type or pattern; empty: any */
-        struct str queue, tag;  /* empty: any */
-        enum error_class error; /* of the last error; NONE: any */
-        uint64_t fingerprint;   /* of the last error; 0: any */
+        uint8_t states;              /* bit 1 << state; 0: any */
+        struct str type;             /* a type or pattern; empty: any */
+        struct str queue, tag;       /* empty: any */
+        enum error_class error;      /* of the last error; NONE: any */
+        uint64_t fingerprint;        /* of the last error; 0: any */
         int64_t since_us, before_us; /* created at or after, before; 0: any */
         int64_t ended_before_us;     /* terminal, and so since before it; 0: any */
 };
@@ -150,15 +151,15 @@ struct ledger_bulk {
         enum bulk_kind kind;
         struct job_filter filter;
         bool has_after;
-        struct job_id after; /* only ids above */
-        uint32_t limit;      /* 1 to 1000 */
+        struct job_id after;    /* only ids above */
+        uint32_t limit;         /* 1 to 1000 */
         int64_t again_since_us; /* REQUEUE: jobs of the filter that died again since are counted */
         /* answers */
-        uint32_t done;      /* COUNT: how many of this page match, whatever `limit` */
-        uint32_t asked;     /* CANCEL: running ones among them, those asked before too */
-        uint32_t again;     /* dead now, since again_since_us, with a generation above 0, of the
-                               filter's queue, type, tag and time of creation (they may have died of
-                               something else); counted up to 10,000 */
+        uint32_t done;  /* COUNT: how many of this page match, whatever `limit` */
+        uint32_t asked; /* CANCEL: running ones among them, those asked before too */
+        uint32_t again; /* dead now, since again_since_us, with a generation above 0, of the
+                           filter's queue, type, tag and time of creation (they may have died of
+                           something else); counted up to 10,000 */
         bool more;
         struct job_id last; /* where the next page goes on, when `more` */
 };
@@ -178,8 +179,8 @@ struct error_group {
 
 struct ledger_groups {
         struct ledger_batch base;
-        struct job_filter filter; /* states are not looked at */
-        uint32_t limit;           /* 1 to 1000 */
+        struct job_filter filter;   /* states are not looked at */
+        uint32_t limit;             /* 1 to 1000 */
         struct error_group *groups; /* answers */
         uint32_t n;
         bool more, partial; /* partial: there were more dead jobs than were looked at */
@@ -189,7 +190,7 @@ struct ledger_groups {
 
 /* How long rows stay after they ended. The first rule that fits a row decides; none: it stays. */
 struct prune_rule {
-        struct str queue; /* empty: every queue */
+        struct str queue;     /* empty: every queue */
         enum job_state state; /* COMPLETED, DEAD, CANCELLED */
         int64_t keep_us;      /* after finished; < 0: for ever */
 };

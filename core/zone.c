@@ -253,7 +253,7 @@ static int32_t year_of(int64_t unix_s)
 
 static int32_t rule_offset(const struct rule *r, int64_t unix_s)
 {
-        struct change changes[RULE_CHANGES];
+        struct change changes[RULE_CHANGES] = {{0}};
         int32_t offset = r->offset;
         if (!r->dst) {
                 return offset;
@@ -267,7 +267,7 @@ static int32_t rule_offset(const struct rule *r, int64_t unix_s)
 
 static int64_t rule_change(const struct rule *r, int64_t unix_s)
 {
-        struct change changes[RULE_CHANGES];
+        struct change changes[RULE_CHANGES] = {{0}};
         if (!r->dst) {
                 return INT64_MAX;
         }

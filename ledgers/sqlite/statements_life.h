@@ -51,7 +51,7 @@
                      "and until > ?")                                                              \
         X(KEPT_PUT, "insert or replace into keys (kind, hash, request_hash, ids, until) "          \
                     "values (3, ?, ?, ?, ?)")                                                      \
-        X(LIFE_CAME_WITH, "update lives set came_with = ? where seq = ?")     \
+        X(LIFE_CAME_WITH, "update lives set came_with = ? where seq = ?")                          \
         X(PAYLOAD_OF, "select coalesce(j.payload, b.payload), l.came_with from jobs j "            \
                       "left join blobs b on b.seq = j.seq left join lives l on l.seq = j.seq "     \
                       "where j.seq = ?")                                                           \

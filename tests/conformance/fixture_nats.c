@@ -3,15 +3,14 @@
  * SKEP_TEST_NATS, its URL, and SKEP_TEST_SERVERS_CONTROL, a command that moves it
  * (tests/servers.py). The server is restarted, killed and wiped, so it must be nobody else's.
  *
- * The transports reach it through a proxy that can cut, refuse and swallow; the fixture itself has
- * a connection past it. Each store has a stream of its own. A queue is what its consumer sees:
- * deleted, the consumer goes with its messages; hidden, the whole stream, and none is made anew.
+ * The transports reach it through a proxy that can cut, refuse and swallow; the fixture itself goes
+ * past it. Each store has a stream of its own. A queue is what its consumer sees: deleted, it goes
+ * with its messages; hidden, the whole stream, and none is made anew.
  *
  * What waits: the server counts together what clients hold and what it will bring again because
- * the client is gone. Here only the first are taken off. Neither of its two counts can be trusted
- * alone, so the smaller one is told: a consumer of 2.9.10 whose client left while a message was on
- * its way counts its newest message twice, and a stream that was killed counts what was
- * acknowledged.
+ * the client is gone. Here only the first are taken off. Neither count can be trusted alone, so the
+ * smaller one is told: a consumer of 2.9.10 whose client left while a message was on its way counts
+ * its newest message twice, and a stream that was killed counts what was acknowledged.
  */
 #include "tests/conformance/nats_proxy.h"
 #include "tests/conformance/nats_wire.h"
@@ -28,9 +27,8 @@
 #define NAME_SIZE   96
 #define PATIENCE_MS 60000
 #define LETTER_MS   10000 /* a PubAck comes within */
-#define LISTEN_MS   5000
-#define HELD        1    /* the number of the pull that holds a message */
-#define HELD_MS     2000 /* it asks for more time so often: AckWait is longer */
+#define HELD        1     /* the number of the pull that holds a message */
+#define HELD_MS     2000  /* it asks for more time so often: AckWait is longer */
 
 /* What the test bed attaches: names and patterns. */
 static const struct {
@@ -556,7 +554,7 @@ static struct str start_listening(void *store, bool direct)
 static bool heard(void *store, struct fixture_reply *ret_reply)
 {
         static struct nats_answer a;
-        if (!nats_wire_next(((struct store *)store)->ear, LISTEN_MS, &a)) {
+        if (!nats_wire_next(((struct store *)store)->ear, LETTER_MS / 2, &a)) {
                 return false;
         }
         *ret_reply = (struct fixture_reply){

@@ -1,7 +1,7 @@
 /*
- * Handlers for the stories of a job's life (lives.py): each does one thing that a story needs, and its
- * result says what it saw. Numbers stand in the payload as "name":N, found as text: it is the stories'
- * own JSON.
+ * Handlers for the stories of a job's life (lives.py): each does one thing that a story needs, and
+ * its result says what it saw. Numbers stand in the payload as "name":N, found as text: it is the
+ * stories' own JSON.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,7 +30,8 @@ static int say(struct skep_job *job, const char *fmt, long a, long b)
         char text[100], quoted[104];
         snprintf(text, sizeof text, fmt, a, b);
         int n = snprintf(quoted, sizeof quoted, "\"%s\"", text);
-        return job->services->result(job, "application/json", quoted, (size_t)n) ? SKEP_RETRY : SKEP_DONE;
+        return job->services->result(job, "application/json", quoted, (size_t)n) ? SKEP_RETRY
+                                                                                 : SKEP_DONE;
 }
 
 /* {"steps":N,"ms":M,"die_at":K}: N steps of M ms, a checkpoint and progress after each; the first
@@ -116,11 +117,12 @@ static int run_family(struct skep_job *job, void *state)
                         return SKEP_RETRY;
                 }
         }
-        return number(job, "fail", 0) ? SKEP_DEAD : say(job, "%ld children", number(job, "children", 1), 0);
+        return number(job, "fail", 0) ? SKEP_DEAD
+                                      : say(job, "%ld children", number(job, "children", 1), 0);
 }
 
-/* Jobs with "poison" abort, those with "odd" are to be tried again once; the others say how many they
- * were. */
+/* Jobs with "poison" abort, those with "odd" are to be tried again once; the others say how many
+ * they were. */
 static void run_batch(struct skep_job *const *jobs, size_t n, void *state)
 {
         (void)state;
@@ -141,6 +143,7 @@ static const struct skep_handler handlers[] = {
     {SKEP_HANDLER, .type = "life.lively", .run = run_lively},
     {SKEP_HANDLER, .type = "life.fail", .run = run_fail},
     {SKEP_HANDLER, .type = "life.family", .run = run_family},
-    {SKEP_HANDLER, .type = "life.batch", .batch_max = 20, .batch_wait_ms = 200, .run_batch = run_batch},
+    {SKEP_HANDLER, .type = "life.batch", .batch_max = 20, .batch_wait_ms = 200,
+     .run_batch = run_batch},
 };
 SKEP_PLUGIN_TABLE("life", "1.0", handlers)

@@ -269,6 +269,7 @@ void chaos_end(struct world *w)
                                         .latency_max_ns = b->latency_max_ns};
         strike_last(w);
         mend_broker(w);
+        w->config.n_schedules = w->reloaded.n_schedules = 0;
         operate_end(w);
         for (uint32_t i = 0; i < w->n_requests; i++) {
                 struct request *r = w->requests[i];
@@ -286,6 +287,10 @@ void chaos_end(struct world *w)
                         node_reload(w, n);
                 }
                 n->other_config &= !w->swarm.rewire;
+                if (w->swarm.schedules && n->state == NODE_UP) {
+                        node_step(w, n,
+                                  &(struct engine_event){.kind = EV_CONFIG, .config = n->config});
+                }
                 uint32_t generation = n->roster->generation;
                 if (generation % 2) {
                         node_roster(w, n, generation + 1);

@@ -56,6 +56,36 @@ static const struct retry_policy policies[] = {
     {5, BACKOFF_TABLE, 100, 2000, 100, .n_table = 3, .table_ms = {50, 300, 900}},
 };
 
+/* One that the configuration holds; the other configuration may not. */
+static void configure_schedule(struct world *w, struct config *c, struct rng *r)
+{
+        struct sim_clockwork *x = calloc(1, sizeof *x);
+        c->schedules = arena_zalloc(&c->arena, sizeof *c->schedules);
+        assert(x && c->schedules);
+        *x = (struct sim_clockwork){.name = "configured",
+                                    .spec = "*/3 * * * * *",
+                                    .step_s = 3,
+                                    .aligned = true,
+                                    .edits = 1,
+                                    .catch_up = CATCH_LAST,
+                                    .overlap = OVERLAP_SKIP};
+        w->clockworks = x;
+        w->n_clockworks = 1;
+        c->schedules[0] = (struct schedule_config){
+            .name = STR("configured"),
+            .cron = STR("*/3 * * * * *"),
+            .zone = rng_chance(r, 500) ? STR("Sim/Town") : (struct str){0},
+            .type = STR("work.a"),
+            .queue = c->queues[0].name,
+            .payload = STR("as configured"),
+            .catch_up = str_of(catch_up_name(CATCH_LAST)),
+            .overlap = str_of(overlap_name(OVERLAP_SKIP)),
+            .priority = UINT32_MAX,
+            .catch_max = 10,
+        };
+        c->n_schedules = 1;
+}
+
 void life_configure(struct world *w, struct config *c)
 {
         const struct swarm *s = &w->swarm;
@@ -79,6 +109,9 @@ void life_configure(struct world *w, struct config *c)
                 c->types[0] = (struct type_config){.pattern = STR("work.b"),
                                                    .retry = STR("fixed base=300ms jitter=0.1")};
                 c->n_types = 1;
+        }
+        if (s->schedules && rng_chance(&r, 500)) {
+                configure_schedule(w, c, &r);
         }
         if (s->prune) {
                 c->retention = (struct retention){.completed_ms = rng_between(&r, 500, 8000),

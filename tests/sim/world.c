@@ -323,6 +323,7 @@ static void configure(struct world *w)
         memcpy(o->queues, c->queues, c->n_queues * sizeof *o->queues);
         o->queues[0].concurrency = o->workers > 2 ? 2 : 0;
         o->queues[0].retry.max_attempts = 5;
+        o->n_schedules = w->seed % 2 ? 0 : o->n_schedules;
         if (w->swarm.rewire) {
                 o->queues[0].transport = (struct str){0};
         }

@@ -252,7 +252,8 @@ static void test_builds_job_objects(void)
                               "-p", "9", "--in", "30s", "--timeout", "5m", "--max-attempts", "4",
                               "-t", "a", "-t", "b\"c", "-H", "X-Y:  z: w"),
                         0);
-        CU_ASSERT_EQUAL(job_object(&in, in.args[0], in.n_args > 1 ? in.args[1] : NULL, "K", &json), 0);
+        CU_ASSERT_EQUAL(job_object(&in, in.args[0], in.n_args > 1 ? in.args[1] : NULL, "K", &json),
+                        0);
         CHECK_TEXT(buf_z(&json), "{\"type\":\"email.send\",\"key\":\"K\",\"queue\":\"slow\","
                                  "\"priority\":9,\"max_attempts\":4,"
                                  "\"delay\":\"30s\",\"timeout\":\"5m\",\"tags\":[\"a\",\"b\\\"c\"],"
@@ -277,7 +278,8 @@ static void test_refuses_bad_values(void)
                 CU_ASSERT_EQUAL(PARSE(&in, &said, "enqueue", "x", cases[i][0], cases[i][1]), 0);
                 free(said);
                 struct capture c = capture_begin(STDERR_FILENO);
-                CU_ASSERT_EQUAL(job_object(&in, in.args[0], in.n_args > 1 ? in.args[1] : NULL, "K", &json), 64);
+                CU_ASSERT_EQUAL(
+                    job_object(&in, in.args[0], in.n_args > 1 ? in.args[1] : NULL, "K", &json), 64);
                 said = capture_end(&c);
                 CU_ASSERT_PTR_NOT_NULL(strstr(said, cases[i][2]));
                 free(said);

@@ -1,4 +1,5 @@
--- What becomes of rows: doorbells, claims, verdicts; and nodes. A function that finds nothing to write does not write its batch's number either.
+-- What becomes of rows: doorbells, claims, verdicts; and nodes. A function that finds nothing to write does
+-- not write its batch's number either.
 
 -- What a claim hands over. no: its place in the order asked for; null in the last row, which tells
 -- counts instead. work: the checkpoint of an earlier attempt; empty: it told its progress alone.

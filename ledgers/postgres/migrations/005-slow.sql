@@ -148,12 +148,14 @@ begin
         became := case when not later then 1 when j.state = 3 then 3 else 0 end;
         j.seq := coalesce(j.seq, case when became = 1 then nextval('jobs_seq') end);
         j.came_with := coalesce(j.came_with, case when j.key is not null then half_hash(j.payload) end);
+        -- The trigger on the edges looks at each update of the state.
         update jobs set payload = r.payload, headers = r.headers, content_type = r.content_type,
                 came_with = j.came_with, due = case when j.state <> 1 then at end
-        where id = what and became = j.state; -- the trigger looks at each update of the state
+        where id = what and became = j.state;
         if became <> j.state then
                 update jobs set payload = r.payload, headers = r.headers, content_type = r.content_type,
-                        came_with = j.came_with, state = became, due = case when later then at end, seq = j.seq, was_due = null,
+                        came_with = j.came_with, state = became, due = case when later then at end,
+                        seq = j.seq, was_due = null,
                         lane = case when not later then lane_of(0, priority, j.seq) end,
                         reason = case when later then 20 else 0 end where id = what;
                 insert into deltas (queue, state, n) values (j.queue, j.state, -1), (j.queue, became, 1);

@@ -211,7 +211,8 @@ begin
                         where (u.queue = '' or u.queue = p.queue) and u.state = p.state
                         order by u.no limit 1) end as keep
                 from page p)
-        select count(*) as n, (array_agg(id order by id desc))[1] as last, coalesce(bool_or(created > horizon), false) as young,
+        select count(*) as n, (array_agg(id order by id desc))[1] as last,
+                coalesce(bool_or(created > horizon), false) as young,
                 array_agg(id) filter (where keep >= 0 and finished <= now - keep) as ids,
                 array_agg(generation) filter (where keep >= 0 and finished <= now - keep) as generations
         into seen from judged;
