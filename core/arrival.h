@@ -29,7 +29,7 @@ enum submit_result {
                               written if `atomic` is false */
         SUBMIT_UNDONE,     /* member of an atomic submission that failed through another member, or
                               a letter of the inbox that another node took */
-        SUBMIT_HELD,     /* its unique key is held by `existing`: nothing written */
+        SUBMIT_HELD,       /* its unique key is held by `existing`: nothing written */
         SUBMIT_REPLACED, /* likewise, and `existing`, which waits, has its payload, headers, content
                             type and time now */
         SUBMIT_FULL,     /* its queue is as long as it may be: nothing written */
@@ -52,18 +52,18 @@ struct submit_row {
         int64_t deadline_us;
         struct str content_type, headers, payload, tags; /* tags: ",a,b," or empty */
         struct str error_text; /* DEAD: what was wrong with it, for people */
-        struct str policy;      /* its own retry policy, as retry_parse() reads it; empty: that of its
-                                   type or queue */
+        struct str policy; /* its own retry policy, as retry_parse() reads it; empty: that of its
+                              type or queue */
         int64_t retry_until_us; /* no further attempt is made after it; 0: no such time */
-        uint32_t heartbeat_ms;  /* an attempt without a sign of life for so long is timed out; 0: the
-                                   handler's, type's or queue's */
+        uint32_t heartbeat_ms; /* an attempt without a sign of life for so long is timed out; 0: the
+                                  handler's, type's or queue's */
         struct unique_key unique;
-        int64_t inbox;         /* the inbox row it comes from, taken out with the insert; 0: none */
+        int64_t inbox; /* the inbox row it comes from, taken out with the insert; 0: none */
         /* answers */
         enum submit_result result;
         struct job_id existing;
         enum job_state existing_state; /* STATE_NONE: its row is pruned */
-        int64_t seq; /* CREATED in the BROKER band: its place in the tide */
+        int64_t seq;                   /* CREATED in the BROKER band: its place in the tide */
 };
 
 enum arrival_kind {
@@ -151,8 +151,8 @@ struct replies {
         struct replies *next;
 };
 
-struct replies *replies_new(uint32_t n);           /* with room for n; NULL: out of memory */
-struct replies *replies_free(struct replies *r);   /* NULL-safe, returns NULL */
+struct replies *replies_new(uint32_t n);         /* with room for n; NULL: out of memory */
+struct replies *replies_free(struct replies *r); /* NULL-safe, returns NULL */
 
 struct doorbells *doorbells_new(uint32_t n);           /* with room for n; NULL: out of memory */
 struct doorbells *doorbells_free(struct doorbells *d); /* NULL-safe, returns NULL */

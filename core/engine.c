@@ -398,9 +398,7 @@ static void take_event(struct engine *e, const struct engine_event *ev)
                 claim_hint_all(e);
                 break;
         case EV_DRAIN: drain_start(e); break;
-        case EV_SAVE:
-                save_arrived(e, ev->save.worker, ev->save.position, ev->save.bytes);
-                break;
+        case EV_SAVE: save_arrived(e, ev->save.worker, ev->save.position, ev->save.bytes); break;
         case EV_PROGRESS:
                 progress_told(e, ev->progress.worker, ev->progress.position, ev->progress.done,
                               ev->progress.total);

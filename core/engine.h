@@ -57,19 +57,19 @@ enum engine_event_kind {
         EV_ACKNOWLEDGED, /* the broker surely has the acknowledgements of `receipts` (borrowed) */
         EV_TRANSPORT,    /* what became of a transport */
         EV_HEARD,        /* other nodes may have offered jobs */
-        EV_OPERATE,  /* an operator's write (CONTROL, SCHEDULE, BULK) to be posted as it is; comes back
-                        as ACT_OPERATED, its outcome known */
-        EV_BULK,     /* an operation over many jobs begins (`bulk`, borrowed): ACT_BULK tells its
-                        number, or why not */
+        EV_OPERATE,   /* an operator's write (CONTROL, SCHEDULE, BULK) to be posted as it is; comes
+                         back   as ACT_OPERATED, its outcome known */
+        EV_BULK,      /* an operation over many jobs begins (`bulk`, borrowed): ACT_BULK tells its
+                         number, or why not */
         EV_BULK_STOP, /* operation `bulk_no` shall stop */
         EV_RECONCILE, /* a mark through each broker's queue, then the tide: ACT_RECONCILED, within
                          60 s */
         EV_RUN_SCHEDULE, /* schedule `name` runs once now: ACT_RAN */
-        EV_RESIZE,    /* so many workers from now on, whatever the configuration says; 0: as it says */
-        EV_SAVE,      /* a worker saves the checkpoint of the job at `position`: ACT_SAVED */
-        EV_PROGRESS,  /* a worker's job told how far it is; lossy */
-        EV_REPLIED,   /* `replies` (a list, taken) are answered */
-        EV_ZONE,      /* the answer to ACT_ZONE */
+        EV_RESIZE, /* so many workers from now on, whatever the configuration says; 0: as it says */
+        EV_SAVE,   /* a worker saves the checkpoint of the job at `position`: ACT_SAVED */
+        EV_PROGRESS, /* a worker's job told how far it is; lossy */
+        EV_REPLIED,  /* `replies` (a list, taken) are answered */
+        EV_ZONE,     /* the answer to ACT_ZONE */
         EV_DRAIN, /* stop: start nothing new, give back what has not started; ends with ACT_STOPPED
                    */
 };
@@ -155,14 +155,16 @@ struct engine_event {
                 struct replies *replies;
                 struct {
                         struct str name;
-                        const struct zone *zone; /* lives as long as the engine; NULL: there is none */
+                        const struct zone
+                            *zone; /* lives as long as the engine; NULL: there is none */
                 } zone;
                 struct {
                         uint32_t worker;
                         enum error_class how; /* NONE: it ended as it was told to */
                         bool running;
                         uint32_t position;
-                        uint32_t n_running; /* jobs from `position` on that ran as one batch; else 1 */
+                        uint32_t
+                            n_running; /* jobs from `position` on that ran as one batch; else 1 */
                         int64_t started_wall_us;
                         int32_t pid;
                         struct str text;
@@ -173,10 +175,10 @@ struct engine_event {
 /* --- actions ---------------------------------------------------------------------------------- */
 
 enum engine_action_kind {
-        ACT_POST,   /* post `batch` to the ledger */
-        ACT_SPAWN,  /* start worker `worker` */
-        ACT_GIVE,   /* give `jobs` (n) to worker `worker`, in order; `group` not 0: they belong to the
-                       batch of that number, which has `group_n` jobs and is run as one */
+        ACT_POST,  /* post `batch` to the ledger */
+        ACT_SPAWN, /* start worker `worker` */
+        ACT_GIVE, /* give `jobs` (n) to worker `worker`, in order; `group` not 0: they belong to the
+                     batch of that number, which has `group_n` jobs and is run as one */
         ACT_RECALL, /* take back what has not started, from `position` on; tell engine_recalled() at
                        once */
         ACT_LEASE,  /* no worker may start a job after `until_ns` (monotonic), unless a later lease
@@ -188,33 +190,33 @@ enum engine_action_kind {
         ACT_CANCEL_ANSWER,  /* `batch` is the ledger_cancel, `cookie` the request's */
         ACT_REQUEUE_ANSWER, /* likewise */
         ACT_READ,           /* a read batch is back (passes to the carrier) */
-        ACT_CONSUME, /* ask queue `queue`'s transport for about `n` arrivals at a time; 0: none */
-        ACT_SETTLE,  /* acknowledge `receipt` (taken) */
-        ACT_DROP,    /* free `receipt` (taken) unsettled: its arrivals come again */
-        ACT_RING,    /* publish `bells` (taken) to their queue */
-        ACT_FLOOR,   /* tell transport `transport` that the highest floor of its history `text` is
-                        `floor` */
-        ACT_SETTLED, /* these finish rows are durable: `finish` (borrowed); for waiters and metrics
-                      */
-        ACT_OPERATED,   /* `batch` (passes to the carrier) of an EV_OPERATE */
-        ACT_BULK,       /* `cookie` of EV_BULK: `bulk_no`, or 0 with `text`: why not */
+        ACT_CONSUME,  /* ask queue `queue`'s transport for about `n` arrivals at a time; 0: none */
+        ACT_SETTLE,   /* acknowledge `receipt` (taken) */
+        ACT_DROP,     /* free `receipt` (taken) unsettled: its arrivals come again */
+        ACT_RING,     /* publish `bells` (taken) to their queue */
+        ACT_FLOOR,    /* tell transport `transport` that the highest floor of its history `text` is
+                         `floor` */
+        ACT_SETTLED,  /* these finish rows are durable: `finish` (borrowed); for waiters and metrics
+                       */
+        ACT_OPERATED, /* `batch` (passes to the carrier) of an EV_OPERATE */
+        ACT_BULK,     /* `cookie` of EV_BULK: `bulk_no`, or 0 with `text`: why not */
         ACT_RECONCILED, /* `cookie` of EV_RECONCILE: `reconciled` (borrowed) */
         ACT_RAN,        /* `cookie` of EV_RUN_SCHEDULE: `job`; all zero with `text`: why not */
         ACT_SAVED,      /* answer worker `worker` for `position`: `ok` */
         ACT_REPLY,      /* publish `replies` (taken) through transport `transport` */
         ACT_ZONE,       /* look for time zone `text`: EV_ZONE */
-        ACT_NOTE,    /* one line for the log: `level`, `text`, `job` */
-        ACT_STOPPED, /* the drain is complete; nothing of this node is left in the ledger */
+        ACT_NOTE,       /* one line for the log: `level`, `text`, `job` */
+        ACT_STOPPED,    /* the drain is complete; nothing of this node is left in the ledger */
 };
 
 /* An operation over many jobs, carried out page by page by this node while it lives. */
 struct bulk_request {
         enum bulk_kind kind;
         struct job_filter filter;
-        uint32_t rate;      /* jobs a second; 0: as fast as it goes */
-        uint64_t limit;     /* at most so many jobs; 0: all */
-        uint16_t stop_permille; /* REQUEUE: stops by itself when, of at least 20 requeued, so many of
-                                   1,000 died again; 0: never */
+        uint32_t rate;          /* jobs a second; 0: as fast as it goes */
+        uint64_t limit;         /* at most so many jobs; 0: all */
+        uint16_t stop_permille; /* REQUEUE: stops by itself when, of at least 20 requeued, so many
+                                   of 1,000 died again; 0: never */
 };
 
 struct bulk_view {
@@ -228,9 +230,9 @@ struct bulk_view {
 
 struct reconciled_queue {
         struct str queue;
-        uint32_t found;  /* pending jobs that the broker no longer had: offered now */
-        bool looked;     /* false: its mark did not come back in time, or its transport is down */
-        struct str why;  /* not looked: why */
+        uint32_t found; /* pending jobs that the broker no longer had: offered now */
+        bool looked;    /* false: its mark did not come back in time, or its transport is down */
+        struct str why; /* not looked: why */
 };
 
 struct reconciled {
@@ -319,8 +321,8 @@ struct engine_view {
         uint64_t tide;               /* jobs that a broker lost, found and offered */
         uint64_t unique_held; /* letters and submissions that lost to the holder of their unique
                                  key */
-        uint64_t pruned;             /* rows that had been there long enough */
-        uint64_t replies;            /* that a broker has confirmed */
+        uint64_t pruned;      /* rows that had been there long enough */
+        uint64_t replies;     /* that a broker has confirmed */
 };
 void engine_look(const struct engine *e, struct engine_view *ret_view);
 
@@ -332,7 +334,8 @@ struct queue_view {
         bool limited; /* its global limit kept the last claim from more */
         uint32_t concurrency, global, max_waiting;
         bool drop_oldest;
-        uint32_t busy, given, ready; /* workers, jobs in workers, jobs claimed and waiting for one */
+        uint32_t busy, given,
+            ready; /* workers, jobs in workers, jobs claimed and waiting for one */
         int64_t service_ns;
         struct str not_consumed; /* why nothing is taken from its transport now; empty: it is */
 };

@@ -212,7 +212,8 @@ static bool others_wait(const struct engine *e, uint32_t queue)
 static bool may_give(const struct engine *e, uint32_t at)
 {
         const struct queue_books *q = &e->queues[at];
-        bool room = (!q->paused || PLANT(pause_gives)) && (!q->concurrency || q->busy < q->concurrency);
+        bool room =
+            (!q->paused || PLANT(pause_gives)) && (!q->concurrency || q->busy < q->concurrency);
         return room && (q->ready.n || (q->gathered && batch_due(e, at)));
 }
 

@@ -171,9 +171,9 @@ struct worker_books {
         int why; /* asked to stop the job at asked_position; 0: not asked */
         uint32_t asked_position;
         int64_t kill_at_ns;
-        int64_t life_ns;    /* the last sign of life of what runs, as last seen */
-        uint32_t silent_ms; /* it was asked for want of one for so long; 0: for something else */
-        uint32_t group_n;   /* its ring holds one batch, of so many at first; 0: single jobs */
+        int64_t life_ns;      /* the last sign of life of what runs, as last seen */
+        uint32_t silent_ms;   /* it was asked for want of one for so long; 0: for something else */
+        uint32_t group_n;     /* its ring holds one batch, of so many at first; 0: single jobs */
         struct limits limits; /* of what runs, as last seen; of a batch, as it was given */
         struct job *ring[ENGINE_RING];
 };

@@ -39,8 +39,8 @@ struct job {
         uint8_t strikes;
         uint8_t priority;
         uint32_t generation;
-        uint32_t timeout_ms; /* the job's own; 0: handler's, then queue's */
-        bool cancel_asked;   /* a cancel was accepted while it ran */
+        uint32_t timeout_ms;   /* the job's own; 0: handler's, then queue's */
+        bool cancel_asked;     /* a cancel was accepted while it ran */
         uint32_t heartbeat_ms; /* the job's own; 0: handler's, type's, then queue's */
         int64_t created_us, deadline_us;
         int64_t retry_until_us; /* no further attempt after it; 0: no such time */
@@ -68,7 +68,7 @@ struct claim {
         struct arrivals *letters; /* the batches that brought some of them; freed with the claim */
         struct job *jobs;
         uint32_t n;
-        uint32_t open; /* jobs whose end is not yet on its way to the ledger */
+        uint32_t open;    /* jobs whose end is not yet on its way to the ledger */
         int64_t taken_us; /* the engine's: wall time when it was answered */
         bool
             unretired; /* some of its jobs were let go for others to rescue: its commit must stay */

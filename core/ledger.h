@@ -135,7 +135,7 @@ struct node_seen {
 struct ledger_beat {
         struct ledger_batch base;
         uint64_t known; /* number of this holder's last beat whose answer arrived; 0: none yet */
-        bool tells; /* `serves`, `queues` and `workers` are to be stored in its row */
+        bool tells;     /* `serves`, `queues` and `workers` are to be stored in its row */
         struct str serves, queues; /* as in struct node_row */
         uint32_t workers;
         /* answers */
@@ -147,7 +147,7 @@ struct ledger_beat {
         struct queue_control *controls; /* all there are */
         uint32_t n_controls;
         uint64_t schedules; /* a number that changes whenever a schedule does; 0: there is none */
-        bool inbox;   /* letters wait in the inbox */
+        bool inbox;         /* letters wait in the inbox */
         bool changed; /* some other writer committed since this handle's last beat; MAY be always
                          true */
 };
@@ -234,7 +234,7 @@ struct queue_bound {
 struct ledger_submit {
         struct ledger_batch base;
         struct submission *list;
-        uint32_t rows; /* in all */
+        uint32_t rows;                    /* in all */
         const struct queue_bound *bounds; /* of the queues that have one; two nodes at once do not
                                              pass it together. Names are the poster's */
         uint32_t n_bounds;
@@ -283,7 +283,7 @@ struct outbox_row {
 struct ledger_arrive {
         struct ledger_batch base;
         struct str queue;
-        uint32_t drop_above; /* the queue's bound, when it drops its oldest; 0: none */
+        uint32_t drop_above;   /* the queue's bound, when it drops its oldest; 0: none */
         struct arrivals *list; /* the poster's; the items are answered in place */
         uint32_t n;            /* items in all */
         uint64_t token;
@@ -313,8 +313,8 @@ struct ledger_claim {
         uint64_t max_bytes;
         uint64_t token;
         struct claim *got; /* in: an empty claim; out: filled. Passes to whoever reads the answer */
-        uint32_t global; /* at most so many jobs of the queue run on all nodes together, whoever
-                            claimed them, until their ends are written; 0: no such limit */
+        uint32_t global;   /* at most so many jobs of the queue run on all nodes together, whoever
+                              claimed them, until their ends are written; 0: no such limit */
         bool more;         /* there was at least one more to claim */
         bool limited;      /* `global` kept it from claiming more */
         uint32_t parked, expired;
@@ -350,19 +350,19 @@ struct finish_row {
         struct str error_text, build; /* build id of the plug-in */
         struct str result, result_type;
         struct submission
-            *children;         /* inserted in the same transaction when `to` is COMPLETED and
-                                  the fence holds; else not at all. Never in the BROKER band */
-        uint64_t fingerprint;  /* of the error, kept with its row of `attempts`; 0: none */
-        bool left_work;        /* it may have a checkpoint or progress: they go if it COMPLETED */
-        struct job_reply *reply;   /* written in the same transaction when the fence holds; its `no` is
-                                  answered. NULL: none */
+            *children;           /* inserted in the same transaction when `to` is COMPLETED and
+                                    the fence holds; else not at all. Never in the BROKER band */
+        uint64_t fingerprint;    /* of the error, kept with its row of `attempts`; 0: none */
+        bool left_work;          /* it may have a checkpoint or progress: they go if it COMPLETED */
+        struct job_reply *reply; /* written in the same transaction when the fence holds; its `no`
+                                is answered. NULL: none */
         const struct job *job; /* the poster's own, NULL for rescued ones; ledgers never read it */
         bool stale;            /* answer: the fence did not match, nothing of the row was written */
 };
 
 /* What whoever asked for a reply is told when its job has ended: kept until its broker has it. */
 struct job_reply {
-        int64_t no; /* the ledger's; never given twice */
+        int64_t no;       /* the ledger's; never given twice */
         struct str queue; /* whose transport carries it */
         struct str to, correlation_id, content_type, body;
         struct job_id job;
@@ -494,111 +494,7 @@ struct ledger_resolve {
         bool happened, forgotten;
 };
 
-/* --- reads ------------------------------------------------------------------------------------ */
-
-struct attempt_row {
-        uint64_t fingerprint;
-        uint16_t attempt;
-        uint32_t generation, claim;
-        enum error_class error;
-        struct str error_text, build;
-        uint64_t holder;
-        uint16_t worker;
-        int32_t worker_pid;
-        int64_t started_us, ended_us;
-};
-
-/* A job as people see it. Times are wall µs, 0: none. */
-struct job_row {
-        struct job_id id;
-        struct str queue, type, key_text, content_type, headers, payload, tags;
-        enum job_state state;
-        enum job_reason reason;
-        enum lane_band band; /* when PENDING */
-        uint8_t priority, strikes;
-        uint16_t attempt, max_attempts, snoozes;
-        uint32_t generation, claim, timeout_ms;
-        uint64_t holder;
-        bool cancel_asked;
-        int64_t created_us, due_us, deadline_us, started_us, finished_us;
-        struct attempt_row
-            last; /* the try that ended the job, or the last failed one; error NONE: none */
-        struct str result, result_type;
-        struct str policy;      /* the job's own retry policy; empty: none */
-        int64_t retry_until_us; /* 0: none */
-        uint32_t heartbeat_ms;
-        bool has_progress;
-        double done, total;
-        int64_t progress_us;      /* when it was told last */
-        uint32_t checkpoint_size; /* SHOW only; 0: none */
-        uint64_t ahead; /* SHOW only, of a PENDING row: rows before it in its lane's band, counted
-                           up to 10,000 */
-        struct attempt_row *attempts; /* SHOW only: tries that did not end the job, oldest first */
-        uint32_t n_attempts;
-};
-
-/* SHOW: one job, by id, or by (queue, key) when key.set. */
-struct ledger_show {
-        struct ledger_batch base;
-        struct job_id id;
-        struct job_key key;
-        struct str queue;
-        bool found;
-        struct job_row row;
-};
-
-/* LIST: newest first, below `before` when that is set. Rows come without payload, headers, result.
- */
-struct ledger_list {
-        struct ledger_batch base;
-        int state;                   /* enum job_state, or -1: any */
-        struct str type, queue, tag; /* empty: any; type may be a pattern */
-        uint64_t fingerprint;        /* of the last error; 0: any */
-        enum error_class error;      /* likewise; NONE: any */
-        bool whole;                  /* with payload, headers and result, as SHOW has them */
-        int64_t since_us;            /* created at or after; 0: any */
-        bool has_before;
-        struct job_id before;
-        uint32_t limit; /* 1 to 1000 */
-        struct job_row *rows;
-        uint32_t n;
-        bool more;
-};
-
-/* A letter that an SQL producer wrote into the inbox. */
-struct inbox_letter {
-        int64_t no;
-        struct str queue, type, key, content_type, headers, payload; /* empty: not given */
-        int priority;                                                /* -1: the queue's */
-        uint32_t max_attempts;                                       /* 0: the queue's */
-        uint32_t timeout_ms;
-        int64_t at_us, deadline_us; /* 0: none */
-};
-
-/* INBOX: up to `limit` letters, oldest first. Taken by a SUBMIT whose rows name them (row.inbox):
- * a row whose letter is gone by then is UNDONE; one that is CONFLICT leaves
- * its letter where it is. Ledgers without an inbox answer none. */
-struct ledger_inbox {
-        struct ledger_batch base;
-        uint32_t limit;
-        struct inbox_letter *letters; /* answers */
-        uint32_t n;
-        bool more;
-};
-
-struct queue_stat {
-        struct str queue;
-        uint64_t jobs[JOB_STATE_COUNT];
-        uint64_t parked;           /* of the pending: no handler for their type */
-        int64_t oldest_pending_us; /* created; 0: none */
-};
-
-struct ledger_stats {
-        struct ledger_batch base;
-        struct queue_stat *queues;
-        uint32_t n;
-};
-
+#include "core/ledger_reads.h"
 #include "core/ledger_operate.h"
 
 /* --- the seam --------------------------------------------------------------------------------- */

@@ -77,8 +77,8 @@ bool state_edge_by_operator(enum job_state from, enum job_state to);
         X(15, SNOOZED, "snoozed")        /* scheduled: the handler said SNOOZE */                  \
         X(16, DUPLICATE, "duplicate")    /* cancelled: its unique key was taken */                 \
         X(17, NO_QUEUE, "no_queue")      /* pending: no queue takes its type */                    \
-        X(18, DROPPED, "dropped")        /* cancelled: its queue was full, and drops its oldest */  \
-        X(19, OVERLAPPED, "overlapped")  /* cancelled: the next run of its schedule was due */      \
+        X(18, DROPPED, "dropped")        /* cancelled: its queue was full, and drops its oldest */ \
+        X(19, OVERLAPPED, "overlapped")  /* cancelled: the next run of its schedule was due */     \
         X(20, REPLACED, "replaced")      /* scheduled: another with its unique key moved it */
 
 enum job_reason {

@@ -78,8 +78,8 @@ static void configure_schedule(struct world *w, struct config *c, struct rng *r)
             .type = STR("work.a"),
             .queue = c->queues[0].name,
             .payload = STR("as configured"),
-            .catch_up = str_of(catch_up_name(CATCH_LAST)),
-            .overlap = str_of(overlap_name(OVERLAP_SKIP)),
+            .catch_up = CATCH_LAST,
+            .overlap = OVERLAP_SKIP,
             .priority = UINT32_MAX,
             .catch_max = 10,
         };
