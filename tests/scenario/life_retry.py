@@ -100,8 +100,8 @@ def nothing_starts_before_its_time():
 
 def silence_is_noticed():
     with life(settings=("handlers.cancel_grace=200ms",)) as it:
-        silent = it.send("life.silent", {"ms": 60000}, heartbeat="200ms", max_attempts=1)
-        lively = it.send("life.lively", {"ms": 900}, heartbeat="200ms", max_attempts=1)
+        silent = it.send("life.silent", {"ms": 60000}, heartbeat="600ms", max_attempts=1)
+        lively = it.send("life.lively", {"ms": 2000}, heartbeat="600ms", max_attempts=1)
         job = it.ended(silent)
         check(job["error"]["class"] == "timed_out" and "sign of life" in job["error"]["text"], f"{job['error']}")
         check(it.ended(lively)["state"] == "completed", "signs of life keep a job going")

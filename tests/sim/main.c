@@ -20,7 +20,8 @@ static int usage(void)
               "       sim --seeds FROM COUNT [--jobs J]    many seeds; names the first that fails\n"
               "                                       (--trace: each)\n"
               "       sim --replay FROM COUNT              each seed twice: the same trace hash?\n"
-              "       sim [--plant NAME] --plants [--jobs J]   every planted bug, or this, until it is\n"
+              "       sim [--plant NAME] --plants [--jobs J]   every planted bug, or this, until "
+              "it is\n"
               "                                       caught\n",
               stderr);
         return 64;
