@@ -114,9 +114,9 @@ void life_configure(struct world *w, struct config *c)
                 configure_schedule(w, c, &r);
         }
         if (s->prune) {
-                c->retention = (struct retention){.completed_ms = rng_between(&r, 500, 8000),
-                                                  .dead_ms = rng_between(&r, 5000, 15000),
-                                                  .cancelled_ms = rng_between(&r, 500, 8000)};
+                c->retention = (struct retention){.completed_ms = rng_between(&r, 8000, 12000),
+                                                  .dead_ms = rng_between(&r, 10000, 20000),
+                                                  .cancelled_ms = rng_between(&r, 8000, 20000)};
         }
 }
 

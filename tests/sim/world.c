@@ -13,6 +13,7 @@
 #define FNV_PRIME    UINT64_C(0x100000001b3)
 #define SETTLE_NS    (60 * NS_PER_S)
 #define STALL_NS     (90 * NS_PER_S)
+#define MARKS_NS     (150 * NS_PER_S)
 #define IDLE_NS      (4 * NS_PER_S)
 #define AFTERMATH_NS (700 * NS_PER_S)
 #define IDLE_STEPS   400 /* a node without work, in IDLE_NS */
@@ -262,6 +263,9 @@ bool world_run(struct world *w)
                 settled = world_settled(w);
                 if (w->ended_ns + STALL_NS > until) { /* a backlog is not a stall */
                         until = w->ended_ns + STALL_NS;
+                }
+                if (!operate_over(w) && until < w->swarm.chaos_ns + MARKS_NS) {
+                        until = w->swarm.chaos_ns + MARKS_NS; /* which say themselves when */
                 }
         }
         if (settled && !w->violation[0]) {
