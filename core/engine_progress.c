@@ -67,7 +67,7 @@ static bool saves_grow(struct engine *e)
 }
 
 /* The job's row among those that are gathered, a new one if need be. NULL: no memory. */
-static struct save_row *row_of(struct engine *e, const struct job *j)
+static struct save_row *row_of(struct engine *e, struct job *j)
 {
         if (!saves_start(e)) {
                 return NULL;
@@ -83,7 +83,8 @@ static struct save_row *row_of(struct engine *e, const struct job *j)
         }
         ((struct save_cookie *)b->base.cookie)->askers[b->n] = (struct save_asker){0};
         struct save_row *row = &b->rows[b->n++];
-        *row = (struct save_row){.id = j->id, .ref = j->ref, .claim = j->claim, .token = j->token};
+        *row = (struct save_row){
+            .id = j->id, .ref = j->ref, .claim = j->claim, .token = j->token, .n = ++j->saves};
         return row;
 }
 

@@ -59,6 +59,7 @@ struct job {
         int32_t handler; /* in the roster it was dispatched with; -1: none */
         bool ended;      /* its verdict waits to be written, or is */
         bool alone;      /* member of a crashed batch: runs singly */
+        uint32_t saves;  /* of this claim, so far */
 };
 
 struct claim {

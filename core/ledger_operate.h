@@ -30,14 +30,17 @@ struct ledger_control {
 /* --- what running jobs leave behind ----------------------------------------------------------- */
 
 /* SAVE: checkpoints and progress of running jobs, each fenced by (id, claim, token, running); a
- * later one replaces an earlier one of the same job. It has no number: whatever the outcome but
- * COMMITTED, it may have been written, which does no harm. A checkpoint is handed over with each
- * later claim of the job; it and the progress go when the job completes, or with its row. */
+ * later one replaces an earlier one of the same job. It has no commit number: whatever the outcome
+ * but COMMITTED, it may have been written, or be written yet by a connection that hung; `n` keeps
+ * that from undoing what came after it. A checkpoint is handed over with each later claim of the
+ * job; it and the progress go when the job completes, or with its row. */
 struct save_row {
         struct job_id id;
         int64_t ref;
         uint32_t claim;
         uint64_t token;
+        uint32_t n; /* rises with each save of a claim: one below that which stands under the same
+                       claim writes nothing and is not stale; the same one again is written */
         bool has_checkpoint, has_progress;
         struct str checkpoint; /* CHECKPOINT_MAX bytes at most */
         double done, total;    /* progress; total 0: not known */

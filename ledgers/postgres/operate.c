@@ -146,23 +146,24 @@ static void put_save(struct params *p, const struct save_row *s, int column)
         case 0: put_id(p, &s->id); break;
         case 1: put_i32(p, (int32_t)s->claim); break;
         case 2: put_u64(p, s->token); break;
-        case 3:
+        case 3: put_i64(p, s->n); break;
+        case 4:
                 if (s->has_checkpoint) {
                         put_bytes(p, s->checkpoint);
                 } else {
                         put_null(p, OID_BYTEA);
                 }
                 break;
-        case 4: put_bool(p, s->has_progress); break;
-        case 5: put_f64(p, s->done); break;
+        case 5: put_bool(p, s->has_progress); break;
+        case 6: put_f64(p, s->done); break;
         default: put_f64(p, s->total); break;
         }
 }
 
 static int send_save(struct lane *n, struct work *w)
 {
-        static const uint32_t oids[] = {OID_UUID, OID_INT4,   OID_INT8,  OID_BYTEA,
-                                        OID_BOOL, OID_FLOAT8, OID_FLOAT8};
+        static const uint32_t oids[] = {OID_UUID,  OID_INT4, OID_INT8,   OID_INT8,
+                                        OID_BYTEA, OID_BOOL, OID_FLOAT8, OID_FLOAT8};
         struct ledger_save *b = LEDGER_AS(save, SAVE, w->b);
         struct params *p = params_for(n);
         int r = sort_saves(w, b);

@@ -178,7 +178,7 @@ enum {
         X(CANCEL, ON_VERDICTS, "select * from cancel($1, $2, $3, $4)")                             \
         X(REQUEUE, ON_VERDICTS, "select requeue($1, $2, $3, $4)")                                  \
         X(CONTROL, ON_VERDICTS, "select * from control($1, $2, $3, $4, $5, $6, $7, $8)")           \
-        X(SAVE, ON_VERDICTS, "select save_work($1, $2, $3, $4, $5, $6, $7)")                       \
+        X(SAVE, ON_VERDICTS, "select save_work($1, $2, $3, $4, $5, $6, $7, $8)")                   \
         X(SCHEDULE_PUT, ON_VERDICTS,                                                               \
           "select * from schedule_put($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "    \
           "$14, $15, $16, $17)")                                                                   \

@@ -21,10 +21,19 @@ static int fence_save(struct tx *t, const struct save_row *r, int64_t ref, bool 
         return rc;
 }
 
+static struct binder bind_save(struct tx *t, enum statement st, const struct save_row *r,
+                               int64_t ref)
+{
+        struct binder b = bind_start(db_get(t->db, st));
+        bind_int(&b, ref);
+        bind_int(&b, r->claim);
+        bind_int(&b, r->n);
+        return b;
+}
+
 static int put_checkpoint(struct tx *t, const struct save_row *r, int64_t ref)
 {
-        struct binder b = bind_start(db_get(t->db, ST_SAVE_CHECKPOINT));
-        bind_int(&b, ref);
+        struct binder b = bind_save(t, ST_SAVE_CHECKPOINT, r, ref);
         bind_blob(&b, r->checkpoint);
         return bind_run(&b);
 }
@@ -37,8 +46,7 @@ static void bind_double(struct binder *b, double v)
 
 static int put_progress(struct tx *t, const struct save_row *r, int64_t ref)
 {
-        struct binder b = bind_start(db_get(t->db, ST_SAVE_PROGRESS));
-        bind_int(&b, ref);
+        struct binder b = bind_save(t, ST_SAVE_PROGRESS, r, ref);
         bind_double(&b, r->done);
         bind_double(&b, r->total);
         bind_int(&b, t->now_us);

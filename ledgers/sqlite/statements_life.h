@@ -18,6 +18,8 @@
 #define REPLY_COLUMNS                                                                              \
         "no, queue, address, correlation_id, content_type, body, job, state, reason, error_text"
 
+#define SAVE_IN_ORDER "where saves.claim <> excluded.claim or saves.n <= excluded.n"
+
 #define STATEMENTS_LIFE(X)                                                                         \
         X(LIFE_PUT, "insert or replace into lives (seq, policy, retry_until, heartbeat_ms, "       \
                     "unique_key) values (?, ?, ?, ?, ?)")                                          \
@@ -27,11 +29,13 @@
         X(SAVE_FENCE,                                                                              \
           "update or fail jobs set life = coalesce(life, 0) | 2 where seq = ? and id = ? "         \
           "and claim = ? and token = ? and state = 2")                                             \
-        X(SAVE_CHECKPOINT, "insert into saves (seq, checkpoint) values (?, ?) on conflict do "     \
-                           "update set checkpoint = excluded.checkpoint")                          \
-        X(SAVE_PROGRESS, "insert into saves (seq, done, total, told) values (?, ?, ?, ?) "         \
-                         "on conflict do update set done = excluded.done, "                        \
-                         "total = excluded.total, told = excluded.told")                           \
+        X(SAVE_CHECKPOINT, "insert into saves (seq, claim, n, checkpoint) values (?, ?, ?, ?) "    \
+                           "on conflict do update set claim = excluded.claim, n = excluded.n, "    \
+                           "checkpoint = excluded.checkpoint " SAVE_IN_ORDER)                      \
+        X(SAVE_PROGRESS, "insert into saves (seq, claim, n, done, total, told) "                   \
+                         "values (?, ?, ?, ?, ?, ?) on conflict do update set "                    \
+                         "claim = excluded.claim, n = excluded.n, done = excluded.done, "          \
+                         "total = excluded.total, told = excluded.told " SAVE_IN_ORDER)            \
         X(SAVE_SHOW, "select checkpoint, done, total, told, length(checkpoint) from saves "        \
                      "where seq = ?")                                                              \
         X(SAVE_DELETE, "delete from saves where seq = ?")                                          \

@@ -284,6 +284,46 @@ static void only_the_run_that_holds_it_may_save(void)
         bed_free(bed);
 }
 
+/* As a connection that hung may write it, long after another has written the next. */
+static bool save_numbered(struct bed *bed, const struct job *j, uint32_t n, struct str checkpoint,
+                          double done)
+{
+        struct save_row s = bed_save_row(j);
+        s.n = n;
+        s.has_checkpoint = checkpoint.n > 0;
+        s.checkpoint = checkpoint;
+        s.has_progress = done > 0;
+        s.done = done;
+        return bed_save(bed, &s, 1) == 0;
+}
+
+static void an_older_save_undoes_nothing(void)
+{
+        struct bed *bed = bed_new();
+        struct job_id id = bed_add_one(bed);
+        struct claim *c = claim_one(bed);
+        CU_ASSERT(save_numbered(bed, &c->jobs[0], 0xfffffff0, STR("page 7"), 7));
+        CU_ASSERT(save_numbered(bed, &c->jobs[0], 6, STR("page six"), 6)); /* it is not stale */
+        CU_ASSERT(save_numbered(bed, &c->jobs[0], 5, STR("page five"), 0));
+        CU_ASSERT(save_numbered(bed, &c->jobs[0], 4, STR(""), 4));
+        const struct job_row *j = bed_show(bed, &id);
+        CU_ASSERT(j->done == 7 && j->checkpoint_size == 6);
+        CU_ASSERT(save_numbered(bed, &c->jobs[0], 0xfffffff0, STR("page 7"), 7)); /* once more */
+        CU_ASSERT(save_numbered(bed, &c->jobs[0], 0xfffffff1, STR(""), 8));       /* the next */
+        CU_ASSERT(save_numbered(bed, &c->jobs[0], 0xfffffff0, STR("again"), 0));
+        CU_ASSERT(bed_show(bed, &id)->done == 8);
+        bed_end(bed, c, STATE_PENDING);
+        c = claim_one(bed);
+        CU_ASSERT(str_eq(c->jobs[0].checkpoint, STR("page 7")));
+        CU_ASSERT(
+            save_numbered(bed, &c->jobs[0], 1, STR("page 8"), 0)); /* each claim counts anew */
+        bed_end(bed, c, STATE_PENDING);
+        c = claim_one(bed);
+        CU_ASSERT(str_eq(c->jobs[0].checkpoint, STR("page 8")));
+        bed_end(bed, c, STATE_COMPLETED);
+        bed_free(bed);
+}
+
 static void refuses_a_checkpoint_that_is_too_large(void)
 {
         static char large[CHECKPOINT_MAX + 1];
@@ -372,6 +412,7 @@ CASES(cases_save, {"a claim brings the policy", a_claim_brings_the_policy, 0},
       {"many in one batch", many_in_one_batch, 0},
       {"a completed job keeps neither", a_completed_job_keeps_neither, 0},
       {"only the run that holds it may save", only_the_run_that_holds_it_may_save, 0},
+      {"an older save undoes nothing", an_older_save_undoes_nothing, 0},
       {"refuses a checkpoint that is too large", refuses_a_checkpoint_that_is_too_large, 0},
       {"a claim tells how late it is", a_claim_tells_how_late_it_is, 0},
       {"tries keep their fingerprint", tries_keep_their_fingerprint, 0});

@@ -53,6 +53,8 @@ struct store_job {
         int64_t lane; /* when pending */
         uint32_t attempts_capacity;
         struct str checkpoint;    /* p NULL: none */
+        uint32_t save_claim;      /* of the save that wrote last, */
+        uint32_t save_n;          /* and its number under it */
         struct unique_key unique; /* as it came in */
         bool replaced;            /* its payload is another's: */
         uint8_t came_with[16];    /* the hash of the one that its key stands for */

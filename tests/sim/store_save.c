@@ -39,9 +39,11 @@ void store_apply_save(struct store *s, struct ledger_save *b)
                 struct save_row *r = &b->rows[i];
                 struct store_job *j = store_find(s, &r->id);
                 r->stale = !fence_holds(j, r);
-                if (r->stale) {
+                if (r->stale || (j->save_claim == r->claim && j->save_n > r->n)) {
                         continue;
                 }
+                j->save_claim = r->claim;
+                j->save_n = r->n;
                 if (r->has_checkpoint) {
                         store_put(&j->checkpoint, r->checkpoint);
                 }

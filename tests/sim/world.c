@@ -243,6 +243,29 @@ static void check_idle(struct world *w)
         }
 }
 
+/* How long it may take until everything is settled, from what is seen now. */
+static int64_t settle_until(const struct world *w, int64_t until)
+{
+        int64_t marks = w->swarm.chaos_ns + MARKS_NS; /* operations say themselves when */
+        until = w->ended_ns + STALL_NS > until ? w->ended_ns + STALL_NS : until; /* a backlog */
+        return !operate_over(w) && until < marks ? marks : until;
+}
+
+static bool settle(struct world *w)
+{
+        int64_t until = w->now_ns + SETTLE_NS;
+        int64_t look = w->now_ns + MS(200);
+        bool settled = false;
+        while (!w->violation[0] && !settled && w->now_ns < until) {
+                while (advance(w, look)) {}
+                look += MS(200);
+                operate_end(w); /* what was on its way when faults ended may have come since */
+                settled = world_settled(w);
+                until = settle_until(w, until);
+        }
+        return settled;
+}
+
 bool world_run(struct world *w)
 {
         for (uint32_t i = 0; i < w->swarm.nodes; i++) {
@@ -253,21 +276,7 @@ bool world_run(struct world *w)
         if (!w->violation[0]) {
                 chaos_end(w);
         }
-        int64_t until = w->now_ns + SETTLE_NS;
-        int64_t look = w->now_ns + MS(200);
-        bool settled = false;
-        while (!w->violation[0] && !settled && w->now_ns < until) {
-                while (advance(w, look)) {}
-                look += MS(200);
-                operate_end(w); /* what was on its way when faults ended may have come since */
-                settled = world_settled(w);
-                if (w->ended_ns + STALL_NS > until) { /* a backlog is not a stall */
-                        until = w->ended_ns + STALL_NS;
-                }
-                if (!operate_over(w) && until < w->swarm.chaos_ns + MARKS_NS) {
-                        until = w->swarm.chaos_ns + MARKS_NS; /* which say themselves when */
-                }
-        }
+        bool settled = settle(w);
         if (settled && !w->violation[0]) {
                 check_idle(w);
         }

@@ -85,6 +85,7 @@ static void test_many_gather_while_one_is_on_its_way(void)
         CU_ASSERT(second->rows[0].has_checkpoint && !second->rows[0].has_progress);
         CU_ASSERT(second->rows[1].has_progress && !second->rows[1].has_checkpoint);
         CU_ASSERT(second->rows[1].done == 2 && second->rows[1].total == 4); /* the last word */
+        CU_ASSERT(second->rows[0].n == 1 && second->rows[1].n == 2); /* each job counts its own */
         answer(&d, &second->base, LEDGER_COMMITTED);
         CU_ASSERT_PTR_NOT_NULL(told(&d, ACT_SAVED));
         close_desk(&d);

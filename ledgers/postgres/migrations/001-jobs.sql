@@ -127,8 +127,11 @@ create table attempts (
 );
 
 -- What running jobs leave behind: while they run and retry. Deleted when the job completes.
+-- claim, n: of the save that wrote last; one of the same claim with a smaller n comes too late.
 create table saves (
         job        uuid primary key,
+        claim      int not null,
+        n          bigint not null,
         checkpoint bytea check (octet_length(checkpoint) <= 65536),
         done       float8,
         total      float8,

@@ -111,8 +111,8 @@ end $$;
 -- --- running jobs ---------------------------------------------------------------------------------
 
 -- Rows in the order of their jobs' ids, those of one job in theirs. The places of those that run still.
-create function save_work(ids uuid[], claims int[], tokens bigint[], checkpoints bytea[], tells boolean[],
-        dones float8[], totals float8[]) returns setof int language plpgsql as $$
+create function save_work(ids uuid[], claims int[], tokens bigint[], ns bigint[], checkpoints bytea[],
+        tells boolean[], dones float8[], totals float8[]) returns setof int language plpgsql as $$
 declare
         now bigint := skep_now();
 begin
@@ -121,12 +121,14 @@ begin
                         and j.state + 0 = 2 for no key update;
                 continue when not found;
                 return next i;
-                insert into saves as s (job, checkpoint, done, total, told)
-                values (ids[i], checkpoints[i], case when tells[i] then dones[i] end,
+                insert into saves as s (job, claim, n, checkpoint, done, total, told)
+                values (ids[i], claims[i], ns[i], checkpoints[i], case when tells[i] then dones[i] end,
                         case when tells[i] then totals[i] end, case when tells[i] then now else 0 end)
-                on conflict (job) do update set checkpoint = coalesce(excluded.checkpoint, s.checkpoint),
+                on conflict (job) do update set claim = excluded.claim, n = excluded.n,
+                        checkpoint = coalesce(excluded.checkpoint, s.checkpoint),
                         done = coalesce(excluded.done, s.done), total = coalesce(excluded.total, s.total),
-                        told = case when tells[i] then now else s.told end;
+                        told = case when tells[i] then now else s.told end
+                        where s.claim <> excluded.claim or s.n <= excluded.n;
         end loop;
 end $$;
 

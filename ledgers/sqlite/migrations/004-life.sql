@@ -26,8 +26,11 @@ alter table keys add column states integer not null default 0;
 create index keys_until on keys (until) where until > 0;
 
 -- Checkpoint and progress of a job that has not completed. told: when it told its progress; null: never.
+-- claim, n: of the save that wrote last; one of the same claim with a smaller n comes too late.
 create table saves (
         seq        integer primary key,
+        claim      integer not null,
+        n          integer not null,
         checkpoint blob check (checkpoint is null or length(checkpoint) <= 65536),
         done       real not null default 0,
         total      real not null default 0,
