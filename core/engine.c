@@ -165,6 +165,7 @@ struct engine *engine_free(struct engine *e)
         }
         free(e->transports);
         batch_deinit(e);
+        free(e->handlers);
         free(e->rung.items);
         free(e->replied.items);
         bulk_deinit(e);

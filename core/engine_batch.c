@@ -68,8 +68,11 @@ static bool gather(struct engine *e, struct job *j, int handler, bool front)
 bool line_push(struct engine *e, struct job *j, bool front)
 {
         struct queue_books *q = &e->queues[j->queue_index];
-        if (!e->batching && !front && !q->by_priority) {
+        if (!e->batching && !e->handlers && !front && !q->by_priority) {
                 return ring_push(&q->ready, j); /* as nearly always */
+        }
+        if (e->handlers) {
+                j->handler = roster_find(e->roster, j->type);
         }
         int handler = batch_handler(e, j);
         if (handler >= 0) {
@@ -156,11 +159,16 @@ static int64_t due_ns(const struct engine *e, const struct batch_books *b)
         return b->jobs.n >= most_of(h) ? 0 : b->since_ns + (int64_t)h->batch_wait_ms * NS_PER_MS;
 }
 
+static bool is_due(const struct engine *e, const struct batch_books *b)
+{
+        return due_ns(e, b) <= e->now.mono_ns && !handler_full(e, b->handler);
+}
+
 bool batch_due(const struct engine *e, uint32_t queue)
 {
         for (uint32_t i = 0; i < e->n_batches; i++) {
                 const struct batch_books *b = &e->batches[i];
-                if (b->queue == queue && due_ns(e, b) <= e->now.mono_ns) {
+                if (b->queue == queue && is_due(e, b)) {
                         return true;
                 }
         }
@@ -173,7 +181,7 @@ static struct batch_books *choose_batch(struct engine *e, uint32_t queue)
         struct batch_books *best = NULL;
         for (uint32_t i = 0; i < e->n_batches; i++) {
                 struct batch_books *b = &e->batches[i];
-                bool due = b->queue == queue && due_ns(e, b) <= e->now.mono_ns;
+                bool due = b->queue == queue && is_due(e, b);
                 if (due && (!best || b->since_ns < best->since_ns)) {
                         best = b;
                 }

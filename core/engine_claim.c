@@ -154,6 +154,7 @@ uint32_t queue_want(const struct engine *e, const struct queue_books *q)
         target = q->global && target > q->global ? q->global : target;
         uint32_t here =
             q->ready.n + q->gathered + q->given + q->starting + (q->claiming ? q->coming : 0);
+        here -= handler_passed(e, q);
         uint32_t busy = e->claimed + coming(e);
         uint32_t want = target > here ? target - here : 0;
         uint32_t free = busy < CLAIMED_MAX ? CLAIMED_MAX - busy : 0;
@@ -203,6 +204,7 @@ static bool claim_queue(struct engine *e, struct queue_books *q, uint32_t want)
         c->token = engine_random(e);
         c->got = empty;
         q->claiming = true;
+        q->may_have_work = false; /* what is heard of from now on, this claim may not see */
         q->coming = want;
         return post_batch(e, b);
 }
@@ -285,6 +287,7 @@ void claim_answered(struct engine *e, struct ledger_claim *b)
                 return;
         }
         claim_over(e, b, q);
+        q->may_have_work |= b->base.outcome != LEDGER_COMMITTED;
         q->last_claim = 0;
         if (b->base.outcome == LEDGER_FENCED) {
                 fence_node(e, b->base.no.holder);
@@ -293,7 +296,7 @@ void claim_answered(struct engine *e, struct ledger_claim *b)
         } else {
                 q->not_before_ns = 0;
                 q->last_claim = b->got->n;
-                q->may_have_work = b->more;
+                q->may_have_work |= b->more;
                 if (b->limited || q->limited) {
                         limit_met(e, q, b->limited);
                 }
@@ -333,6 +336,7 @@ void claim_resolved(struct engine *e, struct ledger_claim *b, bool happened)
         } else {
                 q->last_claim = 0;
         }
+        q->may_have_work = true;
         claim_over(e, b, q);
         ledger_batch_free(&b->base);
 }

@@ -110,26 +110,9 @@ static struct schedule_row wanted_row(const struct engine *e, const struct sched
         return row;
 }
 
-static bool same_job(const struct submit_row *a, const struct submit_row *b)
-{
-        return str_eq(a->type, b->type) && str_eq(a->queue, b->queue) &&
-               str_eq(a->content_type, b->content_type) && str_eq(a->payload, b->payload) &&
-               str_eq(a->policy, b->policy) && a->priority == b->priority &&
-               a->timeout_ms == b->timeout_ms && a->max_attempts == b->max_attempts &&
-               a->heartbeat_ms == b->heartbeat_ms && a->unique.set == b->unique.set &&
-               a->tags.n == b->tags.n && a->headers.n == b->headers.n;
-}
-
 static bool same_times(const struct schedule_row *a, const struct schedule_row *b)
 {
         return str_eq(a->spec, b->spec) && str_eq(a->zone, b->zone);
-}
-
-static bool same(const struct schedule_row *a, const struct schedule_row *b)
-{
-        return same_times(a, b) && a->catch_up == b->catch_up && a->overlap == b->overlap &&
-               a->catch_max == b->catch_max && a->from_config == b->from_config &&
-               same_job(&a->job, &b->job);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -171,7 +154,8 @@ static bool put_own(struct engine *e, const struct schedule_config *d, const str
         char note[CRON_NOTE_MAX];
         struct cron cron;
         bool missing;
-        if (p && same(&p->row, &row)) {
+        row.paused = p && p->row.paused; /* that is people's */
+        if (p && schedule_row_same(&p->row, &row)) {
                 return true;
         }
         const struct zone *z = cron_zone_find(e, row.zone, &missing);
@@ -187,7 +171,6 @@ static bool put_own(struct engine *e, const struct schedule_config *d, const str
         }
         if (z) {
                 bool keep = p && same_times(&p->row, &row);
-                row.paused = p && p->row.paused;
                 row.next_us =
                     keep ? p->row.next_us : cron_next(&cron, z, e->now.wall_us, e->now.wall_us);
                 post_own(e, &row, p ? p->row.revision : 0, false);

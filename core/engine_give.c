@@ -158,6 +158,7 @@ void ring_returned(struct engine *e, uint32_t worker, uint32_t position, bool dr
         while ((int32_t)(w->tail - position) > 0) {
                 struct job *j = w->ring[--w->tail % ENGINE_RING];
                 q->given--;
+                handler_left(e, worker, j);
                 if (drop || of_dead_holder(e, j)) {
                         drop_job(e, j);
                 } else if (!line_push(e, j, true)) {
@@ -199,35 +200,37 @@ static uint32_t window(const struct queue_books *q)
         return n < 1 ? 1 : n > ENGINE_RING ? ENGINE_RING : (uint32_t)n;
 }
 
-static bool others_wait(const struct engine *e, uint32_t queue)
+static bool others_wait(const struct engine *e, uint32_t worker, uint32_t queue)
 {
         for (uint32_t i = 0; i < e->n_queues; i++) {
-                if (i != queue && e->queues[i].ready.n) {
+                if (i != queue && handler_opens(e, worker, &e->queues[i].ready)) {
                         return true;
                 }
         }
         return false;
 }
 
-static bool may_give(const struct engine *e, uint32_t at)
+static bool may_give(const struct engine *e, uint32_t worker, uint32_t at)
 {
         const struct queue_books *q = &e->queues[at];
         bool room =
             (!q->paused || PLANT(pause_gives)) && (!q->concurrency || q->busy < q->concurrency);
-        return room && (q->ready.n || (q->gathered && batch_due(e, at)));
+        return room && (handler_opens(e, worker, &q->ready) || (q->gathered && batch_due(e, at)));
 }
 
 /* The queue whose jobs this worker shall get next, or -1. */
-static int choose_queue(struct engine *e, const struct worker_books *w)
+static int choose_queue(struct engine *e, uint32_t worker)
 {
+        const struct worker_books *w = &e->workers[worker];
         if (w->head != w->tail) {
                 const struct queue_books *q = &e->queues[w->queue];
-                bool more = q->ready.n && !q->paused && !w->group_n && !others_wait(e, w->queue);
+                bool more = !q->paused && !w->group_n && handler_opens(e, worker, &q->ready) &&
+                            !others_wait(e, worker, w->queue);
                 return more ? (int)w->queue : -1;
         }
         for (uint32_t i = 0; i < e->n_queues; i++) {
                 uint32_t at = (e->next_queue + i) % e->n_queues;
-                if (may_give(e, at)) {
+                if (may_give(e, worker, at)) {
                         return (int)at;
                 }
         }
@@ -257,20 +260,29 @@ static struct job *pop_startable(struct engine *e, struct queue_books *q)
         return NULL;
 }
 
-static uint32_t fill_worker(struct engine *e, struct worker_books *w, struct queue_books *q,
-                            uint32_t room)
+/* Those that it may not have stay where they were in the line. */
+static uint32_t fill_worker(struct engine *e, uint32_t worker, struct queue_books *q, uint32_t room)
 {
-        uint32_t n = 0;
-        struct job *j;
-        while (n < room && (j = pop_startable(e, q))) {
-                w->ring[(w->tail + n++) % ENGINE_RING] = j;
+        struct worker_books *w = &e->workers[worker];
+        struct job *j, *passed[HANDLER_LOOK];
+        uint32_t n = 0, n_passed = 0;
+        while (n < room && n_passed < HANDLER_LOOK && (j = pop_startable(e, q))) {
+                if (!e->handlers || handler_admits(e, worker, j)) {
+                        w->ring[(w->tail + n++) % ENGINE_RING] = j;
+                } else {
+                        passed[n_passed++] = j;
+                }
+        }
+        while (n_passed) {
+                ring_push_front(&q->ready, passed[--n_passed]); /* there is room */
         }
         return n;
 }
 
 /* As many as the worker shall hold; 0: it waits for a worthwhile refill. */
-static uint32_t fill_singly(struct engine *e, struct worker_books *w, struct queue_books *q)
+static uint32_t fill_singly(struct engine *e, uint32_t worker, struct queue_books *q)
 {
+        const struct worker_books *w = &e->workers[worker];
         uint32_t given = w->tail - w->head;
         uint32_t most = window(q);
         uint32_t ready = ready_workers(e);
@@ -278,7 +290,7 @@ static uint32_t fill_singly(struct engine *e, struct worker_books *w, struct que
         uint32_t room = most > given ? most - given : 0;
         room = room > share ? share : room;
         bool refill = given > 0 && room < most / 4 && room < q->ready.n;
-        return refill ? 0 : fill_worker(e, w, q, room);
+        return refill ? 0 : fill_worker(e, worker, q, room);
 }
 
 static void tell_give(struct engine *e, uint32_t worker, uint32_t position, uint32_t n)
@@ -311,14 +323,14 @@ static bool stuck(const struct engine *e, const struct worker_books *w)
 static bool give_worker(struct engine *e, uint32_t worker)
 {
         struct worker_books *w = &e->workers[worker];
-        int at = stuck(e, w) ? -1 : choose_queue(e, w);
+        int at = stuck(e, w) ? -1 : choose_queue(e, worker);
         if (at < 0) {
                 return false;
         }
         struct queue_books *q = &e->queues[at];
         uint32_t given = w->tail - w->head;
         uint32_t n = given == 0 && q->gathered ? batch_fill(e, w, (uint32_t)at) : 0;
-        n = n ? n : fill_singly(e, w, q);
+        n = n ? n : fill_singly(e, worker, q);
         if (n == 0) {
                 return false;
         }
@@ -327,6 +339,7 @@ static bool give_worker(struct engine *e, uint32_t worker)
                 w->queue = (uint32_t)at;
                 w->running = false;
         }
+        handler_took(e, worker, w->tail, n);
         tell_give(e, worker, w->tail, n);
         w->tail += n;
         q->given += n;

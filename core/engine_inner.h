@@ -14,6 +14,7 @@
  *   engine_inbox.c     letters of SQL producers
  *   engine_give.c      which worker gets which job; taking back
  *   engine_batch.c     jobs of handlers that take several at once
+ *   engine_handler.c   handlers that run on so many workers at a time and no more
  *   engine_control.c   what operators set for queues, limits and bounds
  *   engine_worker.c    workers' lives: spawn, verdicts, deaths
  *   engine_watch.c     time-outs, heartbeats, cancels
@@ -52,6 +53,7 @@
 #define AHEAD_NS        (250 * NS_PER_MS) /* claim what starts within about so long */
 #define AHEAD_URGENT_NS (25 * NS_PER_MS)  /* where the order counts */
 #define WATCH_NS        (100 * NS_PER_MS) /* how often busy workers are looked at */
+#define HANDLER_LOOK    64                /* jobs of a line that may be passed over */
 #define NODES_MAX       64
 #define NEVER           INT64_MAX
 
@@ -201,6 +203,12 @@ struct batch_books {
         int64_t since_ns; /* when the first of them came, about */
 };
 
+/* A handler of the roster: which workers hold jobs of it, and how many. */
+struct handler_books {
+        uint32_t workers;
+        uint16_t held[ENGINE_WORKERS_MAX];
+};
+
 enum rescue_phase { RESCUE_IDLE, RESCUE_BURY, RESCUE_READ, RESCUE_WRITE, RESCUE_FORGET };
 
 struct rescue {
@@ -279,6 +287,7 @@ struct engine {
         bool batching;        /* some handler of the roster takes several jobs at once */
         struct batch_books *batches;
         uint32_t n_batches, group_last;
+        struct handler_books *handlers; /* of the roster; NULL: none of them has a limit */
         int64_t spawn_after_ns, spawn_pause_ns;
 
         /* verdicts */
@@ -472,6 +481,18 @@ uint32_t batch_fill(struct engine *e, struct worker_books *w, uint32_t queue); /
 uint32_t batch_gathered(const struct engine *e, uint32_t queue);
 int64_t batch_wake_ns(const struct engine *e);
 void batch_deinit(struct engine *e);
+
+/* engine_handler.c */
+void handler_roster(struct engine *e);
+void handler_took(struct engine *e, uint32_t worker, uint32_t position, uint32_t n);
+void handler_left(struct engine *e, uint32_t worker, const struct job *j);
+bool handler_full(const struct engine *e, int32_t handler); /* an idle worker gets none of it */
+bool handler_admits(const struct engine *e, uint32_t worker, const struct job *j);
+/* Is something for this worker among the first of this line? */
+bool handler_opens(const struct engine *e, uint32_t worker, const struct job_ring *r);
+/* So many of the queue's jobs that are here wait for their handler, as far as it is looked. */
+uint32_t handler_passed(const struct engine *e, const struct queue_books *q);
+bool handler_counts(const struct engine *e); /* false: they are off */
 
 /* engine_worker.c */
 void worker_pump(struct engine *e);

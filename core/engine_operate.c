@@ -17,20 +17,15 @@ void operate_arrived(struct engine *e, struct ledger_batch *b)
         post_batch(e, b);
 }
 
-static bool same_schedule(const struct schedule_row *a, const struct schedule_row *b)
-{
-        return str_eq(a->spec, b->spec) && str_eq(a->zone, b->zone) && a->catch_up == b->catch_up &&
-               a->overlap == b->overlap && a->paused == b->paused &&
-               str_eq(a->job.type, b->job.type) && str_eq(a->job.queue, b->job.queue) &&
-               str_eq(a->job.payload, b->job.payload);
-}
-
-/* The first write may have gone through. */
+/* The first write went through: what stands may be its own work. */
 static void compare_repeated(struct ledger_schedule *s)
 {
-        if (s->wanted && !s->done) {
-                s->done = s->drop ? s->row.revision == 0
-                                  : s->row.revision != 0 && same_schedule(&s->row, s->wanted);
+        if (!s->repeated || s->done) {
+                return;
+        }
+        s->done = s->drop ? !s->found : s->found && schedule_row_same(&s->stands, &s->row);
+        if (s->done && !s->drop) {
+                s->row = s->stands;
         }
 }
 
@@ -70,13 +65,9 @@ void operate_back(struct engine *e, struct ledger_batch *b)
 /* Again, whether it happened or not: the answer says what holds. */
 void operate_resolved(struct engine *e, struct ledger_batch *b, bool happened)
 {
-        if (b->op == LEDGER_SCHEDULE && happened) {
+        if (b->op == LEDGER_SCHEDULE) {
                 struct ledger_schedule *s = LEDGER_AS(schedule, SCHEDULE, b);
-                struct schedule_row *kept = arena_alloc(&b->arena, sizeof *kept);
-                if (kept && s->expected != SCHEDULE_ANY) {
-                        *kept = s->row;
-                        s->wanted = kept;
-                }
+                s->repeated |= happened && s->expected != SCHEDULE_ANY;
         }
         post_batch(e, b);
 }

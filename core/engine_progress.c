@@ -6,7 +6,9 @@
  * for it and the next one is more true. The fence of each row decides, as with verdicts: what comes
  * from a claim that is over is not written. A refused SAVE is offered again for five seconds, then
  * its handlers are told that nothing was saved. It must never say "saved" of what may not be
- * durable. Discarded: a SAVE for each checkpoint, which costs a commit each.
+ * durable. Members of a batch that dies run again without another claim, so what is saved of them
+ * is kept here too, in the arena of their claim: twice CHECKPOINT_MAX for each at most.
+ * Discarded: a SAVE for each checkpoint, which costs a commit each.
  */
 #include "core/engine_inner.h"
 
@@ -169,14 +171,39 @@ int64_t save_wake_ns(const struct engine *e)
         return save_time(e);
 }
 
+/* Should its batch die, the job loads this when it runs again. Rooms double: all that it outgrew
+ * is less than the last one. */
+static void keep_checkpoint(struct engine *e, struct job *j, struct str saved)
+{
+        if (saved.n > j->checkpoint_room || !j->checkpoint_room) {
+                uint32_t room = 64;
+                while (room < saved.n) {
+                        room *= 2;
+                }
+                char *p = arena_alloc(&j->of->arena, room);
+                if (!p) {
+                        e->out->out_of_memory = true; /* then it loads what it loaded before */
+                        return;
+                }
+                j->checkpoint.p = p;
+                j->checkpoint_room = room;
+        }
+        memcpy((char *)j->checkpoint.p, saved.p, saved.n);
+        j->checkpoint.n = saved.n;
+}
+
 /* A handler that died meanwhile, or whose worker did, hears nothing. */
 static void tell_asker(struct engine *e, const struct save_asker *asker, const struct save_row *row,
                        bool ok)
 {
-        const struct job *j = job_at(e, asker->worker, asker->position);
-        if (j && job_id_eq(&j->id, &row->id) && j->claim == row->claim) {
-                tell_saved(e, asker->worker, asker->position, ok);
+        struct job *j = job_at(e, asker->worker, asker->position);
+        if (!j || !job_id_eq(&j->id, &row->id) || j->claim != row->claim) {
+                return;
         }
+        if (ok && row->has_checkpoint && e->workers[asker->worker].group_n) {
+                keep_checkpoint(e, j, row->checkpoint);
+        }
+        tell_saved(e, asker->worker, asker->position, ok);
 }
 
 void save_answered(struct engine *e, struct ledger_save *b)

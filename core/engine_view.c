@@ -59,6 +59,9 @@ const char *engine_check(const struct engine *e)
                 }
                 held += given + q->ready.n + q->gathered;
         }
+        if (!handler_counts(e)) {
+                return "a handler's count of workers is off";
+        }
         if (open != held) {
                 return "a claimed job is neither ready, given nor ended";
         }

@@ -96,6 +96,7 @@ void worker_roster(struct engine *e, struct roster *r)
         roster_unref(e->roster);
         e->roster = r;
         batch_roster(e);
+        handler_roster(e);
         e->spawn_pause_ns = 0;
         e->spawn_after_ns = 0;
         e->unpark_ns = e->now.mono_ns;
@@ -213,6 +214,7 @@ void worker_verdicts(struct engine *e, uint32_t worker, uint32_t first, uint32_t
                 bool asked = w->asked_position == w->head;
                 int why = asked || w->group_n ? w->why : 0;
                 measure(q, list[i].run_ns / together);
+                handler_left(e, worker, j);
                 settle_job(e, worker, j, &list[i], why);
                 w->head++;
                 if (asked && !w->group_n) {
@@ -310,6 +312,7 @@ static void job_gone(struct engine *e, const struct engine_event *ev)
 {
         struct worker_books *w = &e->workers[ev->gone.worker];
         struct queue_books *q = &e->queues[w->queue];
+        handler_left(e, ev->gone.worker, w->ring[(w->tail - 1) % ENGINE_RING]);
         settle_death(e, ev, w->tail - 1);
         w->tail--;
         q->given--;

@@ -56,10 +56,12 @@ struct job {
         /* The engine's own, zero when the ledger hands the job over. */
         struct claim *of;
         uint32_t queue_index;
-        int32_t handler; /* in the roster it was dispatched with; -1: none */
-        bool ended;      /* its verdict waits to be written, or is */
-        bool alone;      /* member of a crashed batch: runs singly */
-        uint32_t saves;  /* of this claim, so far */
+        int32_t handler;          /* in the roster it was dispatched with; -1: none */
+        bool ended;               /* its verdict waits to be written, or is */
+        bool alone;               /* member of a crashed batch: runs singly */
+        uint32_t saves;           /* of this claim, so far */
+        uint32_t checkpoint_room; /* of a batch's member: bytes of the arena that are behind its
+                                     checkpoint; 0: it stands where the claim put it */
 };
 
 struct claim {

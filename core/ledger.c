@@ -159,6 +159,36 @@ void lane_parked_range(struct str type, int64_t *ret_first, int64_t *ret_last)
         *ret_last = *ret_first | PARK_MASK;
 }
 
+static bool same_unique(const struct unique_key *a, const struct unique_key *b)
+{
+        bool equal = memcmp(a->hash, b->hash, sizeof a->hash) == 0 && a->states == b->states &&
+                     a->replace == b->replace && a->for_us == b->for_us;
+        return a->set == b->set && (!a->set || equal);
+}
+
+static bool same_texts(const struct submit_row *a, const struct submit_row *b)
+{
+        return str_eq(a->type, b->type) && str_eq(a->queue, b->queue) &&
+               str_eq(a->payload, b->payload) && str_eq(a->content_type, b->content_type) &&
+               str_eq(a->headers, b->headers) && str_eq(a->tags, b->tags) &&
+               str_eq(a->policy, b->policy);
+}
+
+static bool same_job(const struct submit_row *a, const struct submit_row *b)
+{
+        return same_texts(a, b) && same_unique(&a->unique, &b->unique) &&
+               a->priority == b->priority && a->max_attempts == b->max_attempts &&
+               a->timeout_ms == b->timeout_ms && a->heartbeat_ms == b->heartbeat_ms &&
+               a->deadline_us == b->deadline_us && a->retry_until_us == b->retry_until_us;
+}
+
+bool schedule_row_same(const struct schedule_row *a, const struct schedule_row *b)
+{
+        return str_eq(a->spec, b->spec) && str_eq(a->zone, b->zone) && a->catch_up == b->catch_up &&
+               a->overlap == b->overlap && a->catch_max == b->catch_max && a->paused == b->paused &&
+               a->from_config == b->from_config && same_job(&a->job, &b->job);
+}
+
 enum error_class reason_error(enum job_reason reason)
 {
         switch (reason) {

@@ -100,10 +100,15 @@ struct ledger_schedule {
             row;    /* drop: its name alone; answer: revision, and all that now holds */
         bool done;  /* answer: false: the expected revision did not stand, nothing written;
                        row.revision is what stands (0: nothing), the rest is as given. A drop with
-                       SCHEDULE_ANY is done even if  nothing was there */
+                       SCHEDULE_ANY is done even if nothing was there */
         bool found; /* answer: one of the name was there before */
-        const struct schedule_row *wanted; /* the poster's own; ledgers never read it */
+        struct schedule_row stands; /* answer: it was found and is not done: all that stands */
+        bool repeated;              /* the poster's own; ledgers never read it */
 };
+
+/* Is what people may ask for the same in both, the pause and whose it is as well? Times, last job
+ * and revision are not looked at, nor what is a tick's own. */
+bool schedule_row_same(const struct schedule_row *a, const struct schedule_row *b);
 
 /* TICK: the jobs of a schedule's due ticks, and its new place in time; all of it, or, when the
  * revision has passed, nothing. Rows are inserted as SUBMIT does (their keys name schedule and

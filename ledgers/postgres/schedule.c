@@ -203,6 +203,8 @@ static int take_schedule(struct lane *n, struct work *w, enum statement which, c
                 return read_schedule(&b->base.arena, r, 0, &b->row);
         } else if (which == ST_SCHEDULE_ONE) {
                 b->row.revision = PQntuples(r) ? (uint64_t)cell_i64(r, 0, AT_REVISION) : 0;
+                return PQntuples(r) && !b->done ? read_schedule(&b->base.arena, r, 0, &b->stands)
+                                                : 0;
         }
         return 0;
 }

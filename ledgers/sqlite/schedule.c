@@ -282,6 +282,16 @@ static void keep_standing(const struct tx *t, struct schedule_row *r, const stru
         }
 }
 
+static int show_standing(struct tx *t, struct ledger_schedule *b)
+{
+        struct binder q = bind_start(db_get(t->db, ST_SCHEDULE_SHOW));
+        bind_bytes(&q, b->row.name.p, b->row.name.n);
+        int rc = sqlite3_step(q.s);
+        rc = rc == SQLITE_ROW ? read_schedule(&b->base.arena, q.s, &b->stands) : rc;
+        (void)sqlite3_reset(q.s);
+        return rc ? rc : read_state(t->db, &b->stands.last_job, &b->stands.last_state);
+}
+
 int schedule_run(struct tx *t, struct ledger_schedule *b)
 {
         struct standing s;
@@ -292,6 +302,9 @@ int schedule_run(struct tx *t, struct ledger_schedule *b)
         b->found = s.found;
         b->row.revision = s.revision;
         b->done = b->expected == SCHEDULE_ANY || b->expected == s.revision;
+        if (!rc && s.found && !b->done) {
+                return show_standing(t, b);
+        }
         if (rc || !b->done || (b->drop && !s.found)) {
                 return rc;
         }

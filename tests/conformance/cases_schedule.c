@@ -119,6 +119,8 @@ static void an_expected_revision_must_stand(void)
         const struct ledger_schedule *b = bed_put(bed, &other, 0); /* one is there */
         CU_ASSERT(!b->done && b->found && b->row.revision == first);
         CU_ASSERT(str_eq(b->row.spec, other.spec)); /* as given: it may be posted again */
+        CU_ASSERT(b->stands.revision == first);
+        same_schedule(&b->stands, &row);
         CU_ASSERT(!bed_put(bed, &other, first + 1)->done);
         CU_ASSERT(str_eq(bed_schedule(bed, "a")->spec, row.spec));
         uint64_t second = bed_put(bed, &other, SCHEDULE_ANY)->row.revision;

@@ -78,6 +78,7 @@ void carry_give(struct world *w, struct sim_node *n, const struct engine_action 
                     .poison = is_poison(j->type),
                     .group = a->group,
                     .group_n = a->group_n,
+                    .handler = roster_find(k->roster, j->type),
                     .timeout_ms = j->timeout_ms,
                     .heartbeat_ms = j->heartbeat_ms,
                 };

@@ -306,12 +306,16 @@ void node_turn(struct world *w, struct sim_node *n)
 void node_roster(struct world *w, struct sim_node *n, uint32_t generation)
 {
         struct handler_desc all[] = {
-            {.pattern = STR("work.>"), .plugin = STR("work.so"), .timeout_ms = 2000},
+            {.pattern = STR("work.>"),
+             .plugin = STR("work.so"),
+             .timeout_ms = 2000,
+             .concurrency = w->seed % 5 == 1 ? 1 + (uint32_t)(w->seed / 5 % 2) : 0},
             {.pattern = STR("poison.pill"), .plugin = STR("poison.so")},
             {.pattern = STR("bulk.>"),
              .plugin = STR("bulk.so"),
              .batch_max = w->swarm.batch ? 2 + (uint32_t)(w->seed % 7) : 0,
-             .batch_wait_ms = (uint32_t)(w->seed % 3) * 40},
+             .batch_wait_ms = (uint32_t)(w->seed % 3) * 40,
+             .concurrency = w->seed % 7 == 3},
             {.pattern = STR("late.type"), .plugin = STR("late.so")},
         };
         bool late = generation % 2 == 0; /* even generations serve it too */

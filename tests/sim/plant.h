@@ -72,6 +72,7 @@
         X(CORE_PAUSE, "controls_unheard", "engine: what operators set for queues is not heard")    \
         X(CORE_PAUSE_GIVES, "pause_gives", "engine: what is claimed of a paused queue is begun")   \
         X(CORE_GLOBAL, "global_untold", "engine: claims do not tell the global limit")             \
+        X(CORE_HANDLER, "handler_unlimited", "engine: a handler runs on any number of workers")    \
         X(CORE_BOUNDS, "bounds_untold", "engine: submissions do not tell the bounds")              \
         X(CORE_BATCH, "batch_blamed", "engine: the first of a batch pays for its end")             \
         X(CORE_BATCH_AGAIN, "batch_again", "engine: members of a batch that died run in one")      \

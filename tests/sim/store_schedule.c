@@ -163,8 +163,8 @@ void store_apply_schedule(struct store *s, struct ledger_schedule *b)
         }
         x = find(s, b->row.name);
         b->row.revision = x ? x->row.revision : 0;
-        if (x && b->done) {
-                copy_out(s, &b->base.arena, x, &b->row);
+        if (x) {
+                copy_out(s, &b->base.arena, x, b->done ? &b->row : &b->stands);
         }
 }
 

@@ -96,6 +96,21 @@ static void record_start(struct world *w, const struct sim_node *n, struct worke
         w->seen.runs++;
 }
 
+/* Every roster of a world has the same handlers at the same places. */
+static void check_handler(struct world *w, const struct sim_node *n, int handler)
+{
+        uint32_t most = handler < 0 ? 0 : n->roster->handlers[handler].concurrency, run = 0;
+        for (uint32_t i = 0; most && i < SIM_WORKERS; i++) {
+                const struct sim_worker *k = &n->workers[i];
+                bool runs = k->state == SIM_UP && k->running;
+                run += runs && k->ring[k->next % ENGINE_RING].handler == handler;
+        }
+        if (run > most) {
+                world_violate(w, "limit: %u workers of node %u run jobs of handler %d, %u may", run,
+                              n->index, handler, most);
+        }
+}
+
 static bool may_start(const struct world *w, const struct sim_node *n)
 {
         return planted(PLANT_LEASE_IGNORED) || w->now_ns + n->mono_offset_ns < n->lease_until_ns;
@@ -152,6 +167,7 @@ static void start_run(struct world *w, struct sim_node *n, uint32_t at)
                 x->end = draw_end(w, x);
                 crash |= x->end == AUDIT_CRASHED;
         }
+        check_handler(w, n, s->handler);
         w->seen.batches += batch > 1;
         s->end = crash ? AUDIT_CRASHED : s->end;
         TRACE(w, "n%u w%u start @%u +%u claim %u", n->index, at, k->next, batch, s->claim);

@@ -64,6 +64,7 @@ struct worker_slot {
         bool more; /* its verdict has what a page does not hold: a result, children */
         bool asked;
         uint32_t group, group_n;           /* the batch that it belongs to; 0: none */
+        int handler;                       /* in its worker's roster */
         uint32_t timeout_ms, heartbeat_ms; /* the least and the most that may hold; 0: none */
         enum audit_end end;                /* drawn when it started */
         int64_t rest_ns;                   /* what is left to do after its checkpoint */

@@ -74,10 +74,10 @@ static inline const struct engine_action *told(const struct desk *d, enum engine
         return NULL;
 }
 
-/* A registered engine with this handler, and `workers` workers that are up. configure: NULL, or
+/* A registered engine with these handlers, and `workers` workers that are up. configure: NULL, or
  * what to change of the defaults before it begins. */
-static inline void open_desk_with(struct desk *d, struct handler_desc h, uint32_t workers,
-                                  void (*configure)(struct config *c))
+static inline void open_desk_for(struct desk *d, const struct handler_desc *handlers, uint32_t n,
+                                 uint32_t workers, void (*configure)(struct config *c))
 {
         *d = (struct desk){.now = {NS_PER_S, 1700000000 * US_PER_S}};
         CU_ASSERT_EQUAL_FATAL(config_init(&d->config), 0);
@@ -92,7 +92,7 @@ static inline void open_desk_with(struct desk *d, struct handler_desc h, uint32_
         tell(d, (struct engine_event){.kind = EV_START});
         answer(d, take_posted(d, LEDGER_REGISTER), LEDGER_COMMITTED);
         answer(d, take_posted(d, LEDGER_BEAT), LEDGER_COMMITTED); /* it tells the controls */
-        tell(d, (struct engine_event){.kind = EV_ROSTER, .roster = roster_new(1, &h, 1)});
+        tell(d, (struct engine_event){.kind = EV_ROSTER, .roster = roster_new(1, handlers, n)});
         CU_ASSERT_PTR_NOT_NULL_FATAL(told(d, ACT_SPAWN));
         for (uint32_t i = 0; i < workers; i++) {
                 struct engine_event up = {.kind = EV_WORKER_UP};
@@ -100,6 +100,12 @@ static inline void open_desk_with(struct desk *d, struct handler_desc h, uint32_
                 up.up.generation = 1;
                 tell(d, up);
         }
+}
+
+static inline void open_desk_with(struct desk *d, struct handler_desc h, uint32_t workers,
+                                  void (*configure)(struct config *c))
+{
+        open_desk_for(d, &h, 1, workers, configure);
 }
 
 /* With one handler, `noop`, and one worker. */

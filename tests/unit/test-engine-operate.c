@@ -95,27 +95,55 @@ static struct ledger_batch *schedule_batch(uint64_t expected)
         return b;
 }
 
-/* The repetition finds a newer revision: its own, or another's. */
+/* The repetition finds a newer revision: its own, or another's, which may differ in anything. */
 static void test_what_the_first_write_did_is_not_called_undone(void)
 {
-        static const struct {
-                const char *spec;
-                bool done;
-        } stands[] = {{"0 3 * * *", true}, {"0 4 * * *", false}};
-        for (size_t i = 0; i < ARRAY_LEN(stands); i++) {
+        struct schedule_row rows[24], *r = rows;
+        struct ledger_batch *wish = schedule_batch(7);
+        for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+                rows[i] = LEDGER_AS(schedule, SCHEDULE, wish)->row;
+                rows[i].revision = 8;
+        }
+        r++->last_us = 5; /* its own, and it has run meanwhile */
+        r++->spec = STR("0 4 * * *");
+        r++->zone = STR("Europe/Berlin");
+        r++->catch_up = CATCH_ALL;
+        r++->overlap = OVERLAP_SKIP;
+        r++->catch_max = 3;
+        r++->paused = true;
+        r++->from_config = true;
+        r++->job.type = STR("other");
+        r++->job.queue = STR("mail");
+        r++->job.payload = STR("{}");
+        r++->job.content_type = STR("text/plain");
+        r++->job.headers = (struct str){"a\0b", 3};
+        r++->job.tags = STR(",red,");
+        r++->job.policy = STR("none");
+        r++->job.priority = 9;
+        r++->job.max_attempts = 2;
+        r++->job.timeout_ms = 1;
+        r++->job.heartbeat_ms = 1;
+        r++->job.deadline_us = 1;
+        r++->job.retry_until_us = 1;
+        r++->job.unique.set = true;
+        CU_ASSERT_FATAL(r <= rows + ARRAY_LEN(rows));
+        for (const struct schedule_row *stands = rows; stands < r; stands++) {
                 struct desk d;
                 open_desk(&d);
                 operate(&d, schedule_batch(7));
                 struct ledger_batch *b = repeat(&d, LEDGER_SCHEDULE, true);
                 struct ledger_schedule *s = LEDGER_AS(schedule, SCHEDULE, b);
-                s->row.revision = 8;
-                s->row.spec = str_of(stands[i].spec);
-                s->done = false;
+                s->row.revision = 8; /* the rest of it is as it was given */
+                s->stands = *stands;
+                s->found = true;
                 answer(&d, b, LEDGER_COMMITTED);
-                CU_ASSERT_EQUAL(LEDGER_AS(schedule, SCHEDULE, operated(&d))->done, stands[i].done);
+                s = LEDGER_AS(schedule, SCHEDULE, operated(&d));
+                CU_ASSERT(s->done == (stands == rows) && s->row.revision == 8);
+                CU_ASSERT_EQUAL(s->row.last_us, s->done ? 5 : 0);
                 ledger_batch_free(operated(&d));
                 close_desk(&d);
         }
+        ledger_batch_free(wish);
 }
 
 static void test_what_never_happened_is_answered_by_its_repetition(void)
@@ -126,6 +154,8 @@ static void test_what_never_happened_is_answered_by_its_repetition(void)
         struct ledger_batch *b = repeat(&d, LEDGER_SCHEDULE, false);
         struct ledger_schedule *s = LEDGER_AS(schedule, SCHEDULE, b);
         s->row.revision = 9; /* another's change came between, the same by chance */
+        s->stands = s->row;
+        s->found = true;
         answer(&d, b, LEDGER_COMMITTED);
         CU_ASSERT_FALSE(LEDGER_AS(schedule, SCHEDULE, operated(&d))->done);
         ledger_batch_free(operated(&d));

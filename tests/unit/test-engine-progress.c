@@ -177,6 +177,65 @@ static void test_a_dead_workers_checkpoint_answers_nobody(void)
         close_desk(&d);
 }
 
+/* --- members of a batch ----------------------------------------------------------------------- */
+
+static const struct job *given_alone(struct desk *d)
+{
+        const struct engine_action *give = told(d, ACT_GIVE);
+        CU_ASSERT_FATAL(give && give->n == 1 && give->group_n == 0);
+        return give->jobs[0];
+}
+
+static void save_at(struct desk *d, uint32_t position, struct str bytes, bool stale)
+{
+        struct engine_event ev = {.kind = EV_SAVE};
+        ev.save.position = position;
+        ev.save.bytes = bytes;
+        tell(d, ev);
+        struct ledger_save *b = posted_save(d);
+        b->rows[0].stale = stale;
+        answer(d, &b->base, LEDGER_COMMITTED);
+        CU_ASSERT(told(d, ACT_SAVED) && told(d, ACT_SAVED)->ok == !stale);
+}
+
+/* They run again without a claim, which would have brought it. */
+static void test_who_ran_in_a_batch_loads_what_it_saved(void)
+{
+        static char large[CHECKPOINT_MAX];
+        struct handler_desc both = {.pattern = STR("noop"), .batch_max = 2, .batch_wait_ms = 100};
+        struct desk d;
+        memset(large, 'c', sizeof large);
+        open_desk_with(&d, both, 1, NULL);
+        claim_jobs(&d, 1);
+        claim_jobs(&d, 1);
+        CU_ASSERT(told(&d, ACT_GIVE) && told(&d, ACT_GIVE)->group_n == 2);
+        struct job *first = told(&d, ACT_GIVE)->jobs[0];
+        first->checkpoint = STR("as it came");
+        save_at(&d, 1, STR("page 2"), false);
+        for (int i = 0; i < 100; i++) { /* as many as it likes: none stays but the last */
+                save_at(&d, 1, (struct str){large, sizeof large - (i & 1)}, false);
+        }
+        CU_ASSERT(first->of->arena.bytes < 4 * CHECKPOINT_MAX);
+        save_at(&d, 1, STR("page 3"), false);
+        save_at(&d, 0, STR("another claim's"), true);
+        struct engine_event gone = {.kind = EV_WORKER_GONE};
+        gone.gone.how = ERROR_CRASHED;
+        gone.gone.running = true;
+        gone.gone.n_running = 2;
+        tell(&d, gone);
+        for (int i = 0; i < 30 && !told(&d, ACT_SPAWN); i++) {
+                pass_time(&d, 100);
+        }
+        struct engine_event up = {.kind = EV_WORKER_UP};
+        up.up.generation = 1;
+        tell(&d, up);
+        CU_ASSERT_TRUE(str_eq(given_alone(&d)->checkpoint, STR("as it came")));
+        end_jobs(&d, 0, 1, VERDICT_DONE);
+        CU_ASSERT_TRUE(str_eq(given_alone(&d)->checkpoint, STR("page 3")));
+        CU_ASSERT_TRUE(given_alone(&d)->left_work);
+        close_desk(&d);
+}
+
 static void test_work_left_is_told_with_the_verdict(void)
 {
         struct desk d;
@@ -203,6 +262,7 @@ UNIT_TESTS = {
      test_a_refused_save_is_offered_again_for_a_while},
     {"what no worker holds is not saved", test_what_no_worker_holds_is_not_saved},
     {"a dead worker's checkpoint answers nobody", test_a_dead_workers_checkpoint_answers_nobody},
+    {"who ran in a batch loads what it saved", test_who_ran_in_a_batch_loads_what_it_saved},
     {"work left is told with the verdict", test_work_left_is_told_with_the_verdict},
 };
 UNIT_MAIN("engine-progress")
