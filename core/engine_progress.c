@@ -200,7 +200,8 @@ static void tell_asker(struct engine *e, const struct save_asker *asker, const s
         if (!j || !job_id_eq(&j->id, &row->id) || j->claim != row->claim) {
                 return;
         }
-        if (ok && row->has_checkpoint && e->workers[asker->worker].group_n) {
+        bool again = e->workers[asker->worker].group_n && !PLANT(checkpoint_unkept);
+        if (ok && row->has_checkpoint && again) {
                 keep_checkpoint(e, j, row->checkpoint);
         }
         tell_saved(e, asker->worker, asker->position, ok);

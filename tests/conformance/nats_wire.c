@@ -272,6 +272,21 @@ json_t *nats_wire_api(struct nats_wire *w, const char *words, const char *body)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+/* Then the subscription stands: what others publish from now on comes here. */
+static bool await_pong(struct nats_wire *w)
+{
+        size_t line;
+        while ((line = await_line(w, now_ms() + ANSWER_MS))) {
+                bool pong = strncmp(w->in, "PONG", 4) == 0;
+                bool ping = strncmp(w->in, "PING", 4) == 0;
+                take(w, line);
+                if (pong || (ping && !send_text(w, "PONG\r\n"))) {
+                        return pong;
+                }
+        }
+        return false;
+}
+
 static bool greet(struct nats_wire *w)
 {
         char text[256];
@@ -283,9 +298,9 @@ static bool greet(struct nats_wire *w)
         snprintf(w->inbox, sizeof w->inbox, "_INBOX.conform.%ld.%d", (long)getpid(), w->fd);
         snprintf(text, sizeof text,
                  "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,"
-                 "\"no_responders\":true}\r\nSUB %s.* 1\r\n",
+                 "\"no_responders\":true}\r\nSUB %s.* 1\r\nPING\r\n",
                  w->inbox);
-        return send_text(w, text);
+        return send_text(w, text) && await_pong(w);
 }
 
 struct nats_wire *nats_wire_new(int port)

@@ -79,6 +79,7 @@
         X(CORE_LIFE, "heartbeat_deaf", "engine: signs of life are not heard")                      \
         X(CORE_SILENCE, "heartbeat_never", "engine: silence is never too long")                    \
         X(CORE_SAVED, "saved_assumed", "engine: a checkpoint of unknown fate is taken for saved")  \
+        X(CORE_KEPT, "checkpoint_unkept", "engine: who ran in a batch loads an old checkpoint")    \
         X(CORE_WORK, "work_left", "engine: a completed job leaves its checkpoint behind")          \
         X(CORE_REPLY, "reply_unconfirmed", "engine: unconfirmed replies leave the ledger")         \
         X(CORE_RELAY, "reply_once", "engine: a reply is tried once")                               \

@@ -129,7 +129,8 @@ static uint32_t batch_of(struct sim_worker *k)
         return k->tail - k->next >= n ? n : 0;
 }
 
-/* A handler of one job may save a checkpoint on its way, and wait until it is safe. */
+/* A handler may save a checkpoint on its way (of a batch: that of the first job), and wait until it
+ * is safe. */
 static void plan_run(struct world *w, struct sim_node *n, uint32_t at, int64_t service_ns)
 {
         struct sim_worker *k = &n->workers[at];
@@ -139,7 +140,7 @@ static void plan_run(struct world *w, struct sim_node *n, uint32_t at, int64_t s
                 worker_at(w, n, at, rng_between(&w->rng_life, 0, MS(400)), WE_ALIVE)->position =
                     k->next;
         }
-        if (x->saves && k->batch == 1 && rng_chance(&w->rng_life, x->saves)) {
+        if (x->saves && rng_chance(&w->rng_life, x->saves)) {
                 s->rest_ns = service_ns / 2;
                 worker_at(w, n, at, service_ns / 2, WE_SAVE)->position = k->next;
                 return;
