@@ -14,6 +14,12 @@
 
 #include <stdlib.h>
 
+/* A handler of the roster: how many workers hold jobs of it, and how many each. */
+struct handler_books {
+        uint32_t workers;
+        uint16_t held[ENGINE_WORKERS_MAX];
+};
+
 static uint32_t limit_of(const struct engine *e, int32_t handler)
 {
         return handler < 0 ? 0 : e->roster->handlers[handler].concurrency;

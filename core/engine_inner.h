@@ -203,12 +203,6 @@ struct batch_books {
         int64_t since_ns; /* when the first of them came, about */
 };
 
-/* A handler of the roster: which workers hold jobs of it, and how many. */
-struct handler_books {
-        uint32_t workers;
-        uint16_t held[ENGINE_WORKERS_MAX];
-};
-
 enum rescue_phase { RESCUE_IDLE, RESCUE_BURY, RESCUE_READ, RESCUE_WRITE, RESCUE_FORGET };
 
 struct rescue {

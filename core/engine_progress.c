@@ -180,7 +180,7 @@ static void keep_checkpoint(struct engine *e, struct job *j, struct str saved)
                 while (room < saved.n) {
                         room *= 2;
                 }
-                char *p = arena_alloc(&j->of->arena, room);
+                char *p = arena_alloc(&j->of->arena, room + 1);
                 if (!p) {
                         e->out->out_of_memory = true; /* then it loads what it loaded before */
                         return;
@@ -188,7 +188,9 @@ static void keep_checkpoint(struct engine *e, struct job *j, struct str saved)
                 j->checkpoint.p = p;
                 j->checkpoint_room = room;
         }
-        memcpy((char *)j->checkpoint.p, saved.p, saved.n);
+        char *to = (char *)j->checkpoint.p;
+        memcpy(to, saved.p, saved.n);
+        to[saved.n] = 0; /* as behind every text of an arena */
         j->checkpoint.n = saved.n;
 }
 

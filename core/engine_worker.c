@@ -214,7 +214,9 @@ void worker_verdicts(struct engine *e, uint32_t worker, uint32_t first, uint32_t
                 bool asked = w->asked_position == w->head;
                 int why = asked || w->group_n ? w->why : 0;
                 measure(q, list[i].run_ns / together);
-                handler_left(e, worker, j);
+                if (e->handlers) {
+                        handler_left(e, worker, j);
+                }
                 settle_job(e, worker, j, &list[i], why);
                 w->head++;
                 if (asked && !w->group_n) {

@@ -9,7 +9,21 @@
 
 #include "tests/sim/sim_transport.h"
 
+#define FREEZE_AFTER_NS MS(400)
+#define FREEZE_NS       MS(6000) /* three leases */
+
 /* --- the nemesis -------------------------------------------------------------------------- */
+
+/* A number below n. Most blows miss, since most of them this world does not know. */
+static int64_t draw_blow(struct world *w, const bool *on, uint32_t n)
+{
+        int64_t what;
+        int tries = w->swarm.fierce ? 40 : 1;
+        do {
+                what = rng_between(&w->rng_env, 0, (int64_t)n - 1);
+        } while (--tries > 0 && !on[what]);
+        return what;
+}
 
 static void restart_later(struct world *w, struct sim_node *n, int64_t delay_ns)
 {
@@ -18,14 +32,10 @@ static void restart_later(struct world *w, struct sim_node *n, int64_t delay_ns)
         ev->node_life = n->life;
 }
 
-static void pause_node(struct world *w, struct sim_node *n)
+static void pause_for(struct world *w, struct sim_node *n, int64_t pause)
 {
-        int64_t pause = MS(rng_between(&w->rng_env, 50, 7000));
         n->state = NODE_PAUSED;
         n->paused_until_ns = w->now_ns + pause;
-        if (rng_chance(&w->rng_env, 500)) { /* a stall of the host slows its handlers too */
-                w->brown_until_ns = w->now_ns + pause;
-        }
         struct audit_cut cut = {n->holder, w->now_ns, w->now_ns + pause};
         audit_cut_off(&w->audit, &cut);
         struct world_event *ev = world_at(w, pause, WE_RESUME);
@@ -33,6 +43,26 @@ static void pause_node(struct world *w, struct sim_node *n)
         ev->node_life = n->life;
         w->seen.pauses++;
         TRACE(w, "n%u paused for %lld ms", n->index, (long long)(pause / NS_PER_MS));
+}
+
+static void pause_node(struct world *w, struct sim_node *n)
+{
+        int64_t pause = MS(rng_between(&w->rng_env, 50, 7000));
+        if (rng_chance(&w->rng_env, 500)) { /* a stall of the host slows its handlers too */
+                w->brown_until_ns = w->now_ns + pause;
+        }
+        pause_for(w, n, pause);
+}
+
+/* The handlers are slow first, so that the workers are full of jobs when their node stands still.
+ */
+static void freeze_node(struct world *w, struct sim_node *n)
+{
+        struct world_event *ev = world_at(w, FREEZE_AFTER_NS, WE_FREEZE);
+        ev->node = n->index;
+        ev->node_life = n->life;
+        w->brown_until_ns = w->now_ns + FREEZE_AFTER_NS + FREEZE_NS;
+        TRACE(w, "n%u becomes slow", n->index);
 }
 
 static void open_window(struct world *w)
@@ -121,7 +151,9 @@ static void strike_broker(struct world *w)
                 return;
         }
         sim_broker_tick(&w->broker, w->now_ns);
-        switch (rng_between(&w->rng_env, 0, 7)) {
+        const bool on[] = {s->restarts, s->loses_all, s->loses_tail, s->blocks,
+                           s->deafens,  s->removes,   s->cuts,       s->cuts};
+        switch (draw_blow(w, on, ARRAY_LEN(on))) {
         case 0:
                 if (s->restarts) {
                         stop_broker(w, 0);
@@ -184,24 +216,24 @@ static void mend_broker(struct world *w)
 static void strike(struct world *w)
 {
         const struct swarm *s = &w->swarm;
-        const struct {
-                bool on;
-                void (*at)(struct world *w, struct sim_node *n);
-        } blows[] = {{s->kill, kill_node},        {s->drain, node_drain},
-                     {s->pause, pause_node},      {s->clocks, jump_clock},
-                     {s->rosters, change_roster}, {s->reload, node_reload}};
+        void (*const pause)(struct world *, struct sim_node *) =
+            s->freezes ? freeze_node : pause_node;
+        void (*const blows[])(struct world *, struct sim_node *) = {
+            NULL, kill_node, node_drain, pause, jump_clock, change_roster, node_reload};
+        const bool on[] = {s->windows, s->kill,    s->drain, s->pause,
+                           s->clocks,  s->rosters, s->reload};
         if (s->broker && rng_chance(&w->rng_env, 600)) {
                 strike_broker(w);
                 return;
         }
         struct sim_node *n = node_any(w);
-        int64_t what = rng_between(&w->rng_env, 0, ARRAY_LEN(blows));
+        int64_t what = draw_blow(w, on, ARRAY_LEN(on));
         if (what == 0) {
                 if (s->windows && !w->server.faults.down) {
                         open_window(w);
                 }
-        } else if (n && blows[what - 1].on) {
-                blows[what - 1].at(w, n);
+        } else if (n && on[what]) {
+                blows[what](w, n);
         }
 }
 
@@ -232,6 +264,11 @@ void chaos_event(struct world *w, const struct world_event *ev)
         case WE_RESTART:
                 if (n->life == ev->node_life && n->state == NODE_DOWN) {
                         node_start(w, n);
+                }
+                break;
+        case WE_FREEZE:
+                if (n->life == ev->node_life && n->state == NODE_UP) {
+                        pause_for(w, n, FREEZE_NS);
                 }
                 break;
         case WE_RESUME:

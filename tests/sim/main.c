@@ -12,7 +12,7 @@
 #include "tests/sim/plant.h"
 #include "tests/sim/world.h"
 
-#define PLANT_SEEDS 6000
+#define PLANT_SEEDS 2000
 
 static int usage(void)
 {

@@ -112,6 +112,10 @@ static struct sim_clockwork *new_clockwork(struct world *w)
         x->step_s = (uint32_t)rng_between(g, 1, 5);
         x->step_s = x->step_s == 4 ? 6 : x->step_s; /* a divisor of a minute */
         x->aligned = rng_chance(g, 700);
+        if (w->swarm.steady) {
+                x->step_s = 1;
+                x->aligned = true;
+        }
         if (x->aligned) {
                 snprintf(x->spec, sizeof x->spec, "*/%u * * * * *", x->step_s);
         } else {
@@ -119,6 +123,10 @@ static struct sim_clockwork *new_clockwork(struct world *w)
         }
         x->catch_up = (enum catch_up)rng_between(g, CATCH_NONE, CATCH_ALL);
         x->overlap = (enum overlap)rng_between(g, OVERLAP_ALLOW, OVERLAP_CANCEL);
+        if (w->swarm.steady) {
+                x->catch_up = CATCH_ALL;
+                x->overlap = OVERLAP_ALLOW;
+        }
         return x;
 }
 
@@ -176,7 +184,7 @@ static void touch_schedule(struct world *w, struct sim_node *n)
         struct sim_clockwork *x = &w->clockworks[rng_between(g, 0, w->n_clockworks - 1)];
         if (rng_chance(g, 200)) {
                 run_by_hand(w, n, x);
-        } else if (rng_chance(g, 300)) {
+        } else if (!w->swarm.steady && rng_chance(g, 300)) {
                 put_clockwork(w, n, x, rng_chance(g, 300));
         }
 }

@@ -145,6 +145,8 @@ void swarm_draw(struct world *w, int64_t chaos_ns)
         s->hears = maybe(r, 1, 1);
         draw_broker(r, s);
         draw_life(w, s);
+        theme_set(w);
+        s->chaos_ns = chaos_ns ? chaos_ns : s->chaos_ns;
 }
 
 static void print_life(const struct swarm *s)

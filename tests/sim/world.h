@@ -51,6 +51,10 @@ struct swarm {
         uint32_t bounded, global;                                 /* bits */
         bool heartbeat, schedules, controls, bulk, prune, resize, reconcile, retry_by_type;
         bool aftermath; /* the world goes on until everything old is pruned */
+
+        bool fierce;  /* no blow misses */
+        bool freezes; /* hosts become slow, and are paused for longer than a lease then */
+        bool steady;  /* schedules make up for all their ticks, and nobody edits them */
 };
 
 enum sim_type { TYPE_WORK, TYPE_POISON, TYPE_LATE, TYPE_NEVER };
@@ -146,6 +150,7 @@ enum world_event_kind {
         WE_CHAOS,
         WE_ROSTER,
         WE_RESTART,
+        WE_FREEZE,
         WE_RESUME,
         WE_WINDOW_END,
 };
@@ -224,6 +229,9 @@ uint64_t hash_bytes(const void *p, size_t n);
 /* swarm.c */
 void swarm_draw(struct world *w, int64_t chaos_ns);
 void swarm_print(const struct swarm *s);
+
+/* theme.c: some seeds are worlds of one theme */
+void theme_set(struct world *w);
 
 /* operate.c: what people do */
 void operate_event(struct world *w);

@@ -232,6 +232,7 @@ static void test_who_ran_in_a_batch_loads_what_it_saved(void)
         CU_ASSERT_TRUE(str_eq(given_alone(&d)->checkpoint, STR("as it came")));
         end_jobs(&d, 0, 1, VERDICT_DONE);
         CU_ASSERT_TRUE(str_eq(given_alone(&d)->checkpoint, STR("page 3")));
+        CU_ASSERT_EQUAL(given_alone(&d)->checkpoint.p[6], 0);
         CU_ASSERT_TRUE(given_alone(&d)->left_work);
         close_desk(&d);
 }
