@@ -56,8 +56,8 @@ static void set_late(struct swarm *s)
         s->produce_ns = MS(20);
         s->array = 400;
         s->kill = s->fierce = true;
-        s->faults.latency_min_ns = MS(10);
-        s->faults.latency_max_ns = MS(40);
+        s->faults.latency_min_ns = MS(20);
+        s->faults.latency_max_ns = MS(80);
         s->faults.late_ns = MS(9000);
         s->faults.unknown = 50;
 }
