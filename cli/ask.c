@@ -91,8 +91,9 @@ int ask_row(struct invocation *in, const char *method, const char *path, const s
 
 /* --- filters ---------------------------------------------------------------------------------- */
 
-const char *const filter_members[] = {"state",       "type",  "queue",  "tag",          "error",
-                                      "fingerprint", "since", "before", "ended-before", NULL};
+static const char *const filter_members[] = {"state",        "type",        "queue", "tag",
+                                             "error",        "fingerprint", "since", "before",
+                                             "ended-before", NULL};
 
 void query_add(struct buf *path, const char *name, const char *value)
 {
@@ -100,7 +101,8 @@ void query_add(struct buf *path, const char *name, const char *value)
         url_add(path, value, strlen(value));
 }
 
-int time_argument(struct invocation *in, const char *flag, struct buf *ret)
+/* --since, --before, --ended-before: a time, or how long ago, as RFC 3339. 0 or EXIT_USAGE. */
+static int time_argument(struct invocation *in, const char *flag, struct buf *ret)
 {
         const char *text = invocation_get(in, flag);
         int64_t ms, us;

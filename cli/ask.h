@@ -28,16 +28,12 @@ void print_row(struct invocation *in, const struct response *answer, const json_
 int ask_row(struct invocation *in, const char *method, const char *path, const struct buf *body,
             const char *about, const struct column *columns);
 
-/* The flags of filter_flags that were given, as the members of a JSON object; *ret_any: were there
+/* The flags of a filter that were given, as the members of a JSON object; *ret_any: were there
  * any? 0, or EXIT_USAGE after a message. */
 int filter_object(struct invocation *in, struct buf *json, bool *ret_any);
-extern const char *const filter_members[]; /* names of the flags, NULL at the end */
 
 /* The same as a query; `path` ends up with ?a=b&c=d. */
 int filter_query(struct invocation *in, struct buf *path);
-
-/* --since, --before, --ended-before: a time, or how long ago, as RFC 3339. 0 or EXIT_USAGE. */
-int time_argument(struct invocation *in, const char *flag, struct buf *ret);
 
 /* Adds ?name=value or &name=value. */
 void query_add(struct buf *path, const char *name, const char *value);

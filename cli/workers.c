@@ -2,7 +2,6 @@
  * `skep workers ls` and `skep stats`: what the node does right now.
  */
 #include "cli/ask.h"
-#include "core/state.h"
 
 static const struct column worker_columns[] = {{"worker", "worker", CELL_TEXT},
                                                {"pid", "pid", CELL_COUNT},

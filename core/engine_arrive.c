@@ -26,7 +26,7 @@ static void receipt_out(struct engine *e, enum engine_action_kind kind, struct a
 }
 
 /* They stay unacknowledged and come again. */
-void arrivals_drop(struct engine *e, struct arrivals *a)
+static void drop_arrivals(struct engine *e, struct arrivals *a /* takes */)
 {
         receipt_out(e, ACT_DROP, a);
         arrivals_free(a);
@@ -40,7 +40,7 @@ void arrive_came(struct engine *e, struct arrivals *list)
                 a->next = NULL;
                 int at = a->queue == TRANSPORT_UNROUTED ? queue_unrouted(e) : (int)a->queue;
                 if (e->leaving || at < 0) {
-                        arrivals_drop(e, a);
+                        drop_arrivals(e, a);
                         continue;
                 }
                 struct queue_books *q = &e->queues[at];
@@ -66,7 +66,7 @@ void arrive_drop(struct engine *e, struct queue_books *q, uint64_t connection)
                 }
                 *at = a->next;
                 q->n_arrived -= a->n;
-                arrivals_drop(e, a);
+                drop_arrivals(e, a);
         }
         q->arrived_tail = at;
 }
@@ -463,7 +463,7 @@ static void arrive_again(struct engine *e, struct ledger_arrive *b, struct queue
                 struct arrivals *a = b->list;
                 b->list = a->next;
                 b->n -= a->n;
-                arrivals_drop(e, a);
+                drop_arrivals(e, a);
                 last = NULL;
         }
         if (last) {

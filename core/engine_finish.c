@@ -73,7 +73,7 @@ static bool filling_grow(struct engine *e)
 }
 
 /* Takes a claim whose jobs have all ended out of the list of live ones. */
-void claim_unlink(struct engine *e, struct claim *c)
+static void unlink_claim(struct engine *e, struct claim *c)
 {
         if (c->prev) {
                 c->prev->next = c->next;
@@ -90,7 +90,7 @@ void claim_unlink(struct engine *e, struct claim *c)
  * name them: it is freed with those that are written last. */
 void claim_let_go(struct engine *e, struct claim *c)
 {
-        claim_unlink(e, c);
+        unlink_claim(e, c);
         bool named = e->finishing || e->unwritten || (e->filling && e->filling->n);
         if (named && filling_start(e)) {
                 c->next = e->filling->ended;
@@ -114,7 +114,7 @@ struct finish_row *finish_add(struct engine *e, struct job *j)
         if (j->of->open == 0) {
                 /* this batch ends its claim: chain it, so that it is retired with it */
                 struct claim *c = j->of;
-                claim_unlink(e, c);
+                unlink_claim(e, c);
                 c->next = f->ended;
                 f->ended = c;
                 f->n_retire += !c->unretired;

@@ -395,7 +395,6 @@ void arrive_pump(struct engine *e);
 void arrive_answered(struct engine *e, struct ledger_arrive *b /* takes */);
 void arrive_resolved(struct engine *e, struct ledger_arrive *b /* takes */, bool happened);
 void arrive_drop(struct engine *e, struct queue_books *q, uint64_t connection); /* 0: all */
-void arrivals_drop(struct engine *e, struct arrivals *a /* takes */);
 int64_t arrive_wake_ns(const struct engine *e);
 
 /* engine_journal.c */
@@ -516,7 +515,6 @@ void finish_answered(struct engine *e, struct ledger_finish *f /* takes */);
 void finish_resolved(struct engine *e, struct ledger_finish *f /* takes */, bool happened);
 void finish_hint_due(struct engine *e, const struct finish_row *row);
 int64_t finish_wake_ns(const struct engine *e);
-void claim_unlink(struct engine *e, struct claim *c);
 void claim_let_go(struct engine *e, struct claim *c /* takes */);
 struct str finish_text(struct ledger_finish *f, struct str s, uint32_t max);
 struct settle_job settle_job_of(const struct engine *e, const struct job *j);
