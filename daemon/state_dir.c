@@ -3,11 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define HEIRS_TRIES   500 /* how often a lock is asked for whose owner is gone */
+#define HEIRS_WAIT_NS 10000000
 
 static int make_directories(const char *path)
 {
@@ -32,6 +37,21 @@ static void read_owner(int fd, char *ret_text, size_t size)
         ret_text[strcspn(ret_text, "\n")] = 0;
 }
 
+/* A skepd that was killed as it started a process may leave the lock to that child, which lets it
+ * go when it executes its own program or follows its parent: soon, not at once. */
+static bool take_lock(int fd, char *ret_owner, size_t size)
+{
+        for (int i = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; i++) {
+                read_owner(fd, ret_owner, size);
+                long pid = strtol(ret_owner, NULL, 10);
+                if (i == HEIRS_TRIES || pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH) {
+                        return false;
+                }
+                nanosleep(&(struct timespec){.tv_nsec = HEIRS_WAIT_NS}, NULL);
+        }
+        return true;
+}
+
 static int lock_directory(struct state_dir *d, char *note, size_t note_size)
 {
         char path[300], owner[32];
@@ -45,8 +65,7 @@ static int lock_directory(struct state_dir *d, char *note, size_t note_size)
                     path, strerror(-r));
                 return r;
         }
-        if (flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-                read_owner(d->lock_fd, owner, sizeof owner);
+        if (!take_lock(d->lock_fd, owner, sizeof owner)) {
                 snprintf(note, note_size,
                          "%s: in use by another skepd (pid %s); stop it, or give this one a "
                          "state_dir of its own",

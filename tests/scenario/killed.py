@@ -1,5 +1,6 @@
 """No job is lost by kill -9: of skepd, of single workers, at random moments; and none runs after it ended."""
 
+import fcntl
 import os
 import random
 import time
@@ -91,4 +92,25 @@ def a_restarted_node_ends_its_former_workers():
             node.request("DELETE", "/v1/jobs/" + id_)
 
 
-run(skepd_is_killed_again_and_again, single_workers_are_killed, a_restarted_node_ends_its_former_workers)
+def asks_for_the_lock(node, lock):
+    check(node.process.poll() is None, f"skepd ended with {node.process.returncode} instead of waiting")
+    folder = f"/proc/{node.pid}/fd"
+    return lock in [os.path.realpath(os.path.join(folder, fd)) for fd in os.listdir(folder)]
+
+
+def the_lock_of_a_dead_skepd_is_waited_for():
+    """A process that it was just starting may hold the lock for a moment longer than itself."""
+    with Node() as node:
+        node.start()
+        node.kill()
+        lock = os.path.join(node.state, "lock")
+        with open(lock) as heir:
+            fcntl.flock(heir, fcntl.LOCK_EX)
+            node.start(ready=False)
+            wait_for("skepd to ask for the lock", lambda: asks_for_the_lock(node, lock))
+            check(node.process.poll() is None, "it waits")
+        node.wait_ready()
+
+
+run(skepd_is_killed_again_and_again, single_workers_are_killed, a_restarted_node_ends_its_former_workers,
+    the_lock_of_a_dead_skepd_is_waited_for)
