@@ -2,7 +2,10 @@
  * Fills a ledger with pending no-op jobs through the ledger seam itself, so that a drain can be
  * measured alone.
  *
- *     bench-fill URL N         sqlite:PATH or postgresql://...; N jobs of 256 bytes
+ *     bench-fill [--payload BYTES] URL N [QUEUES [TYPES]]
+ *
+ * URL is sqlite:PATH or postgresql://...; with QUEUES the jobs are spread over q0, q1, ..., with
+ * TYPES over t.0, t.1, ...
  */
 #include <poll.h>
 #include <stdio.h>
@@ -38,12 +41,24 @@ static struct ledger_batch *wait_answer(struct ledger *l)
 
 static struct str make_body(struct arena *a, long number)
 {
-        char *bytes = arena_zalloc(a, PAYLOAD);
+        char *bytes = arena_zalloc(a, (size_t)payload_size);
         make_payload(wall_us(), number, bytes);
-        return (struct str){bytes, PAYLOAD};
+        return (struct str){bytes, (uint32_t)payload_size};
 }
 
-static struct submission *make_page(struct id_mint *mint, long from, uint32_t n)
+/* Jobs go round: queue 0, 1, ... of type 0, 1, ...; with 1 queue and type they are `default` and
+ * `noop`. */
+struct spread {
+        long queues, types;
+};
+
+static struct str make_name(struct arena *a, const char *one, const char *form, long n, long number)
+{
+        return n == 1 ? str_of(one) : arena_printf(a, form, number % n);
+}
+
+static struct submission *make_page(struct id_mint *mint, const struct spread *spread, long from,
+                                    uint32_t n)
 {
         struct submission *s = submission_new();
         s->rows = arena_zalloc(&s->arena, n * sizeof *s->rows);
@@ -51,8 +66,8 @@ static struct submission *make_page(struct id_mint *mint, long from, uint32_t n)
         for (uint32_t i = 0; i < n; i++) {
                 s->rows[i] = (struct submit_row){
                     .id = id_mint(mint, wall_us()),
-                    .queue = STR("default"),
-                    .type = STR("noop"),
+                    .queue = make_name(&s->arena, "default", "q%ld", spread->queues, from + i),
+                    .type = make_name(&s->arena, "noop", "t.%ld", spread->types, from + i),
                     .state = STATE_PENDING,
                     .band = BAND_OFFERED,
                     .priority = PRIORITY_DEFAULT,
@@ -121,18 +136,21 @@ static struct ledger *open_ledger(const char *url)
 
 int main(int argc, char **argv)
 {
-        if (argc != 3) {
-                fputs("usage: bench-fill URL N\n", stderr);
+        take_payload_size(&argc, &argv);
+        if (argc < 3 || argc > 5) {
+                fputs("usage: bench-fill [--payload BYTES] URL N [QUEUES [TYPES]]\n", stderr);
                 return 64;
         }
         long n = number_of(argv[2], 1, 100000000);
         struct ledger *l = open_ledger(argv[1]);
         struct id_mint mint = {.random = (uint64_t)wall_us() | 1};
+        struct spread spread = {.queues = argc > 3 ? number_of(argv[3], 1, 256) : 1,
+                                .types = argc > 4 ? number_of(argv[4], 1, 100000) : 1};
         uint64_t number = 0;
         join(l);
         for (long i = 0; i < n; i += PAGE) {
                 uint32_t page = n - i < PAGE ? (uint32_t)(n - i) : PAGE;
-                submit_page(l, make_page(&mint, i, page), ++number);
+                submit_page(l, make_page(&mint, &spread, i, page), ++number);
         }
         leave(l);
         l->ops->close(l);

@@ -12,6 +12,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+long payload_size = 256;
+
 void die(const char *format, ...)
 {
         va_list args;
@@ -37,6 +39,15 @@ double monotonic_s(void)
         return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+void sleep_until(double when_s)
+{
+        double left = when_s - monotonic_s();
+        if (left > 0) {
+                long ns = (long)((left - (double)(time_t)left) * 1e9);
+                nanosleep(&(struct timespec){(time_t)left, ns}, NULL);
+        }
+}
+
 double cpu_seconds(void)
 {
         struct rusage u;
@@ -54,6 +65,18 @@ long number_of(const char *text, long least, long most)
                 die("%s is not a whole number from %ld to %ld", text, least, most);
         }
         return n;
+}
+
+#define PAYLOAD_LEAST 32 /* what is audited fits in */
+
+void take_payload_size(int *argc, char ***argv)
+{
+        if (*argc > 2 && strcmp((*argv)[1], "--payload") == 0) {
+                payload_size = number_of((*argv)[2], PAYLOAD_LEAST, PAYLOAD_MAX);
+                (*argv)[2] = (*argv)[0];
+                *argc -= 2;
+                *argv += 2;
+        }
 }
 
 static uint64_t random_bits(void)
@@ -78,6 +101,15 @@ void make_uuid(uint8_t ret_id[16])
         memcpy(ret_id + 6, &a, 8);
         memcpy(ret_id + 14, &b, 2);
         ret_id[6] = (ret_id[6] & 15) | 0x70;
+        ret_id[8] = (ret_id[8] & 63) | 0x80;
+}
+
+void make_random_uuid(uint8_t ret_id[16])
+{
+        uint64_t a = random_bits(), b = random_bits();
+        memcpy(ret_id, &a, 8);
+        memcpy(ret_id + 8, &b, 8);
+        ret_id[6] = (ret_id[6] & 15) | 0x40;
         ret_id[8] = (ret_id[8] & 63) | 0x80;
 }
 
@@ -130,7 +162,7 @@ static void put_digits(char *p, int width, uint64_t value)
 
 void make_payload(int64_t now_us, long number, char *ret_bytes)
 {
-        memset(ret_bytes, 'x', PAYLOAD);
+        memset(ret_bytes, 'x', (size_t)payload_size);
         put_digits(ret_bytes, 20, (uint64_t)now_us);
         ret_bytes[20] = ' ';
         put_digits(ret_bytes + 21, 10, (uint64_t)number);
@@ -152,9 +184,14 @@ static int compare(const void *a, const void *b)
         return x < y ? -1 : x > y;
 }
 
-void print_latency(double *seconds, long n)
+void sort_times(double *seconds, long n)
 {
         qsort(seconds, (size_t)n, sizeof *seconds, compare);
+}
+
+void print_latency(double *seconds, long n)
+{
+        sort_times(seconds, n);
         printf("{\"jobs\":%ld,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", n, seconds[n / 2] * 1e3,
                seconds[n * 99 / 100] * 1e3);
 }

@@ -51,6 +51,7 @@ natsSubscription *stream_listen(natsConnection *c, const char *tail, natsInbox *
         stream_must(natsInbox_Create(ret_inbox), "inbox");
         snprintf(subject, sizeof subject, "%s%s", *ret_inbox, tail);
         stream_must(natsConnection_SubscribeSync(&s, c, subject), "subscribe");
+        stream_must(natsSubscription_SetPendingLimits(s, -1, -1), "pending limits");
         return s;
 }
 

@@ -5,10 +5,11 @@ from measure import Failed, run_text, say
 
 DAY_US = 86400 * 1000000
 CHUNK = 500000
+SPAN_US = 6 * DAY_US - DAY_US // 24
 
 # What an audit reads of the rows from an id on. The publisher and bench-fill number their payloads.
 AUDIT = """
-select count(*), count(*) filter (where state = 4 and octet_length(payload) = 256 and finished <> 0),
+select count(*), count(*) filter (where state = 4 and octet_length(payload) = {payload} and finished <> 0),
        count(distinct substr(payload, 22, 10)), count(*) filter (where claim = 1),
        min(created), min(started), max(finished)
 from skep.jobs where id >= '{first}'"""
@@ -24,7 +25,7 @@ select (lpad(to_hex(at / 1000), 12, '0') || '7' || substr(h, 1, 3) || '8' || sub
 from (select * from skep.jobs where state = 4 order by id limit 1) m,
      (select {begin}::bigint + ({span}::numeric * g / {n})::bigint as at, md5('job' || g) as h, md5('key' || g) as i
       from generate_series({low}, {high}) g) s,
-     lateral (select lpad(to_hex((at - 5000) / 1000), 12, '0') || '7' || substr(i, 1, 3) || '8' || substr(i, 4, 15)) t (x),
+     lateral (select {key}) t (x),
      lateral (select x::uuid::text) u (k)
 on conflict do nothing"""
 
@@ -45,8 +46,9 @@ def finished(url, first):
     return int(sql(url, f"select count(*) from skep.jobs where state in (4, 5, 6) and id >= '{first}'"))
 
 
-def audit(url, first, jobs):
-    return judge([int(word or 0) for word in sql(url, AUDIT.format(first=first)).split("|")], jobs)
+def audit(url, first, jobs, payload=256):
+    said = sql(url, AUDIT.format(first=first, payload=payload))
+    return judge([int(word or 0) for word in said.split("|")], jobs)
 
 
 def judge(numbers, jobs):
@@ -54,22 +56,28 @@ def judge(numbers, jobs):
     claimed `again`; Failed unless every job is completed, with its own payload, and nothing else is there."""
     count, good, different, once, created, started, last = numbers
     if (count, good, different) != (jobs, jobs, jobs):
-        raise Failed(f"audit: of {jobs} jobs there are {count} rows, {good} completed with 256 bytes, "
+        raise Failed(f"audit: of {jobs} jobs there are {count} rows, {good} completed with their bytes, "
                      f"{different} different payloads")
     return {"created": created / 1e6, "started": started / 1e6, "finished": last / 1e6, "again": count - once}
 
 
-def fill_old(url, rows):
-    """Finished rows like the first one that the ledger holds, then what autovacuum would have done to them by now."""
+# The key as 32 digits: a UUIDv7 from five milliseconds before its job's, or a random one.
+KEYS = {"uuid": "lpad(to_hex((at - 5000) / 1000), 12, '0') || '7' || substr(i, 1, 3) || '8' || substr(i, 4, 15)",
+        "uuid4": "substr(i, 1, 12) || '4' || substr(i, 13, 3) || '8' || substr(i, 16, 15) || '0'"}
+
+
+def fill_old(url, rows, there=0, days=6, keys="uuid"):
+    """Finished rows like the first one that the ledger holds, beside those that are `there`; then what autovacuum would
+    have done to them by now."""
     own = {"id", "key", "key_text", "created", "started", "finished", "token"}
     columns = [word for word in sql(url, "select column_name from information_schema.columns where table_schema = "
                                          "'skep' and table_name = 'jobs' order by ordinal_position").split()
                if word not in own]
-    begin = int(time.time() * 1e6) - 6 * DAY_US
-    for low in range(0, rows, CHUNK):
+    begin = int(time.time() * 1e6) - days * DAY_US
+    for low in range(there, rows, CHUNK):
         high = min(low + CHUNK, rows)
         sql(url, OLD.format(columns=", ".join(columns), values=", ".join("m." + word for word in columns),
-                            begin=begin, span=6 * DAY_US - DAY_US // 24, n=rows, low=low + 1, high=high))
+                            begin=begin, span=SPAN_US, key=KEYS[keys], n=rows, low=low + 1, high=high))
         say(f"{high:,} of {rows:,} old rows")
     sql(url, "vacuum (analyze) skep.jobs")
     there = int(sql(url, "select count(*) from skep.jobs where state = 4"))

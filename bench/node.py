@@ -15,10 +15,12 @@ BUILD = os.path.abspath(os.environ["SKEP_BUILD"])  # ./dev bench sets it: an opt
 SKEPD = os.path.join(BUILD, "daemon", "skepd")
 WORKER = os.path.join(BUILD, "plugins", "skep-worker")
 NOOP = os.path.join(BUILD, "handlers", "noop.so")
+SKEP = os.path.join(BUILD, "cli", "skep")
 
 
-def program(name):
-    return os.path.join(BUILD, "bench", name)
+def program(name, payload=256):
+    """The words that run a program of bench/, whose jobs have payloads of so many bytes."""
+    return [os.path.join(BUILD, "bench", name), *(["--payload", str(payload)] if payload != 256 else [])]
 
 
 class Unix(http.client.HTTPConnection):
@@ -54,11 +56,13 @@ def write_config(where, ledger, more):
 
 
 @contextlib.contextmanager
-def skepd(where, ledger, more=""):
-    """The default configuration but for places and servers; more: text for its file. It is stopped in order."""
+def skepd(where, ledger, more="", sets=()):
+    """The default configuration but for places and servers; more: text for its file, sets: KEY=VALUE. It is stopped in
+    order."""
     config = write_config(where, ledger, more)
     with open(os.path.join(where, "log"), "ab") as log:
-        process = subprocess.Popen([SKEPD, "--config", config, "--worker", WORKER], stdin=subprocess.DEVNULL,
+        flags = [word for one in sets for word in ("--set", one)]
+        process = subprocess.Popen([SKEPD, "--config", config, "--worker", WORKER, *flags], stdin=subprocess.DEVNULL,
                                    stdout=log, stderr=log)
     try:
         yield process
@@ -79,7 +83,7 @@ def log_end(where):
     return ""
 
 
-def wait_ready(where, process, patience=60):
+def wait_ready(where, process, patience=60, every=0.05):
     end = time.monotonic() + patience
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -87,8 +91,16 @@ def wait_ready(where, process, patience=60):
             connection.request("GET", "/readyz")
             if connection.getresponse().status == 200:
                 return
-        time.sleep(0.05)
+        time.sleep(every)
     raise Failed(f"skepd does not become ready\n{log_end(where)}")
+
+
+def read_metrics(where):
+    """name{labels} → value"""
+    connection = Unix(f"{where}/s")
+    connection.request("GET", "/metrics")
+    lines = connection.getresponse().read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
 
 
 def wait_drained(where, process, finished, jobs, patience=900):

@@ -1,21 +1,21 @@
 /*
- * The producer of the benchmarks: fills a queue with letters of 256 bytes and leaves when the
+ * The producer of the benchmarks: fills a queue with letters and leaves when the
  * broker has confirmed all of them. No program of skep has a part in it.
  *
  *     bench-publish URL declare QUEUE KEY             what a bare loop drains
- *     bench-publish URL fill KEY N [uuid|none]        as fast as the broker confirms
- *     bench-publish URL pace KEY N RATE [uuid|none]   at a steady rate
+ *     bench-publish URL fill KEY N [IDS]              as fast as the broker confirms
+ *     bench-publish URL pace KEY N RATE [IDS]         at a steady rate
  *     bench-publish URL depth QUEUE                   prints how many messages wait
  *     bench-publish URL purge QUEUE
  *
- * uuid: each letter has a message id, a UUID (v7) as text. With amqp:// a QUEUE is a durable quorum
- * queue and KEY its routing key at the exchange `jobs`; with nats:// they are a stream and a
- * subject. A letter that nobody keeps ends the program.
+ * Before URL may stand `--payload BYTES` (256). IDS: each letter's message id is a UUIDv7 as text
+ * (uuid), a random one (uuid4), or it has none. With amqp:// a QUEUE is a durable quorum queue and
+ * KEY its routing key at the exchange `jobs`; with nats:// they are a stream and a subject. A
+ * letter that nobody keeps ends the program.
  */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "bench/kit.h"
 #include "bench/publish.h"
@@ -28,16 +28,6 @@ void window_confirm(struct window *w, uint64_t number)
         w->confirmed[number % WINDOW] = true;
         while (w->low < w->sent && w->confirmed[w->low % WINDOW]) {
                 w->low++;
-        }
-}
-
-static void sleep_until(double when_s)
-{
-        double left = when_s - monotonic_s();
-        if (left > 0) {
-                nanosleep(
-                    &(struct timespec){(time_t)left, (long)((left - (double)(time_t)left) * 1e9)},
-                    NULL);
         }
 }
 
@@ -75,12 +65,29 @@ static void publish(struct producer *p, long n, long rate)
 
 /* --- the program ------------------------------------------------------------------------------ */
 
-static bool wants_ids(const char *word)
+static enum letter_ids read_ids(const char *word)
 {
-        if (word && strcmp(word, "uuid") != 0 && strcmp(word, "none") != 0) {
-                die("%s: ids are uuid or none", word);
+        static const char *const words[] = {"none", "uuid", "uuid4"};
+        for (int i = 0; word && i < 3; i++) {
+                if (strcmp(word, words[i]) == 0) {
+                        return (enum letter_ids)i;
+                }
         }
-        return !word || strcmp(word, "uuid") == 0;
+        if (word) {
+                die("%s: ids are uuid, uuid4 or none", word);
+        }
+        return IDS_UUID;
+}
+
+void make_id_text(enum letter_ids ids, char ret_text[37])
+{
+        uint8_t id[16];
+        if (ids == IDS_RANDOM) {
+                make_random_uuid(id);
+        } else {
+                make_uuid(id);
+        }
+        uuid_text(id, ret_text);
 }
 
 static void declare(struct producer *p, char **args)
@@ -90,13 +97,13 @@ static void declare(struct producer *p, char **args)
 
 static void fill(struct producer *p, char **args)
 {
-        p->ops->begin(p, args[0], wants_ids(args[2]));
+        p->ops->begin(p, args[0], read_ids(args[2]));
         publish(p, number_of(args[1], 1, LETTERS_MAX), 0);
 }
 
 static void pace(struct producer *p, char **args)
 {
-        p->ops->begin(p, args[0], wants_ids(args[3]));
+        p->ops->begin(p, args[0], read_ids(args[3]));
         publish(p, number_of(args[1], 1, LETTERS_MAX), number_of(args[2], 1, RATE_MAX));
 }
 
@@ -121,6 +128,7 @@ static const struct verb {
 
 int main(int argc, char **argv)
 {
+        take_payload_size(&argc, &argv);
         for (size_t i = 0; i < sizeof verbs / sizeof *verbs && argc > 3; i++) {
                 if (strcmp(argv[2], verbs[i].name) == 0 && argc >= 3 + verbs[i].args) {
                         bool nats = strncmp(argv[1], "nats:", 5) == 0;

@@ -23,6 +23,11 @@ struct producer {
         const struct producer_ops *ops;
 };
 
+enum letter_ids { IDS_NONE, IDS_UUID, IDS_RANDOM }; /* no message id, UUIDv7, UUIDv4 */
+
+/* The id as 36 characters, for any but IDS_NONE. */
+void make_id_text(enum letter_ids ids, char ret_text[37]);
+
 /* Nothing here returns after a surprise. */
 struct producer_ops {
         /* paced: a letter shall not wait for others. */
@@ -31,8 +36,8 @@ struct producer_ops {
         long (*depth)(struct producer *p, const char *queue);
         void (*purge)(struct producer *p, const char *queue);
 
-        /* Letters to that routing key or subject, with a message id or without. */
-        void (*begin)(struct producer *p, const char *key, bool ids);
+        /* Letters to that routing key or subject, with such a message id. */
+        void (*begin)(struct producer *p, const char *key, enum letter_ids ids);
         void (*send)(struct producer *p, struct window *w, uint64_t n); /* TOGETHER at most */
         void (*take)(struct producer *p, struct window *w, bool wait); /* confirms; wait: for one */
         void (*close)(struct producer *p);

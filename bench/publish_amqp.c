@@ -6,6 +6,7 @@
  * then the producer is what one measures.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -15,7 +16,7 @@
 #include "bench/publish.h"
 
 #define EXCHANGE    "jobs"
-#define LETTER_MAX  1024
+#define LETTER_MAX  (PAYLOAD_MAX + 1024)
 #define FRAME_HEAD  7
 #define FRAME_END   0xce
 #define CLASS_BASIC 60
@@ -30,6 +31,7 @@ struct rabbit {
         struct producer base;
         amqp_connection_state_t connection;
         struct letter letter;
+        enum letter_ids ids;
 };
 
 static struct rabbit *of(struct producer *p)
@@ -67,8 +69,7 @@ static size_t encode_method(struct letter *l, size_t at, const char *key)
         };
         char *p = l->bytes + at + FRAME_HEAD;
         put_u32(p, AMQP_BASIC_PUBLISH_METHOD);
-        int n = amqp_encode_method(AMQP_BASIC_PUBLISH_METHOD, &publish,
-                                   (amqp_bytes_t){LETTER_MAX / 2, p + 4});
+        int n = amqp_encode_method(AMQP_BASIC_PUBLISH_METHOD, &publish, (amqp_bytes_t){400, p + 4});
         if (n < 0) {
                 die("the routing key is too long");
         }
@@ -86,7 +87,7 @@ static size_t encode_header(struct letter *l, size_t at, bool ids)
         char *p = l->bytes + at + FRAME_HEAD;
         memset(p, 0, 12);
         p[1] = CLASS_BASIC; /* class, weight, body size (64 bits) */
-        put_u32(p + 8, PAYLOAD);
+        put_u32(p + 8, (uint32_t)payload_size);
         int n = amqp_encode_properties(CLASS_BASIC, &properties, (amqp_bytes_t){200, p + 12});
         if (n < 0) {
                 die("the properties cannot be encoded");
@@ -102,18 +103,16 @@ static void encode_letter(struct letter *l, const char *key, bool ids)
         *l = (struct letter){0};
         size_t at = encode_header(l, encode_method(l, 0, key), ids);
         l->payload = at + FRAME_HEAD;
-        l->n = close_frame(l, at, AMQP_FRAME_BODY, PAYLOAD);
+        l->n = close_frame(l, at, AMQP_FRAME_BODY, (size_t)payload_size);
 }
 
-static void copy_letter(const struct letter *l, long number, char *to)
+static void copy_letter(const struct letter *l, enum letter_ids ids, long number, char *to)
 {
         memcpy(to, l->bytes, l->n);
         make_payload(wall_us(), number, to + l->payload);
         if (l->id) {
-                uint8_t id[16];
                 char text[37];
-                make_uuid(id);
-                uuid_text(id, text);
+                make_id_text(ids, text);
                 memcpy(to + l->id, text, 36);
         }
 }
@@ -124,7 +123,9 @@ static void send_all(int fd, const char *bytes, size_t n)
 {
         while (n > 0) {
                 ssize_t r = send(fd, bytes, n, MSG_NOSIGNAL);
-                if (r < 0 && errno != EINTR) {
+                if (r < 0 && errno == EAGAIN) { /* the library's socket never waits */
+                        poll(&(struct pollfd){fd, POLLOUT, 0}, 1, -1);
+                } else if (r < 0 && errno != EINTR) {
                         die("send: %s", strerror(errno));
                 }
                 bytes += r > 0 ? r : 0;
@@ -137,7 +138,7 @@ static void send_letters(struct producer *p, struct window *w, uint64_t n)
         static char bytes[TOGETHER * LETTER_MAX];
         const struct letter *l = &of(p)->letter;
         for (uint64_t i = 0; i < n; i++) {
-                copy_letter(l, (long)w->sent++, bytes + i * l->n);
+                copy_letter(l, of(p)->ids, (long)w->sent++, bytes + i * l->n);
         }
         send_all(amqp_get_sockfd(of(p)->connection), bytes, n * l->n);
 }
@@ -187,9 +188,10 @@ static void take_confirms(struct producer *p, struct window *w, bool wait)
         }
 }
 
-static void begin(struct producer *p, const char *key, bool ids)
+static void begin(struct producer *p, const char *key, enum letter_ids ids)
 {
-        encode_letter(&of(p)->letter, key, ids);
+        of(p)->ids = ids;
+        encode_letter(&of(p)->letter, key, ids != IDS_NONE);
         amqp_confirm_select(of(p)->connection, CHANNEL);
         broker_must(of(p)->connection, "confirm.select");
 }

@@ -20,7 +20,7 @@ struct nats {
         natsInbox *inbox;
         size_t inbox_length;
         const char *subject;
-        bool ids;
+        enum letter_ids ids;
 };
 
 static struct nats *of(struct producer *p)
@@ -30,7 +30,7 @@ static struct nats *of(struct producer *p)
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
-static void begin(struct producer *p, const char *key, bool ids)
+static void begin(struct producer *p, const char *key, enum letter_ids ids)
 {
         struct nats *n = of(p);
         n->subject = key;
@@ -39,24 +39,22 @@ static void begin(struct producer *p, const char *key, bool ids)
         n->inbox_length = strlen(n->inbox);
 }
 
-static void add_id(natsMsg *m)
+static void add_id(natsMsg *m, enum letter_ids ids)
 {
-        uint8_t id[16];
         char text[37];
-        make_uuid(id);
-        uuid_text(id, text);
+        make_id_text(ids, text);
         stream_must(natsMsgHeader_Set(m, "Nats-Msg-Id", text), "message id");
 }
 
 static void send_letter(struct nats *n, uint64_t number)
 {
-        char payload[PAYLOAD], reply[256];
+        char payload[PAYLOAD_MAX], reply[256];
         natsMsg *m;
         make_payload(wall_us(), (long)number, payload);
         snprintf(reply, sizeof reply, "%s.%llu", n->inbox, (unsigned long long)number);
-        stream_must(natsMsg_Create(&m, n->subject, reply, payload, PAYLOAD), "letter");
+        stream_must(natsMsg_Create(&m, n->subject, reply, payload, (int)payload_size), "letter");
         if (n->ids) {
-                add_id(m);
+                add_id(m, n->ids);
         }
         stream_must(natsConnection_PublishMsg(n->connection, m), "publish");
         natsMsg_Destroy(m);

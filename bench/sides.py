@@ -3,13 +3,13 @@ import contextlib
 import shutil
 import sqlite3
 import tempfile
+import time
 
 import ledger
 from measure import Failed, run_text
 from node import BUILD, program
 from stage import roots
 
-PUBLISH = program("bench-publish")
 
 
 class Broker:
@@ -27,12 +27,12 @@ class Broker:
         return (f'transports = {{ broker = {{ url = "{self.url}"; }}; }};\n'
                 'queues = ( { name = "bench"; transport = "broker"; types = [ "noop" ]; } );\n')
 
-    def publish(self, *words):
-        return run_text([PUBLISH, self.url, *words])
+    def publish(self, *words, payload=256):
+        return run_text([*program("bench-publish", payload), self.url, *words])
 
     def depth(self, queue):
         """None: there is no such queue."""
-        said = run_text([PUBLISH, self.url, "depth", queue], check=False)
+        said = run_text([*program("bench-publish"), self.url, "depth", queue], check=False)
         return None if said is None else int(said)
 
 
@@ -59,9 +59,21 @@ class Postgres:
     def new(self, name):
         return self.server.new_database(name)
 
+    def close(self):
+        """The server ends with the suite."""
+
     @staticmethod
     def rest(url):
+        """As the bare table is, and as autovacuum would make ours within a minute."""
+        if ledger.sql(url, "select to_regclass('skep.jobs') is not null") == "t":
+            ledger.sql(url, "vacuum (analyze) skep.jobs")
         ledger.sql(url, "checkpoint")
+
+    @staticmethod
+    def commits(url):
+        """So far. A connection tells of its own when it ends, or after a second."""
+        time.sleep(1.1)
+        return int(ledger.sql(url, "select xact_commit from pg_stat_database where datname = current_database()"))
 
     @staticmethod
     def finished(url, first):
@@ -79,6 +91,11 @@ class Postgres:
         said = ledger.sql(url, "select started - convert_from(substr(payload, 1, 20), 'LATIN1')::bigint from skep.jobs")
         return [int(word) / 1000 for word in said.split()]
 
+    @staticmethod
+    def waits(url):
+        """Milliseconds from each job's submission to its handler's start."""
+        return [int(word) / 1000 for word in ledger.sql(url, "select started - created from skep.jobs").split()]
+
 
 class Sqlite:
     """Each round has a file of its own, in a folder that goes with the next one."""
@@ -87,7 +104,7 @@ class Sqlite:
     groups = {}
     jobs = "(select *, coalesce(payload, (select b.payload from blobs b where b.seq = j.seq)) as body from jobs j)"
 
-    def __init__(self):
+    def __init__(self, _server=None):
         self.where = None
 
     def new(self, _name):
@@ -104,23 +121,30 @@ class Sqlite:
         """It has written nothing yet."""
 
     @staticmethod
+    def commits(url):
+        """Nobody counts them in the file; skepd's batches are known."""
+
+    @staticmethod
     def rows(url, text):
         with contextlib.closing(sqlite3.connect(f"file:{url.removeprefix('sqlite:')}?mode=ro", uri=True)) as file:
             return file.execute(text).fetchall()
 
-    def finished(self, url, _first):
+    def finished(self, url, first):
         try:
-            return self.rows(url, "select count(*) from jobs where state in (4, 5, 6)")[0][0]
+            return self.rows(url, f"select count(*) from jobs where state in (4, 5, 6) and id >= x'{first}'")[0][0]
         except sqlite3.OperationalError:
             return 0
 
-    def audit(self, url, _first, jobs):
+    def audit(self, url, first, jobs, payload=256):
         """As that of PostgreSQL."""
-        row = self.rows(url, "select count(*), sum(state = 4 and length(body) = 256 and finished <> 0), "
+        row = self.rows(url, f"select count(*), sum(state = 4 and length(body) = {payload} and finished <> 0), "
                              "count(distinct substr(body, 22, 10)), sum(claim = 1), min(created), min(started), "
-                             f"max(finished) from {self.jobs}")[0]
+                             f"max(finished) from {self.jobs} where id >= x'{first}'")[0]
         return ledger.judge([int(word or 0) for word in row], jobs)
 
     def delays(self, url):
         rows = self.rows(url, f"select started - cast(cast(substr(body, 1, 20) as text) as integer) from {self.jobs}")
         return [row[0] / 1000 for row in rows]
+
+    def waits(self, url):
+        return [row[0] / 1000 for row in self.rows(url, "select started - created from jobs")]

@@ -180,6 +180,17 @@ static const struct flag dev_flags[] = {
     {NULL},
 };
 
+static const struct flag bench_flags[] = {
+    {"config", 'c', FLAG_VALUE, "FILE", "configuration file of skepd; else where it looks itself"},
+    {"dir", 0, FLAG_VALUE, "DIR", "make its folder there; else beside the ledger's file"},
+    {"database", 0, FLAG_VALUE, "NAME",
+     "PostgreSQL: an empty database for it; else it makes one and drops it"},
+    {"jobs", 'n', FLAG_VALUE, "N", "jobs of the backlog (50000)"},
+    {"payload", 0, FLAG_VALUE, "BYTES", "bytes of their payloads (256)"},
+    {"seconds", 0, FLAG_VALUE, "N", "seconds of single jobs, 200 each (5)"},
+    {NULL},
+};
+
 static const struct flag doctor_flags[] = {
     {"config", 'c', FLAG_VALUE, "FILE", "the configuration to look at (the one that skepd takes)"},
     {NULL},
@@ -275,6 +286,12 @@ const struct command commands[] = {
      1, 1, NULL, workers_resize_run},
     {"stats", NULL, NULL, "how many jobs each queue has in each state", NULL, OUT_LIST, 0, 0, NULL,
      stats_run},
+    {"bench", NULL, NULL, "what this machine and this ledger can do",
+     "Starts a skepd of its own with a handler that does nothing, on a ledger of its own beside\n"
+     "that of the configuration, and removes both. No job, queue or broker of yours is touched.\n\n"
+     "  skep bench\n"
+     "  sudo -u skep skep bench --jobs 500000 --payload 4096",
+     OUT_LIST, 0, 0, bench_flags, bench_run},
     {"doctor", NULL, NULL, "what is wrong here, and what to do about it",
      "Asks skepd for what it sees, and looks at configuration, folders, clock and limits of this\n"
      "machine; the latter also while skepd does not run. Exit code 1 when a check fails.",

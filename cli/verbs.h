@@ -46,6 +46,7 @@ int operations_stop_run(struct invocation *in);
 int explain_run(struct invocation *in);
 int reconcile_run(struct invocation *in);
 int dev_run(struct invocation *in);
+int bench_run(struct invocation *in);
 int doctor_run(struct invocation *in);
 int help_run(struct invocation *in);
 int version_run(struct invocation *in);

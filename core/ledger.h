@@ -204,6 +204,10 @@ struct submission {
                                        EXISTS. A FULL one undoes those of a request key too */
         struct job_key request_key; /* Idempotency-Key: names the whole request */
         uint8_t request_hash[16];   /* of the request's body */
+        bool happened; /* posted before, in a transaction that happened: answered as ever, but none
+                          of its rows goes in or changes another. One that would be CREATED was
+                          there and is gone (pruned, purged): EXISTS with its own id, existing_state
+                          NONE */
         /* answers */
         bool refused;          /* the ledger could not be written: nothing of it exists */
         char note[160];        /* why refused */
@@ -228,9 +232,10 @@ struct queue_bound {
 
 /* SUBMIT: many submissions in one transaction, each on its own: what fails in one leaves the
  * others. Posting the same rows (same ids) again after an unknown commit says CREATED or EXISTS
- * with its own id. With a request_key seen before and an equal hash, every row is EXISTS with the
- * first answer's ids. Duplicate keys within the batch are treated as if they came one after the
- * other. */
+ * with its own id; if that commit happened, `happened` keeps those that have ended and are gone
+ * from running a second time. With a request_key seen before and an equal hash, every row is EXISTS
+ * with the first answer's ids. Duplicate keys within the batch are treated as if they came one
+ * after the other. */
 struct ledger_submit {
         struct ledger_batch base;
         struct submission *list;
@@ -369,7 +374,14 @@ struct job_reply {
         enum job_state state;
         enum job_reason reason;
         struct str error_text;
+        struct str headers; /* RELAY's, of an owed one: the job's; `to` is empty then */
 };
+
+/* Owed replies: of a job that no FINISH ended. A waiting row that becomes terminal (CANCEL, BULK,
+ * TICK, CLAIM, ARRIVE, a bound), or a letter or inbox row that begins so, whose headers hold the
+ * bytes `reply-to`, leaves a reply in the same transaction: queue, job, state, reason, headers, and
+ * error_text if it began so; no address, no body. RELAY brings it whatever `older_us` the first
+ * time. It MAY be owed to nobody: the poster looks, and RUNGs those. */
 
 /* FINISH: verdicts, each fenced by (id, claim, token, running). `retire`: claim commits all of
  * whose jobs have ended durably; their `commits` rows are deleted in the same transaction. For
@@ -444,6 +456,7 @@ struct ledger_relay {
         struct ledger_batch base;
         int64_t older_us;
         uint32_t limit;
+        bool owed_only;          /* nothing but owed replies */
         struct outbox_row *rows; /* answers */
         uint32_t n;
         struct job_reply *replies; /* likewise, `limit` at most: those of any queue */

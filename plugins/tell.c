@@ -235,7 +235,8 @@ static bool child_unique_sane(const struct child_texts *c)
 
 static bool child_numbers_sane(const struct wire_child *c)
 {
-        return c->delay_ms >= 0 && c->delay_ms <= DELAY_MAX_MS &&
+        return c->delay_ms >= 0 && c->delay_ms <= DELAY_MAX_MS && c->run_at_us >= 0 &&
+               c->deadline_us >= 0 && !(c->delay_ms && c->run_at_us) &&
                c->payload_n <= CHILD_PAYLOAD_MAX &&
                (!c->has_priority || c->priority <= PRIORITY_MAX);
 }
@@ -287,8 +288,10 @@ static bool fill_row(struct submission *s, const struct child_texts *c, struct s
         row->tags = arena_str(&s->arena, c->tags);
         row->headers = arena_str(&s->arena, c->headers);
         row->payload = payload;
-        row->state = f->delay_ms ? STATE_SCHEDULED : STATE_PENDING;
+        row->state = f->delay_ms || f->run_at_us ? STATE_SCHEDULED : STATE_PENDING;
         row->after_us = f->delay_ms * 1000;
+        row->at_us = f->run_at_us;
+        row->deadline_us = f->deadline_us;
         row->band = BAND_OFFERED;
         row->priority = f->has_priority ? f->priority : PRIORITY_UNSET;
         row->max_attempts = f->max_attempts;

@@ -100,7 +100,7 @@ struct wire_progress {
 };
 
 struct wire_child {
-        int64_t delay_ms, unique_ms;
+        int64_t delay_ms, unique_ms, run_at_us, deadline_us;
         uint32_t timeout_ms, heartbeat_ms, payload_n;
         uint16_t max_attempts;
         uint8_t priority, has_priority, has_key, by_fd;

@@ -54,14 +54,14 @@ static bool receive_letter(amqp_connection_state_t c, struct batch *b, bool wait
             r.library_error == AMQP_STATUS_TIMEOUT) {
                 return false;
         }
-        if (r.reply_type != AMQP_RESPONSE_NORMAL || e.message.body.len != PAYLOAD) {
-                die("no letter of %d bytes came within %d s", PAYLOAD, PATIENCE_S);
+        if (r.reply_type != AMQP_RESPONSE_NORMAL || e.message.body.len != (size_t)payload_size) {
+                die("no letter of %ld bytes came within %d s", payload_size, PATIENCE_S);
         }
         amqp_bytes_t id = e.message.properties.message_id;
         if (uuid_parse(id.bytes, id.len, b->ids + 16 * b->n) != 0) {
                 make_uuid(b->ids + 16 * b->n);
         }
-        memcpy(b->payloads + PAYLOAD * b->n, e.message.body.bytes, PAYLOAD);
+        memcpy(b->payloads + payload_size * b->n, e.message.body.bytes, e.message.body.len);
         b->mark = e.delivery_tag;
         b->n++;
         amqp_destroy_envelope(&e);

@@ -79,8 +79,8 @@ static natsMsg *next_letter(struct nats *n, bool wait)
                 natsMsgHeader_Get(m, "Status", &status);
                 die("the server answers a pull with %s", status);
         }
-        if (natsMsg_GetDataLength(m) != PAYLOAD) {
-                die("a letter has other than %d bytes", PAYLOAD);
+        if (natsMsg_GetDataLength(m) != payload_size) {
+                die("a letter has other than %ld bytes", payload_size);
         }
         return m;
 }
@@ -93,7 +93,7 @@ static void take_letter(struct batch *b, natsMsg *m)
             uuid_parse(id, strlen(id), to) != 0) {
                 make_uuid(to);
         }
-        memcpy(b->payloads + PAYLOAD * b->n, natsMsg_GetData(m), PAYLOAD);
+        memcpy(b->payloads + payload_size * b->n, natsMsg_GetData(m), (size_t)payload_size);
         b->letters[b->n++] = m;
 }
 

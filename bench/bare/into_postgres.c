@@ -1,6 +1,7 @@
 /*
  * The bare loop's side to PostgreSQL: one connection, a statement for each commit.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "bench/bare/loop.h"
@@ -25,7 +26,7 @@ static const char finish_sql[] =
     "update bare set state = 4, finished = now() where id = any($1::uuid[])";
 
 static const char bad_sql[] =
-    "select count(*) from bare where state <> 4 or length(payload) <> 256 or started is null"
+    "select count(*) from bare where state <> 4 or length(payload) <> %ld or started is null"
     " or finished is null";
 
 enum { IDS, TYPES, PAYLOADS, VALUES };
@@ -78,7 +79,8 @@ static void begin_claim(struct bare_ledger *l, const struct batch *b)
         pg_array_begin(&p->values[PAYLOADS], PG_OID_BYTEA);
         for (long i = 0; i < b->n; i++) {
                 pg_array_add(&p->values[TYPES], "noop", 4);
-                pg_array_add(&p->values[PAYLOADS], b->payloads + PAYLOAD * i, PAYLOAD);
+                pg_array_add(&p->values[PAYLOADS], b->payloads + payload_size * i,
+                             (uint32_t)payload_size);
         }
         pg_array_end(&p->values[TYPES]);
         pg_array_end(&p->values[PAYLOADS]);
@@ -103,7 +105,9 @@ static void finish(struct bare_ledger *l, const struct batch *b)
 static void count(struct bare_ledger *l, long *ret_rows, long *ret_bad)
 {
         *ret_rows = pg_number(of(l)->connection, "select count(*) from bare");
-        *ret_bad = pg_number(of(l)->connection, bad_sql);
+        char sql[sizeof bad_sql + 20];
+        snprintf(sql, sizeof sql, bad_sql, payload_size);
+        *ret_bad = pg_number(of(l)->connection, sql);
 }
 
 static void close_postgres(struct bare_ledger *l)

@@ -3,6 +3,7 @@
  * is committed as it begins; what is received meanwhile the broker's library receives.
  */
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,7 @@ static const char claim_sql[] =
 static const char finish_sql[] = "update bare set state = 4, finished = ?2 where id = ?1";
 
 static const char bad_sql[] =
-    "select count(*) from bare where state <> 4 or length(payload) <> 256 or finished is null";
+    "select count(*) from bare where state <> 4 or length(payload) <> %ld or finished is null";
 
 enum { BEGIN, CLAIM, FINISH, COMMIT, STATEMENTS };
 
@@ -107,7 +108,8 @@ static void begin_claim(struct bare_ledger *l, const struct batch *b)
         for (long i = 0; i < b->n; i++) {
                 sqlite3_bind_blob(claim, 1, b->ids + 16 * i, 16, SQLITE_STATIC);
                 sqlite3_bind_text(claim, 2, "noop", 4, SQLITE_STATIC);
-                sqlite3_bind_blob(claim, 3, b->payloads + PAYLOAD * i, PAYLOAD, SQLITE_STATIC);
+                sqlite3_bind_blob(claim, 3, b->payloads + payload_size * i, (int)payload_size,
+                                  SQLITE_STATIC);
                 sqlite3_bind_int64(claim, 4, now);
                 step(s, CLAIM);
         }
@@ -149,7 +151,9 @@ static long number(sqlite3 *db, const char *sql)
 static void count(struct bare_ledger *l, long *ret_rows, long *ret_bad)
 {
         *ret_rows = number(of(l)->db, "select count(*) from bare");
-        *ret_bad = number(of(l)->db, bad_sql);
+        char sql[sizeof bad_sql + 20];
+        snprintf(sql, sizeof sql, bad_sql, payload_size);
+        *ret_bad = number(of(l)->db, sql);
 }
 
 static void close_sqlite(struct bare_ledger *l)

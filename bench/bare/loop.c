@@ -11,7 +11,7 @@
 
 #include "bench/kit.h"
 
-#define SOME     100 /* letters at once, when they are taken as they come */
+#define SOME     1000 /* letters at once, when they are taken as they come */
 #define JOBS_MAX 100000000
 
 struct loop {
@@ -23,7 +23,7 @@ struct loop {
 
 static int noop(const char *payload, int size)
 {
-        return payload && size == PAYLOAD ? 0 : 1;
+        return payload && size == payload_size ? 0 : 1;
 }
 
 static int (*volatile handler)(const char *, int) = noop;
@@ -32,7 +32,7 @@ static void new_batch(struct batch *b, long size)
 {
         size_t n = (size_t)size;
         *b = (struct batch){.ids = malloc(16 * n),
-                            .payloads = malloc(PAYLOAD * n),
+                            .payloads = malloc((size_t)payload_size * n),
                             .letters = calloc(n, sizeof *b->letters)};
         if (!b->ids || !b->payloads || !b->letters) {
                 die("no memory");
@@ -59,7 +59,7 @@ static void complete(struct loop *l, struct batch *b)
         l->ledger->ops->end_claim(l->ledger);
         l->broker->ops->acknowledge(l->broker, b);
         for (long i = 0; i < b->n; i++) {
-                l->failed += handler(b->payloads + PAYLOAD * i, PAYLOAD);
+                l->failed += handler(b->payloads + payload_size * i, (int)payload_size);
         }
         l->ledger->ops->finish(l->ledger, b);
 }
@@ -118,7 +118,7 @@ static void latency(struct loop *l, long n)
                 l->ledger->ops->begin_claim(l->ledger, &b);
                 l->ledger->ops->end_claim(l->ledger);
                 for (long k = 0; k < b.n; k++) {
-                        int64_t sent_us = payload_time(b.payloads + PAYLOAD * k);
+                        int64_t sent_us = payload_time(b.payloads + payload_size * k);
                         took[i++] = (double)(wall_us() - sent_us) / 1e6;
                 }
                 l->broker->ops->acknowledge(l->broker, &b);
@@ -141,6 +141,7 @@ static int usage(void)
 int bare_main(int argc, char **argv, const struct bare_broker_ops *broker,
               const struct bare_ledger_ops *ledger)
 {
+        take_payload_size(&argc, &argv);
         if (argc == 4 && strcmp(argv[3], "reset") == 0) {
                 ledger->reset(argv[2]);
                 return 0;

@@ -14,7 +14,7 @@
 struct batch {
         long n;
         uint8_t *ids;   /* 16 bytes each: the letters' own where they have one, else new ones */
-        char *payloads; /* PAYLOAD bytes each */
+        char *payloads; /* payload_size bytes each */
         uint64_t mark;  /* the broker's: what acknowledges the whole batch */
         void **letters; /* the broker's: what acknowledges each */
 };

@@ -2,11 +2,16 @@
  * The bare loop for PostgreSQL alone: what a queue in a table costs at least when drained by hand
  * in one process.
  *
- *     bare-postgres URL fill N
- *             a new table `bare` with N pending rows of 256 bytes
+ *     bare-postgres URL fill N [BATCH]
+ *             a new table `bare` with N pending rows, BATCH (1000) in a commit
  *     bare-postgres URL drain BATCH
  *             claims BATCH rows by SKIP LOCKED (one commit), a no-op, finishes them (one commit),
- *             until none is left; prints one JSON line
+ *             until none is left
+ *     bare-postgres URL latency N RATE [BATCH]
+ *             N jobs at RATE a second, BATCH (1) at once: insert commit, claim commit; the time
+ * from before to after
+ *
+ * Before URL may stand `--payload BYTES`. Each prints one JSON line.
  *
  * Two connections: one claims the next batch while the other finishes the one before. The table is
  * as cheap as such a queue can be: one index besides the primary key, on a column that only waiting
@@ -23,7 +28,8 @@
 #include "bench/kit.h"
 #include "bench/kit_postgres.h"
 
-#define PAGE 1000
+#define PAGE     1000
+#define ROWS_MAX 100000000
 
 static const char table_sql[] =
     "drop table if exists bare; drop sequence if exists bare_lanes; create sequence bare_lanes;"
@@ -47,7 +53,7 @@ static const char finish_sql[] =
     "update bare set state = 4, finished = now() where id = any($1::uuid[])";
 
 static const char bad_sql[] =
-    "select count(*) from bare where state <> 4 or length(payload) <> 256 or started is null"
+    "select count(*) from bare where state <> 4 or length(payload) <> %ld or started is null"
     " or finished is null";
 
 struct loop {
@@ -66,7 +72,7 @@ static void insert_page(PGconn *c, struct pg_value values[3], long from, long n)
 {
         static const uint32_t oids[3] = {PG_OID_UUID, PG_OID_TEXT, PG_OID_BYTEA};
         uint8_t id[16];
-        char payload[PAYLOAD];
+        static char payload[PAYLOAD_MAX];
         for (int i = 0; i < 3; i++) {
                 pg_array_begin(&values[i], oids[i]);
         }
@@ -75,7 +81,7 @@ static void insert_page(PGconn *c, struct pg_value values[3], long from, long n)
                 make_payload(wall_us(), from + i, payload);
                 pg_array_add(&values[0], id, 16);
                 pg_array_add(&values[1], "noop", 4);
-                pg_array_add(&values[2], payload, PAYLOAD);
+                pg_array_add(&values[2], payload, (uint32_t)payload_size);
         }
         for (int i = 0; i < 3; i++) {
                 pg_array_end(&values[i]);
@@ -84,15 +90,18 @@ static void insert_page(PGconn *c, struct pg_value values[3], long from, long n)
         pg_affected(c);
 }
 
-static void fill(const char *url, long n)
+static void fill(const char *url, long n, long page)
 {
         struct pg_value values[3] = {0};
         PGconn *c = pg_connect(url);
         pg_run(c, table_sql);
         pg_prepare(c, "insert", insert_sql);
-        for (long i = 0; i < n; i += PAGE) {
-                insert_page(c, values, i, n - i < PAGE ? n - i : PAGE);
+        double begin = monotonic_s();
+        for (long i = 0; i < n; i += page) {
+                insert_page(c, values, i, n - i < page ? n - i : page);
         }
+        double seconds = monotonic_s() - begin;
+        printf("{\"jobs\":%ld,\"seconds\":%.4f,\"rate\":%.1f}\n", n, seconds, (double)n / seconds);
         pg_run(c, "vacuum analyze bare");
         for (int i = 0; i < 3; i++) {
                 free(values[i].bytes);
@@ -104,7 +113,7 @@ static void fill(const char *url, long n)
 
 static int noop(const char *payload, int size)
 {
-        return payload && size == PAYLOAD ? 0 : 1;
+        return payload && size == payload_size ? 0 : 1;
 }
 
 static int (*volatile handler)(const char *, int) = noop;
@@ -200,13 +209,15 @@ static void open_loop(struct loop *l, const char *url, long batch)
 static void drain(const char *url, long batch)
 {
         struct loop l;
+        char bad[sizeof bad_sql + 20];
         open_loop(&l, url, batch);
         int failed = drain_all(&l);
         printf("{\"jobs\":%ld,\"seconds\":%.4f,\"rate\":%.1f,\"cpu_per_10k\":%.4f,\"failed\":%d}\n",
                l.done, l.seconds, (double)l.done / l.seconds, cpu_seconds() * 1e4 / (double)l.done,
                failed);
         fflush(stdout);
-        if (pg_number(l.claims, bad_sql) != 0 ||
+        snprintf(bad, sizeof bad, bad_sql, payload_size);
+        if (pg_number(l.claims, bad) != 0 ||
             pg_number(l.claims, "select count(*) from bare") != l.done) {
                 die("not all rows are completed with their payload");
         }
@@ -215,14 +226,59 @@ static void drain(const char *url, long batch)
         PQfinish(l.finishes);
 }
 
+/* --- latency ---------------------------------------------------------------------------------- */
+
+static void latency(const char *url, long n, long rate, long batch)
+{
+        struct pg_value values[3] = {0};
+        struct loop l;
+        double *took = calloc((size_t)n, sizeof *took);
+        PGconn *c = pg_connect(url);
+        pg_run(c, table_sql);
+        pg_prepare(c, "insert", insert_sql);
+        open_loop(&l, url, batch);
+        double start = monotonic_s();
+        for (long i = 0; i + batch <= n; i += batch) {
+                sleep_until(start + (double)i / (double)rate);
+                double begin = monotonic_s();
+                insert_page(c, values, i, batch);
+                send_claim(&l);
+                PGresult *rows = take_claim(&l);
+                for (long k = 0; k < batch; k++) {
+                        took[i + k] = monotonic_s() - begin;
+                }
+                PQclear(rows);
+        }
+        print_latency(took, n / batch * batch);
+        free(took);
+        for (int i = 0; i < 3; i++) {
+                free(values[i].bytes);
+        }
+        PQfinish(c);
+        PQfinish(l.claims);
+        PQfinish(l.finishes);
+}
+
+static long optional(char **argv, int argc, int at, long otherwise)
+{
+        return argc > at ? number_of(argv[at], 1, BATCH_MAX) : otherwise;
+}
+
 int main(int argc, char **argv)
 {
-        if (argc == 4 && strcmp(argv[2], "fill") == 0) {
-                fill(argv[1], number_of(argv[3], 1, 100000000));
-        } else if (argc == 4 && strcmp(argv[2], "drain") == 0) {
+        take_payload_size(&argc, &argv);
+        const char *verb = argc > 3 ? argv[2] : "";
+        if (strcmp(verb, "fill") == 0) {
+                fill(argv[1], number_of(argv[3], 1, ROWS_MAX), optional(argv, argc, 4, PAGE));
+        } else if (strcmp(verb, "drain") == 0) {
                 drain(argv[1], number_of(argv[3], 1, BATCH_MAX));
+        } else if (strcmp(verb, "latency") == 0 && argc > 4) {
+                latency(argv[1], number_of(argv[3], 1, ROWS_MAX), number_of(argv[4], 1, 1000000),
+                        optional(argv, argc, 5, 1));
         } else {
-                fputs("usage: bare-postgres URL fill N | drain BATCH\n", stderr);
+                fputs("usage: bare-postgres [--payload BYTES] URL fill N [BATCH] | drain BATCH |"
+                      " latency N RATE [BATCH]\n",
+                      stderr);
                 return 64;
         }
         return 0;

@@ -2,48 +2,32 @@
  * The bare loop for the SQLite ledger alone: what a drain costs at least when done by hand in one
  * process.
  *
- *     bare-sqlite FILE fill N          makes a table and N pending jobs of 256 bytes
- *     bare-sqlite FILE drain BATCH     select BATCH pending with their payload, one commit that
- * claims them, a no-op, one commit that finishes them, until none is left; prints one JSON line
- *     bare-sqlite FILE latency N RATE  N times at RATE a second: insert commit, claim commit;
- * prints the time between
+ *     bare-sqlite FILE fill N [BATCH]          a new table and N pending jobs, BATCH (1000) in a
+ *                                              commit
+ *     bare-sqlite FILE drain BATCH             select BATCH pending with their payload, one commit
+ *                                              that claims them, a no-op, one commit that finishes
+ *                                              them, until none is left
+ *     bare-sqlite FILE latency N RATE [BATCH]  N jobs at RATE a second, BATCH (1) at once: insert
+ *                                              commit, claim commit; the time from before to after
  *
- * The same durability as skep's: WAL, synchronous=FULL. No guard, no fence, no keys, no isolation:
- * that is the point.
+ * Before FILE may stand `--payload BYTES`. Each prints one JSON line. The same durability as
+ * skep's: WAL, synchronous=FULL. No guard, no fence, no keys, no isolation: that is the point.
  */
-#include <math.h>
 #include <sqlite3.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/resource.h>
-#include <time.h>
 
-#define PAYLOAD   256
-#define BATCH_MAX 10000
+#include "bench/kit.h"
+
+#define PAGE 1000
 
 static sqlite3 *db;
-
-static void die(const char *what)
-{
-        fprintf(stderr, "bare-sqlite: %s: %s\n", what, db ? sqlite3_errmsg(db) : "");
-        exit(1);
-}
-
-static int64_t now_us(clockid_t clock)
-{
-        struct timespec t;
-        clock_gettime(clock, &t);
-        return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
 
 static void run(const char *sql)
 {
         if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK) {
-                die(sql);
+                die("%s: %s", sql, sqlite3_errmsg(db));
         }
 }
 
@@ -51,7 +35,7 @@ static sqlite3_stmt *prepare(const char *sql)
 {
         sqlite3_stmt *s;
         if (sqlite3_prepare_v3(db, sql, -1, SQLITE_PREPARE_PERSISTENT, &s, NULL) != SQLITE_OK) {
-                die(sql);
+                die("%s: %s", sql, sqlite3_errmsg(db));
         }
         return s;
 }
@@ -59,15 +43,16 @@ static sqlite3_stmt *prepare(const char *sql)
 static void step(sqlite3_stmt *s)
 {
         if (sqlite3_step(s) != SQLITE_DONE) {
-                die(sqlite3_sql(s));
+                die("%s: %s", sqlite3_sql(s), sqlite3_errmsg(db));
         }
         sqlite3_reset(s);
 }
 
-static void open_file(const char *path)
+static void open_file(const char *url)
 {
+        const char *path = strncmp(url, "sqlite:", 7) == 0 ? url + 7 : url;
         if (sqlite3_open(path, &db) != SQLITE_OK) {
-                die(path);
+                die("%s: %s", path, sqlite3_errmsg(db));
         }
         run("pragma journal_mode=wal");
         run("pragma synchronous=full");
@@ -78,70 +63,67 @@ static void open_file(const char *path)
         run("create index if not exists waiting on jobs(lane) where lane is not null");
 }
 
-static void make_job(uint8_t id[16], char payload[PAYLOAD])
-{
-        int64_t ms = now_us(CLOCK_REALTIME) / 1000;
-        if (getrandom(id, 16, 0) != 16) {
-                die("getrandom");
-        }
-        for (int i = 0; i < 6; i++) {
-                id[i] = (uint8_t)(ms >> (40 - 8 * i));
-        }
-        memset(payload, 'x', PAYLOAD);
-}
-
-static void insert(sqlite3_stmt *s, int64_t lane)
-{
-        uint8_t id[16];
-        char payload[PAYLOAD];
-        make_job(id, payload);
-        sqlite3_bind_blob(s, 1, id, 16, SQLITE_STATIC);
-        sqlite3_bind_text(s, 2, "noop", 4, SQLITE_STATIC);
-        sqlite3_bind_blob(s, 3, payload, PAYLOAD, SQLITE_STATIC);
-        sqlite3_bind_int64(s, 4, lane);
-        sqlite3_bind_int64(s, 5, now_us(CLOCK_REALTIME));
-        step(s);
-}
+/* --- filling ---------------------------------------------------------------------------------- */
 
 static const char insert_sql[] =
     "insert into jobs(id, type, payload, state, lane, created) values(?1, ?2, ?3, 1, ?4, ?5)";
 
-static void fill(long n)
+static const char claim_sql[] =
+    "update jobs set state = 2, lane = null, started = ?2 where seq = ?1";
+
+static int64_t insert(sqlite3_stmt *s, int64_t lane)
+{
+        static char payload[PAYLOAD_MAX];
+        uint8_t id[16];
+        int64_t now = wall_us();
+        make_uuid(id);
+        make_payload(now, lane, payload);
+        sqlite3_bind_blob(s, 1, id, 16, SQLITE_STATIC);
+        sqlite3_bind_text(s, 2, "noop", 4, SQLITE_STATIC);
+        sqlite3_bind_blob(s, 3, payload, (int)payload_size, SQLITE_STATIC);
+        sqlite3_bind_int64(s, 4, lane);
+        sqlite3_bind_int64(s, 5, now);
+        step(s);
+        return sqlite3_last_insert_rowid(db);
+}
+
+static void fill(long n, long batch)
 {
         sqlite3_stmt *s = prepare(insert_sql);
+        double begin = monotonic_s();
         for (long i = 0; i < n;) {
                 run("begin immediate");
-                for (long j = 0; j < 1000 && i < n; j++) {
+                for (long j = 0; j < batch && i < n; j++) {
                         insert(s, ++i);
                 }
                 run("commit");
         }
+        double seconds = monotonic_s() - begin;
+        printf("{\"jobs\":%ld,\"seconds\":%.4f,\"rate\":%.1f}\n", n, seconds, (double)n / seconds);
         run("pragma wal_checkpoint(truncate)");
         sqlite3_finalize(s);
 }
 
-static int noop(const void *payload, int size)
+/* --- draining --------------------------------------------------------------------------------- */
+
+static int noop(const void *payload, long size)
 {
-        return payload && size == PAYLOAD ? 0 : 1;
+        return payload && size == payload_size ? 0 : 1;
 }
 
-static int (*volatile handler)(const void *, int);
-
-static double cpu_seconds(void)
-{
-        struct rusage u;
-        getrusage(RUSAGE_SELF, &u);
-        return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-               (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
+static int (*volatile handler)(const void *, long) = noop;
 
 static long take_batch(sqlite3_stmt *select, long batch, int64_t *seqs, char *payloads)
 {
         long n = 0;
         sqlite3_bind_int64(select, 1, batch);
         while (sqlite3_step(select) == SQLITE_ROW) {
+                if (sqlite3_column_bytes(select, 1) != payload_size) {
+                        die("a payload has other than %ld bytes", payload_size);
+                }
                 seqs[n] = sqlite3_column_int64(select, 0);
-                memcpy(payloads + n * PAYLOAD, sqlite3_column_blob(select, 1), PAYLOAD);
+                memcpy(payloads + n * payload_size, sqlite3_column_blob(select, 1),
+                       (size_t)payload_size);
                 n++;
         }
         sqlite3_reset(select);
@@ -150,7 +132,7 @@ static long take_batch(sqlite3_stmt *select, long batch, int64_t *seqs, char *pa
 
 static void write_all(sqlite3_stmt *s, const int64_t *seqs, long n)
 {
-        int64_t now = now_us(CLOCK_REALTIME);
+        int64_t now = wall_us();
         run("begin immediate");
         for (long i = 0; i < n; i++) {
                 sqlite3_bind_int64(s, 1, seqs[i]);
@@ -163,81 +145,94 @@ static void write_all(sqlite3_stmt *s, const int64_t *seqs, long n)
 static void drain(long batch)
 {
         static int64_t seqs[BATCH_MAX];
-        char *payloads = malloc((size_t)batch * PAYLOAD);
+        char *payloads = malloc((size_t)(batch * payload_size));
         sqlite3_stmt *select =
             prepare("select seq, payload from jobs where lane is not null order by lane limit ?1");
-        sqlite3_stmt *claim =
-            prepare("update jobs set state = 2, lane = null, started = ?2 where seq = ?1");
+        sqlite3_stmt *claim = prepare(claim_sql);
         sqlite3_stmt *finish = prepare("update jobs set state = 4, finished = ?2 where seq = ?1");
-        int64_t start = now_us(CLOCK_MONOTONIC);
+        double begin = monotonic_s();
         long done = 0, n;
         int failed = 0;
-        handler = noop;
         while ((n = take_batch(select, batch, seqs, payloads)) > 0) {
                 write_all(claim, seqs, n);
                 for (long i = 0; i < n; i++) {
-                        failed += handler(payloads + i * PAYLOAD, PAYLOAD);
+                        failed += handler(payloads + i * payload_size, payload_size);
                 }
                 write_all(finish, seqs, n);
                 done += n;
         }
-        double seconds = (double)(now_us(CLOCK_MONOTONIC) - start) / 1e6;
+        double seconds = monotonic_s() - begin;
         printf("{\"jobs\":%ld,\"seconds\":%.4f,\"rate\":%.1f,\"cpu_per_10k\":%.4f,\"failed\":%d}\n",
                done, seconds, (double)done / seconds, cpu_seconds() * 1e4 / (double)done, failed);
+        fflush(stdout);
         sqlite3_finalize(select);
         sqlite3_finalize(claim);
         sqlite3_finalize(finish);
         free(payloads);
 }
 
-static int compare(const void *a, const void *b)
+static void audit(void)
 {
-        int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-        return x < y ? -1 : x > y;
+        sqlite3_stmt *s =
+            prepare("select count(*) from jobs where state <> 4 or finished is null or"
+                    " length(payload) <> ?1");
+        sqlite3_bind_int64(s, 1, payload_size);
+        if (sqlite3_step(s) != SQLITE_ROW || sqlite3_column_int64(s, 0) != 0) {
+                die("not all rows are completed with their payload");
+        }
+        sqlite3_finalize(s);
 }
 
-static void latency(long n, long rate)
+/* --- latency ---------------------------------------------------------------------------------- */
+
+static void latency(long n, long rate, long batch)
 {
-        sqlite3_stmt *s = prepare(insert_sql);
-        sqlite3_stmt *claim =
-            prepare("update jobs set state = 2, lane = null, started = ?2 where seq = ?1");
-        int64_t *took = calloc((size_t)n, sizeof *took), next = now_us(CLOCK_MONOTONIC);
-        for (long i = 0; i < n; i++) {
-                next += 1000000 / rate;
-                int64_t left = next - now_us(CLOCK_MONOTONIC);
-                if (left > 0) {
-                        nanosleep(&(struct timespec){left / 1000000, left % 1000000 * 1000}, NULL);
-                }
-                int64_t begin = now_us(CLOCK_MONOTONIC);
+        static int64_t seqs[BATCH_MAX];
+        sqlite3_stmt *s = prepare(insert_sql), *claim = prepare(claim_sql);
+        double *took = calloc((size_t)n, sizeof *took), start = monotonic_s();
+        for (long i = 0; i + batch <= n; i += batch) {
+                sleep_until(start + (double)i / (double)rate);
+                double begin = monotonic_s();
                 run("begin immediate");
-                insert(s, i);
+                for (long k = 0; k < batch; k++) {
+                        seqs[k] = insert(s, i + k);
+                }
                 run("commit");
-                int64_t seq = sqlite3_last_insert_rowid(db);
-                write_all(claim, &seq, 1);
-                took[i] = now_us(CLOCK_MONOTONIC) - begin;
+                write_all(claim, seqs, batch);
+                for (long k = 0; k < batch; k++) {
+                        took[i + k] = monotonic_s() - begin;
+                }
         }
-        long middle = n / 2, high = n * 99 / 100;
-        qsort(took, (size_t)n, sizeof *took, compare);
-        printf("{\"jobs\":%ld,\"p50_ms\":%.3f,\"p99_ms\":%.3f}\n", n, (double)took[middle] / 1e3,
-               (double)took[high] / 1e3);
+        print_latency(took, n / batch * batch);
         free(took);
         sqlite3_finalize(s);
         sqlite3_finalize(claim);
 }
 
+static long optional(char **argv, int argc, int at, long otherwise)
+{
+        return argc > at ? number_of(argv[at], 1, BATCH_MAX) : otherwise;
+}
+
 int main(int argc, char **argv)
 {
-        if (argc >= 4 && strcmp(argv[2], "fill") == 0) {
+        take_payload_size(&argc, &argv);
+        const char *verb = argc >= 4 ? argv[2] : "";
+        if (strcmp(verb, "fill") == 0) {
                 open_file(argv[1]);
-                fill(atol(argv[3]));
-        } else if (argc >= 4 && strcmp(argv[2], "drain") == 0 && atol(argv[3]) <= BATCH_MAX) {
+                fill(number_of(argv[3], 1, 100000000), optional(argv, argc, 4, PAGE));
+        } else if (strcmp(verb, "drain") == 0) {
                 open_file(argv[1]);
-                drain(atol(argv[3]));
-        } else if (argc >= 5 && strcmp(argv[2], "latency") == 0) {
+                drain(number_of(argv[3], 1, BATCH_MAX));
+                audit();
+        } else if (strcmp(verb, "latency") == 0 && argc >= 5) {
                 open_file(argv[1]);
-                latency(atol(argv[3]), atol(argv[4]));
+                latency(number_of(argv[3], 1, 100000000), number_of(argv[4], 1, 1000000),
+                        optional(argv, argc, 5, 1));
         } else {
-                fputs("usage: bare-sqlite FILE fill N | drain BATCH | latency N RATE\n", stderr);
+                fputs("usage: bare-sqlite [--payload BYTES] FILE fill N [BATCH] | drain BATCH |"
+                      " latency N RATE [BATCH]\n",
+                      stderr);
                 return 64;
         }
         sqlite3_close(db);

@@ -247,6 +247,7 @@ static void leave_answered(struct engine *e, struct ledger_bury *b)
 static void ledger_answered(struct engine *e, struct ledger_batch *b)
 {
         ledger_reached(e, b);
+        reply_hint(e, b);
         if (cron_owns(e, b)) {
                 cron_answered(e, b);
                 return;

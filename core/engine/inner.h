@@ -144,6 +144,7 @@ struct journal_entry {
         struct commit_no no;
         uint64_t connection;
         uint32_t receipts; /* of its batches, whose acknowledgement is not yet sure */
+        bool partly;       /* of another it is */
         enum journal_fate fate;
 };
 
@@ -355,7 +356,8 @@ void fence_node(struct engine *e, uint64_t holder); /* this holder was declared 
 void submit_arrived(struct engine *e, struct submission *list /* takes */);
 void submit_pump(struct engine *e);
 void submit_answered(struct engine *e, struct ledger_submit *b /* takes */);
-void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */, bool maybe);
+void submit_repeat(struct engine *e, struct ledger_submit *b /* takes */, bool happened,
+                   bool maybe);
 void submit_refuse_all(struct engine *e, const char *note);
 /* Gives rows their defaults, parks what no handler here serves; `ring`: what goes through a broker
  * waits for its doorbell. */
@@ -566,7 +568,9 @@ void reply_fill(struct engine *e, struct ledger_finish *f); /* before it is post
 void reply_held(struct engine *e, struct ledger_finish *f, struct finish_row *row,
                 const struct held_job *h);                           /* of a rescued job */
 void reply_written(struct engine *e, const struct ledger_finish *f); /* it is durable */
-void reply_relayed(struct engine *e, const struct job_reply *list, uint32_t n);
+void reply_relayed(struct engine *e, struct ledger_relay *b);
+/* What ends waiting jobs may owe replies: they are asked for at once. */
+void reply_hint(struct engine *e, struct ledger_batch *b);
 void reply_answered(struct engine *e, struct replies *list /* takes */);
 
 /* reconcile.c */

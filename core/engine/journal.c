@@ -3,6 +3,12 @@
  * that a redelivery finds its job; here stands which batches those are. What became of each -
  * surely acknowledged, or its connection went away before - is told with the next ARRIVE, within a
  * second. Those of an incarnation that was declared dead need not be told: the ledger knows.
+ *
+ * A batch may hold several receipts. Lost it is only while none of them is known to have arrived:
+ * an equal letter that comes again would else be taken for one that is gone. So a batch of which
+ * the connection's end let one part through is forgotten as a whole, and its other letters, should
+ * they come again, are new jobs. To tell the ledger which part it was would spare those, for a
+ * case that needs a connection to break between two proofs of one batch.
  */
 #include "core/engine/inner.h"
 
@@ -46,15 +52,23 @@ static bool same_commit(struct commit_no a, struct commit_no b)
         return a.holder == b.holder && a.writer == b.writer && a.n == b.n;
 }
 
+/* Though its connection is lost by now. */
+static void receipt_arrived(struct engine *e, struct journal_entry *j)
+{
+        j->receipts -= j->receipts > 0;
+        j->partly = true;
+        if (j->receipts == 0 || (j->fate == FATE_LOST && !PLANT(journal_halved))) {
+                decided(e, j, FATE_ACKNOWLEDGED);
+        }
+}
+
 void journal_acknowledged(struct engine *e, const struct receipt *list)
 {
         for (; list; list = list->next) {
                 for (uint32_t i = 0; i < e->n_journal; i++) {
                         struct journal_entry *j = &e->journal[i];
                         if (same_commit(j->no, list->no)) {
-                                if (--j->receipts == 0) { /* though its connection is lost by now */
-                                        decided(e, j, FATE_ACKNOWLEDGED);
-                                }
+                                receipt_arrived(e, j);
                                 break;
                         }
                 }
@@ -66,7 +80,8 @@ void journal_lost(struct engine *e, uint64_t connection)
         for (uint32_t i = 0; i < e->n_journal; i++) {
                 struct journal_entry *j = &e->journal[i];
                 if (j->fate == FATE_OPEN && j->connection == connection) {
-                        decided(e, j, FATE_LOST);
+                        bool partly = j->partly && !PLANT(journal_halved);
+                        decided(e, j, partly ? FATE_ACKNOWLEDGED : FATE_LOST);
                 }
         }
 }

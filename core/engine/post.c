@@ -111,12 +111,14 @@ void resolve_answered(struct engine *e, struct ledger_resolve *r)
         }
         struct ledger_batch *b = r->base.cookie;
         bool happened = r->happened;
-        bool maybe = r->happened || r->forgotten; /* this node was buried before it could ask */
+        bool forgotten = r->forgotten; /* this node was buried before it could ask: it may have */
         enum ledger_lane lane = r->of.writer;
         ledger_batch_free(&r->base);
         thaw_lane(e, lane);
         switch (b->op) {
-        case LEDGER_SUBMIT: submit_repeat(e, LEDGER_AS(submit, SUBMIT, b), maybe); break;
+        case LEDGER_SUBMIT:
+                submit_repeat(e, LEDGER_AS(submit, SUBMIT, b), happened, forgotten);
+                break;
         case LEDGER_ARRIVE: arrive_resolved(e, LEDGER_AS(arrive, ARRIVE, b), happened); break;
         case LEDGER_CLAIM: claim_resolved(e, LEDGER_AS(claim, CLAIM, b), happened); break;
         case LEDGER_FINISH: finish_resolved(e, LEDGER_AS(finish, FINISH, b), happened); break;

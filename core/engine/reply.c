@@ -6,9 +6,9 @@
  * reply is written in the transaction that ends the job, so that one is owed exactly when the job
  * has ended; it is sent once that is durable, and again by any node until a broker has confirmed
  * it. Jobs without headers, nearly all of them, cost one branch. It must never go out before the
- * commit. A job that nobody ran (expired, cancelled while it waited) ends without passing here: no
- * reply is written for it. Discarded: to keep the address in a column of its own, which every row
- * would pay for.
+ * commit. A job that nobody ran (expired, cancelled while it waited, malformed) ends without
+ * passing here: the ledger writes that a reply is owed, and RELAY brings it, to be addressed then.
+ * Discarded: to keep the address in a column of its own, which every row would pay for.
  */
 #include "core/engine/inner.h"
 
@@ -85,18 +85,23 @@ static uint32_t json_escape(struct str s, char *out)
         return n;
 }
 
-static struct str error_body(struct arena *a, const struct finish_row *row)
+static struct str error_body(struct arena *a, const char *class, struct str why)
+{
+        char *text = arena_alloc(a, (size_t)why.n * 6 + 1);
+        if (!text) {
+                return (struct str){0};
+        }
+        uint32_t n = json_escape(why, text);
+        return arena_printf(a, "{\"error\":{\"class\":\"%s\",\"text\":\"%.*s\"}}", class, (int)n,
+                            text);
+}
+
+static struct str body_of(struct arena *a, const struct finish_row *row)
 {
         const char *class = row->error != ERROR_NONE     ? error_class_name(row->error)
                             : row->reason != REASON_NONE ? reason_name(row->reason)
                                                          : state_name(row->to);
-        char *text = arena_alloc(a, (size_t)row->error_text.n * 6 + 1);
-        if (!text) {
-                return (struct str){0};
-        }
-        uint32_t n = json_escape(row->error_text, text);
-        return arena_printf(a, "{\"error\":{\"class\":\"%s\",\"text\":\"%.*s\"}}", class, (int)n,
-                            text);
+        return error_body(a, class, row->error_text);
 }
 
 /* --- into the write --------------------------------------------------------------------------- */
@@ -135,7 +140,7 @@ static void add_reply(struct engine *e, struct ledger_finish *f, struct finish_r
             .to = arena_str(a, to),
             .correlation_id = arena_str(a, mark),
             .content_type = done ? row->result_type : STR("application/json"),
-            .body = done ? row->result : error_body(a, row),
+            .body = done ? row->result : body_of(a, row),
             .job = row->id,
             .state = row->to,
             .reason = row->reason,
@@ -237,14 +242,75 @@ void reply_written(struct engine *e, const struct ledger_finish *f)
         send_bags(e, &bags);
 }
 
-void reply_relayed(struct engine *e, const struct job_reply *list, uint32_t n)
+/* --- owed ------------------------------------------------------------------------------------- */
+
+static struct str words_for(enum job_reason reason)
 {
-        struct reply_bags bags = {.most = n};
-        for (uint32_t i = 0; i < n && !PLANT(reply_once); i++) {
-                bag_reply(e, &bags, &list[i]);
+        switch (reason) {
+        case REASON_EXPIRED: return STR("it was not started before its deadline");
+        case REASON_OPERATOR: return STR("it was cancelled before it ran");
+        case REASON_DROPPED: return STR("its queue was full and dropped its oldest");
+        case REASON_OVERLAPPED: return STR("the next run of its schedule was due");
+        case REASON_DUPLICATE: return STR("its unique key is held by another job");
+        default: return STR("it ended before it ran");
+        }
+}
+
+/* Gives a reply that the ledger wrote as owed its address and its body. False: nobody waits for it,
+ * or nothing can carry it. A queue that this node does not know may have a transport elsewhere. */
+static bool owed_filled(struct engine *e, struct arena *a, struct job_reply *r)
+{
+        int at = queue_find(e, r->queue);
+        r->to = either(r->headers, STR("job-reply-to"), STR("reply-to"));
+        r->correlation_id = either(r->headers, STR("job-correlation-id"), STR("correlation-id"));
+        if (r->to.n == 0 || r->to.n > ADDRESS_MAX || PLANT(reply_owed)) {
+                return false;
+        }
+        if (at >= 0 && e->queues[at].transport.n == 0) {
+                note_nowhere(e, &e->queues[at], &r->job);
+                return false;
+        }
+        if (r->error_text.n == 0) {
+                r->error_text = words_for(r->reason);
+        }
+        r->content_type = STR("application/json");
+        r->body = error_body(a, reason_name(r->reason), r->error_text);
+        return true;
+}
+
+void reply_relayed(struct engine *e, struct ledger_relay *b)
+{
+        struct reply_bags bags = {.most = b->n_replies};
+        for (uint32_t i = 0; i < b->n_replies && !PLANT(reply_once); i++) {
+                struct job_reply *r = &b->replies[i];
+                if (r->to.n == 0 && !owed_filled(e, &b->base.arena, r)) {
+                        number_add(&e->replied, r->no);
+                } else {
+                        bag_reply(e, &bags, r);
+                }
         }
         send_bags(e, &bags);
 }
+
+static bool ends_waiting(struct ledger_batch *b)
+{
+        switch (b->op) {
+        case LEDGER_CLAIM: return LEDGER_AS(claim, CLAIM, b)->expired > 0;
+        case LEDGER_CANCEL: return LEDGER_AS(cancel, CANCEL, b)->result == CANCEL_DONE;
+        case LEDGER_BULK: return LEDGER_AS(bulk, BULK, b)->kind == BULK_CANCEL;
+        case LEDGER_TICK: return LEDGER_AS(tick, TICK, b)->has_cancel;
+        default: return false;
+        }
+}
+
+void reply_hint(struct engine *e, struct ledger_batch *b)
+{
+        if (b->outcome == LEDGER_COMMITTED && ends_waiting(b)) {
+                e->relay_ns = engine_min(e->relay_ns, e->now.mono_ns);
+        }
+}
+
+/* --- the answer ------------------------------------------------------------------------------- */
 
 void reply_answered(struct engine *e, struct replies *list)
 {

@@ -110,6 +110,7 @@ static void post_relay(struct engine *e)
         }
         struct ledger_relay *b = LEDGER_AS(relay, RELAY, batch);
         b->older_us = RELAY_OLDER;
+        b->owed_only = e->n_transports == 0;
         b->limit = RELAY_LIMIT;
         e->relaying = post_batch(e, batch);
 }
@@ -129,9 +130,10 @@ static bool rung_wanted(const struct engine *e)
         return (e->rung.n || e->replied.n) && !e->ringing;
 }
 
+/* A node without any transport looks for owed replies alone: those of its queues go nowhere. */
 static bool relay_wanted(const struct engine *e)
 {
-        return !e->relaying && !e->draining && any_up(e);
+        return !e->relaying && !e->draining && (any_up(e) || e->n_transports == 0);
 }
 
 void ring_pump(struct engine *e)
@@ -179,7 +181,7 @@ static void relay_answered(struct engine *e, struct ledger_relay *b)
                 return;
         }
         ring_outbox(e, b->rows, b->n);
-        reply_relayed(e, b->replies, b->n_replies);
+        reply_relayed(e, b);
         if (b->n == RELAY_LIMIT || b->n_replies == RELAY_LIMIT) {
                 e->relay_ns = e->now.mono_ns;
         }

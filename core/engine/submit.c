@@ -188,11 +188,43 @@ void submit_answered(struct engine *e, struct ledger_submit *b)
         ledger_batch_free(&b->base);
 }
 
+static bool has_bound(const struct ledger_submit *b, struct str queue)
+{
+        uint32_t i = 0;
+        while (i < b->n_bounds && !str_eq(b->bounds[i].queue, queue)) {
+                i++;
+        }
+        return i < b->n_bounds;
+}
+
+/* May other jobs have kept it out then, by a unique key or by being too many? A row that is not
+ * there may never have been, then. To insert it could run it twice, not to could lose one of which
+ * its producer is told that it exists. */
+static bool may_be_left_out(const struct ledger_submit *b, const struct submission *s)
+{
+        bool may = false;
+        for (uint32_t i = 0; i < s->n && !may; i++) {
+                may = s->rows[i].unique.set || has_bound(b, s->rows[i].queue);
+        }
+        return may;
+}
+
+/* Letters of the inbox need no such word: they go with the commit that writes their rows. */
+static void tell_happened(struct ledger_submit *b)
+{
+        for (struct submission *s = b->list; s; s = s->next) {
+                s->happened |= !s->from_inbox && !may_be_left_out(b, s) && !PLANT(happened_untold);
+        }
+}
+
 /* The commit's fate is known, its answers are not: the same rows again. Those that are there say so
  * by their id. */
-void submit_repeat(struct engine *e, struct ledger_submit *b, bool maybe)
+void submit_repeat(struct engine *e, struct ledger_submit *b, bool happened, bool maybe)
 {
-        if (maybe) {
+        if (happened) {
+                tell_happened(b);
+        }
+        if (happened || maybe) {
                 b->base.cookie = b; /* its rows may be there: to be repeated until it is answered */
         }
         if (!post_batch(e, &b->base)) {

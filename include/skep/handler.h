@@ -83,7 +83,7 @@ struct skep_str {
 struct skep_job;
 
 /* A job to be made when, and only if, this one ends with SKEP_DONE. Zero members take the default.
- */
+ * It names this one as its parent. */
 struct skep_child {
         uint32_t size;         /* sizeof(struct skep_child) */
         uint32_t has_priority; /* 0: the queue's own */
@@ -105,6 +105,10 @@ struct skep_child {
         const char *unique_scope, *unique_states,
             *unique_conflict; /* "type,queue", "all", "keep" */
         int64_t unique_ms;    /* the key blocks for at least so long */
+        int64_t run_at_us;    /* not before this time, microseconds since 1970; without delay_ms */
+        int64_t deadline_us;  /* not started after this time: dead(expired); 0: none */
+        const char *reply_to; /* whoever listens there is told how it ended; NULL: nobody */
+        const char *correlation_id; /* and finds its question by this; NULL: none */
 };
 
 /* What a worker does for its handlers. Unless said otherwise: call from the thread that runs run(),

@@ -14,6 +14,7 @@ static int send_relay(struct lane *n, struct work *w)
         put_number(p, &b->base.no);
         put_i64(p, b->older_us);
         put_limit(p, b->limit);
+        put_bool(p, b->owed_only);
         return work_send(n, w, ST_RELAY);
 }
 
@@ -31,6 +32,7 @@ enum {
         BOX_STATE,
         BOX_REASON,
         BOX_ERROR_TEXT,
+        BOX_HEADERS,
 };
 
 static int read_box(struct arena *a, const PGresult *r, int i, struct outbox_row *box)
@@ -59,9 +61,10 @@ static int read_reply(struct arena *a, const PGresult *r, int i, struct job_repl
             .state = (enum job_state)cell_i16(r, i, BOX_STATE),
             .reason = (enum job_reason)cell_i16(r, i, BOX_REASON),
             .error_text = cell_copy(a, r, i, BOX_ERROR_TEXT),
+            .headers = cell_copy(a, r, i, BOX_HEADERS),
         };
         bool out = !m->queue.p || !m->to.p || !m->correlation_id.p || !m->content_type.p ||
-                   !m->body.p || !m->error_text.p;
+                   !m->body.p || !m->error_text.p || !m->headers.p;
         return out ? -ENOMEM : 0;
 }
 

@@ -107,7 +107,7 @@ void put_row(struct lane *n, const struct submit_row *r, uint64_t fingerprint, b
 /* Neighbours without a key that are not atomic are inserted together. */
 struct run {
         uint32_t first, last;
-        bool atomic, bury;
+        bool atomic, bury, happened;
         const struct submission *keyed; /* NULL: no request key */
         uint32_t parent;
 };
@@ -120,6 +120,7 @@ static struct run run_of(const struct unit *u, uint32_t first)
             .last = first + s->n - 1,
             .atomic = s->atomic && (s->n > 1 || s->request_key.set),
             .bury = !s->atomic,
+            .happened = s->happened,
             .keyed = s->request_key.set ? s : NULL,
             .parent = u->parent,
         };
@@ -128,7 +129,7 @@ static struct run run_of(const struct unit *u, uint32_t first)
 static bool joins(const struct run *a, const struct run *b)
 {
         return !a->atomic && !b->atomic && !a->keyed && !b->keyed && a->bury == b->bury &&
-               a->parent == b->parent;
+               a->happened == b->happened && a->parent == b->parent;
 }
 
 static void put_runs(struct params *p, const struct run *runs, uint32_t n, bool parents)

@@ -142,7 +142,7 @@ enum {
         X(SUBMIT_SLOW, ON_CLAIMS,                                                                  \
           "select * from put_units($2, $3, $4, $5, $6, $7, $8, null, $1, $9, "                     \
           "array(select (q, m, d)::bound from unnest($10::bytea[], $11::int[], $12::boolean[]) "   \
-          "b (q, m, d)))")                                                                         \
+          "b (q, m, d)), $13)")                                                                    \
         X(ALIVE_QUICK, ON_CLAIMS, "select alive_quick($1)")                                        \
         X(ALIVE_KEYED, ON_CLAIMS, "select alive_keyed($1, $2)")                                    \
         X(CLAIM_NUMBER, ON_CLAIMS,                                                                 \
@@ -191,7 +191,7 @@ enum {
         X(DUE, ON_BEAT, "select * from due($1, $2, $3, $4)")                                       \
         X(UNPARK, ON_BEAT, "select unpark($1, $2, $3, $4, $5, $6)")                                \
         X(FOLD, ON_BEAT, "select fold($1, $2, $3)")                                                \
-        X(RELAY, ON_BEAT, "select * from relay($1, $2, $3, $4, $5)")                               \
+        X(RELAY, ON_BEAT, "select * from relay($1, $2, $3, $4, $5, $6)")                           \
         X(RUNG, ON_BEAT, "delete from outbox where no = any($1::bigint[])")                        \
         X(REPLIED, ON_BEAT, "delete from replies where no = any($1::bigint[])")                    \
         X(TICK, ON_BEAT,                                                                           \

@@ -1,7 +1,8 @@
 /*
  * SUBMIT: one call of submit() in the schema. First without care: an existing key costs nothing
  * then, and data that the store refuses takes the transaction down, which is sent again with care.
- * Unique rows and bounds go the slow way from the start, keys of pruned jobs when one is met.
+ * Unique rows, bounds and what happened before go the slow way from the start, keys of pruned jobs
+ * when one is met.
  */
 #include "ledgers/postgres/internal.h"
 
@@ -16,6 +17,7 @@ static struct needs needs_of(const struct work *w, const struct ledger_submit *b
 {
         struct needs k = {.slow = w->slow || b->n_bounds > 0};
         for (const struct submission *s = b->list; s; s = s->next) {
+                k.slow |= s->happened;
                 for (uint32_t i = 0; i < s->n; i++) {
                         k.slow |= s->rows[i].unique.set;
                         k.keys |= s->rows[i].key.set;
@@ -43,6 +45,20 @@ static void put_bounds(struct params *p, const struct ledger_submit *b)
         array_end(p);
 }
 
+/* The places of the rows with which such submissions begin that happened before. */
+static void put_happened(struct params *p, const struct ledger_submit *b)
+{
+        int32_t place = 1;
+        array_begin(p, OID_INT4);
+        for (const struct submission *s = b->list; s; s = s->next) {
+                if (s->happened) {
+                        put_i32(p, place);
+                }
+                place += (int32_t)s->n;
+        }
+        array_end(p);
+}
+
 static int send_rows(struct lane *n, struct work *w, const struct ledger_submit *b,
                      const struct unit *units, uint32_t n_units, bool slow)
 {
@@ -51,6 +67,7 @@ static int send_rows(struct lane *n, struct work *w, const struct ledger_submit 
         put_bool(&n->params, w->careful);
         if (slow) {
                 put_bounds(&n->params, b);
+                put_happened(&n->params, b);
         }
         return r ? r : work_send(n, w, slow ? ST_SUBMIT_SLOW : ST_SUBMIT);
 }

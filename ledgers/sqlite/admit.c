@@ -5,6 +5,8 @@
  */
 #include "ledgers/sqlite/life.h"
 
+#include <stdio.h>
+
 bool row_has_life(const struct submit_row *r)
 {
         return r->policy.n || r->retry_until_us || r->heartbeat_ms || r->unique.set;
@@ -74,9 +76,9 @@ int row_meet(struct tx *t, struct submit_row *r, bool *ret_met)
         if (!r->key.set) {
                 return SQLITE_OK;
         }
+        struct job_key key = key_within(r->queue, &r->key);
         struct binder b = bind_start(db_get(t->db, ST_BY_KEY));
-        bind_text(&b, r->queue);
-        bind_key(&b, &r->key);
+        bind_key(&b, &key);
         rc = sqlite3_step(b.s);
         *ret_met = rc == SQLITE_ROW;
         if (*ret_met) {
@@ -106,17 +108,41 @@ static int meet_all(struct tx *t, struct submit_row *r, bool *ret_met)
         return rc;
 }
 
+/* A letter that met something gets a row that ends with that, and is told so if it asked. */
+static int letter_owed(struct tx *t, const struct submit_row *r)
+{
+        char text[96], id[JOB_ID_TEXT];
+        bool conflict = r->result == SUBMIT_CONFLICT;
+        if (!r->headers.n || r->result == SUBMIT_EXISTS) {
+                return SQLITE_OK;
+        }
+        id_text(&r->existing, id);
+        int n = snprintf(text, sizeof text,
+                         conflict ? "its key names job %s, which has another payload"
+                                  : "its unique key is held by job %s",
+                         id);
+        struct submit_row over = *r;
+        over.state = conflict ? STATE_DEAD : STATE_CANCELLED;
+        over.reason = conflict ? REASON_ID_CONFLICT : REASON_DUPLICATE;
+        over.error_text = (struct str){text, (uint32_t)n};
+        return reply_owe(t, &over);
+}
+
 int row_admit(struct tx *t, struct submit_row *r, const struct taker *by, int64_t *ret_seq)
 {
-        bool met = false;
+        bool met = false, letter = by != NULL;
         *ret_seq = 0;
         int rc = meet_all(t, r, &met);
+        if (!rc && !met) {
+                rc = row_put(t, r, by, ret_seq);
+                met = !*ret_seq;
+                rc = rc || !met ? rc : row_explain(t, r);
+        }
+        if (!rc && ((met && letter) || state_terminal(r->state))) {
+                rc = met ? letter_owed(t, r) : reply_owe(t, r);
+        }
         if (rc || met) {
                 return rc;
-        }
-        rc = row_put(t, r, by, ret_seq);
-        if (rc || !*ret_seq) {
-                return rc ? rc : row_explain(t, r);
         }
         if (t->limits) {
                 limits_note(t, r);

@@ -56,6 +56,27 @@ void bind_id(struct binder *b, const struct job_id *id)
         bind_bytes(b, id->b, sizeof id->b);
 }
 
+/* FNV-1a, and a last stir so that names which differ little come out far apart. */
+static uint64_t name_hash(struct str name)
+{
+        uint64_t h = 0xcbf29ce484222325;
+        for (uint32_t i = 0; i < name.n; i++) {
+                h = (h ^ (uint8_t)name.p[i]) * 0x100000001b3;
+        }
+        h = (h ^ (h >> 31)) * 0x9fb21c651e98df25;
+        return h ^ (h >> 29);
+}
+
+struct job_key key_within(struct str queue, const struct job_key *key)
+{
+        struct job_key k = *key;
+        uint64_t h = name_hash(queue), tail;
+        memcpy(&tail, k.b + sizeof k.b - sizeof tail, sizeof tail);
+        tail ^= h;
+        memcpy(k.b + sizeof k.b - sizeof tail, &tail, sizeof tail);
+        return k;
+}
+
 void bind_key(struct binder *b, const struct job_key *key)
 {
         if (key->set) {

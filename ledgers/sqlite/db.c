@@ -212,6 +212,7 @@ int db_open(const char *path, int busy_timeout_ms, bool read_only, char *note, s
                 return r;
         }
         rc = configure(db, busy_timeout_ms, read_only);
+        rc = rc ? rc : neighbours_open(db);
         if (rc) {
                 return db_note(rc, db->sql, path, note, note_size);
         }

@@ -1,6 +1,6 @@
 /*
  * FINISH: verdicts. The fence is the WHERE of the update itself, never a look before it. Completed
- * jobs take a statement that touches no index.
+ * jobs take a statement that touches no index, many of them together (neighbours.c).
  *
  * The counters need the queue, which a verdict does not carry: jobs of one token were claimed from
  * one queue, so the last one's serves for the next, and the statement checks that it was right.
@@ -253,6 +253,22 @@ static int finish_one(struct ending *e, struct finish_row *r)
         return rc || !hit || plain ? rc : finish_rest(e, r, ref, refused);
 }
 
+/* *ret_n: how many of the rows this dealt with. Those of neighbours that did not match are looked
+ * at once more, singly. */
+static int finish_some(struct ending *e, struct finish_row *rows, uint32_t n, uint32_t *ret_n)
+{
+        uint32_t together = e->token == rows->token && e->queue.n ? neighbours_count(rows, n) : 0;
+        int rc = SQLITE_OK;
+        if (together > 1) {
+                rc = neighbours_finish(e->t, rows, together, e->queue);
+        }
+        *ret_n = together > 1 ? together : 1;
+        for (uint32_t i = 0; i < *ret_n && !rc; i++) {
+                rc = together > 1 && !rows[i].stale ? SQLITE_OK : finish_one(e, &rows[i]);
+        }
+        return rc;
+}
+
 static int retire(struct tx *t, const struct commit_no *no)
 {
         struct binder b = bind_start(db_get(t->db, ST_NUMBER_RETIRE));
@@ -267,8 +283,8 @@ int finish_run(struct tx *t, struct ledger_finish *b)
         struct ending e = {.t = t, .b = b};
         b->stale = 0;
         int rc = tx_number(t, &b->base.no);
-        for (uint32_t i = 0; i < b->n && !rc; i++) {
-                rc = finish_one(&e, &b->rows[i]);
+        for (uint32_t i = 0, n; i < b->n && !rc; i += n) {
+                rc = finish_some(&e, &b->rows[i], b->n - i, &n);
         }
         for (uint32_t i = 0; i < b->n_retire && !rc; i++) {
                 rc = retire(t, &b->retire[i]);

@@ -30,9 +30,16 @@ int db_migrate(sqlite3 *sql, const char *path, int64_t now_us, char *note, size_
 
 /* --- a connection ----------------------------------------------------------------------------- */
 
+/* Whose verdicts are being written together; rows NULL: nobody's. */
+struct neighbours {
+        struct finish_row *rows;
+        uint32_t n;
+};
+
 struct db {
         sqlite3 *sql;
         sqlite3_stmt *st[STATEMENTS_N];
+        struct neighbours neighbours;
         int wal_pages;        /* in the log after the last commit */
         sqlite3_blob *blob;   /* open on some payload while a claim is read */
         int64_t data_version; /* at the last beat: changes when another connection commits */
@@ -71,6 +78,10 @@ void bind_blob(struct binder *b, struct str v);             /* null when empty *
 void bind_bytes(struct binder *b, const void *p, size_t n); /* never null */
 void bind_id(struct binder *b, const struct job_id *id);
 void bind_key(struct binder *b, const struct job_key *key);
+
+/* A key as jobs.key has it: mixed with its queue's name, so that one short column makes both
+ * unique. Mixed once more it is itself again. */
+struct job_key key_within(struct str queue, const struct job_key *key);
 int bind_run(struct binder *b); /* db_run, or the binder's own failure */
 
 struct job_id column_id(sqlite3_stmt *s, int i);
@@ -143,6 +154,16 @@ int submit_run(struct tx *t, struct ledger_submit *b);
 int arrive_run(struct tx *t, struct ledger_arrive *b);
 int claim_run(struct tx *t, struct ledger_claim *b);
 int finish_run(struct tx *t, struct ledger_finish *b);
+
+/* Makes known the functions of ST_FINISH_NEIGHBOURS. */
+int neighbours_open(struct db *db);
+
+/* How many of the rows, from the first on, can be completed together; 0: not even the first. */
+uint32_t neighbours_count(const struct finish_row *rows, uint32_t n);
+
+/* Completes so many of that queue. `stale` stays true of those that the fence did not let through,
+ * or whose queue is another. */
+int neighbours_finish(struct tx *t, struct finish_row *rows, uint32_t n, struct str queue);
 int cancel_run(struct tx *t, struct ledger_cancel *b);
 int requeue_run(struct tx *t, struct ledger_requeue *b);
 int due_run(struct tx *t, struct ledger_due *b);

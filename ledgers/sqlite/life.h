@@ -146,6 +146,7 @@ int save_show(struct db *db, int64_t seq, struct job_row *r);
 int save_delete(struct tx *t, int64_t seq);
 
 int reply_put(struct tx *t, struct job_reply *r);
+int reply_owe(struct tx *t, const struct submit_row *r); /* if it asks for one */
 int reply_relay(struct tx *t, struct ledger_relay *b, uint32_t limit);
 int reply_put_off(struct tx *t, const struct ledger_relay *b);
 int reply_rung(struct tx *t, const struct ledger_rung *b);

@@ -28,6 +28,7 @@ void pick_read(sqlite3_stmt *s, struct pick *ret)
         }
         if (ret->key.set) {
                 memcpy(ret->key.b, key.p, key.n);
+                ret->key = key_within(ret->queue, &ret->key);
         }
 }
 

@@ -156,7 +156,7 @@ int relay_run(struct tx *t, struct ledger_relay *b)
         uint32_t limit = b->limit < RELAY_AT_MOST ? b->limit : RELAY_AT_MOST;
         b->n = 0;
         b->rows = arena_alloc(&b->base.arena, (limit + 1) * sizeof *b->rows);
-        int rc = b->rows ? list_old(t, b, limit) : SQLITE_NOMEM;
+        int rc = !b->rows ? SQLITE_NOMEM : b->owed_only ? SQLITE_OK : list_old(t, b, limit);
         rc = rc ? rc : reply_relay(t, b, limit);
         rc = rc || (!b->n && !b->n_replies) ? rc : tx_number(t, &b->base.no);
         for (uint32_t i = 0; i < b->n && !rc; i++) {

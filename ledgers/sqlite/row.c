@@ -43,6 +43,7 @@ static int insert_job(struct tx *t, const struct submit_row *r, const struct tak
         struct waiting w = place_row(t, r, seq);
         bool inside = r->payload.n <= PAYLOAD_INLINE_MAX, runs = r->state == STATE_RUNNING;
         by = runs ? by : &nobody;
+        struct job_key key = key_within(r->queue, &r->key);
         struct binder b = bind_start(db_get(t->db, ST_INSERT));
         bind_int(&b, seq);
         bind_id(&b, &r->id);
@@ -59,7 +60,7 @@ static int insert_job(struct tx *t, const struct submit_row *r, const struct tak
         bind_int(&b, t->now_us);
         bind_int(&b, state_terminal(r->state) ? t->now_us : 0);
         bind_int(&b, r->deadline_us);
-        bind_key(&b, &r->key);
+        bind_key(&b, &key);
         bind_blob(&b, r->key_text);
         bind_blob(&b, r->content_type);
         bind_blob(&b, r->tags);

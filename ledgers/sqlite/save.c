@@ -145,6 +145,35 @@ int reply_put(struct tx *t, struct job_reply *r)
         return rc;
 }
 
+/* A row that begins terminal; those that wait are the schema's (jobs_owe). */
+int reply_owe(struct tx *t, const struct submit_row *r)
+{
+        static const char sign[] = "reply-to";
+        if (!r->headers.n || !memmem(r->headers.p, r->headers.n, sign, sizeof sign - 1)) {
+                return SQLITE_OK;
+        }
+        struct binder b = bind_start(db_get(t->db, ST_REPLY_OWE));
+        bind_text(&b, r->queue);
+        bind_id(&b, &r->id);
+        bind_int(&b, r->state);
+        bind_int(&b, r->reason);
+        bind_blob(&b, r->error_text);
+        bind_blob(&b, r->headers);
+        return bind_run(&b);
+}
+
+static int gather_owed(struct tx *t)
+{
+        sqlite3_stmt *any = db_get(t->db, ST_OWED_ANY);
+        int rc = sqlite3_step(any);
+        (void)sqlite3_reset(any);
+        if (rc != SQLITE_ROW) {
+                return rc == SQLITE_DONE ? SQLITE_OK : rc;
+        }
+        rc = db_run(db_get(t->db, ST_OWED_MOVE));
+        return rc ? rc : db_run(db_get(t->db, ST_OWED_CLEAR));
+}
+
 static int read_reply(struct arena *a, sqlite3_stmt *s, struct job_reply *r)
 {
         *r = (struct job_reply){
@@ -158,9 +187,10 @@ static int read_reply(struct arena *a, sqlite3_stmt *s, struct job_reply *r)
             .state = (enum job_state)sqlite3_column_int(s, 7),
             .reason = (enum job_reason)sqlite3_column_int(s, 8),
             .error_text = column_copy(a, s, 9),
+            .headers = column_copy(a, s, 10),
         };
         bool all = r->queue.p && r->to.p && r->correlation_id.p && r->content_type.p && r->body.p &&
-                   r->error_text.p;
+                   r->error_text.p && r->headers.p;
         return all ? SQLITE_OK : SQLITE_NOMEM;
 }
 
@@ -168,10 +198,11 @@ int reply_relay(struct tx *t, struct ledger_relay *b, uint32_t limit)
 {
         b->n_replies = 0;
         b->replies = NULL;
+        int rc = gather_owed(t), step = SQLITE_ROW;
         struct binder q = bind_start(db_get(t->db, ST_REPLY_OLD));
         bind_int(&q, t->now_us - b->older_us);
+        bind_int(&q, b->owed_only);
         bind_int(&q, limit);
-        int rc = SQLITE_OK, step = SQLITE_ROW;
         while (!rc && b->n_replies < limit && (step = sqlite3_step(q.s)) == SQLITE_ROW) {
                 if (!b->replies) {
                         b->replies = arena_alloc(&b->base.arena, limit * sizeof *b->replies);

@@ -209,9 +209,9 @@ static int read_all(struct db *db, struct arena *a, sqlite3_stmt *s, struct job_
 int show_run(struct db *db, struct ledger_show *b)
 {
         struct binder q = bind_start(db_get(db, b->key.set ? ST_SHOW_KEY : ST_SHOW_ID));
+        struct job_key key = key_within(b->queue, &b->key);
         if (b->key.set) {
-                bind_text(&q, b->queue);
-                bind_key(&q, &b->key);
+                bind_key(&q, &key);
         } else {
                 bind_id(&q, &b->id);
         }

@@ -117,7 +117,7 @@ enum {
           "select seq, state, holder, priority, cancel_asked, queue from jobs where id = ?")       \
         X(BY_KEY, "select j.id, j.state, j.reason, coalesce(j.payload, b.payload), l.came_with "   \
                   "from jobs j left join blobs b on b.seq = j.seq "                                \
-                  "left join lives l on l.seq = j.seq where j.queue = ? and j.key = ?")            \
+                  "left join lives l on l.seq = j.seq where j.key = ?")                            \
         X(REQUEST_SHOW, "select request_hash, ids from keys where kind = 1 and hash = ? "          \
                         "and until > ?")                                                           \
         X(REQUEST_INSERT, "insert or replace into keys (kind, hash, request_hash, ids, until) "    \
@@ -171,6 +171,11 @@ enum {
           "strikes = ?, started = case ?5 when 0 then started else ?5 end, finished = ?, "         \
           "room = null, result = ?, result_type = ? where seq = ? and id = ? and claim = ? "       \
           "and token = ? and state = 2 and queue = ?")                                             \
+        X(FINISH_NEIGHBOURS,                                                                       \
+          "update or fail jobs set state = 4, reason = ?, attempt = ?, snoozes = ?, "              \
+          "strikes = ?, started = verdict_started(seq), finished = verdict_ended(seq), "           \
+          "room = null, result = null, result_type = null where seq between ? and ? "              \
+          "and claim = ? and token = ? and state = 2 and queue = ?")                               \
         X(FINISH,                                                                                  \
           "update or fail jobs set state = ?, reason = ?, lane = ?, due = ?, parked_at = ?, "      \
           "attempt = ?, snoozes = ?, strikes = ?, "                                                \
@@ -209,7 +214,7 @@ enum {
         X(SHOW_ID, "select " ROW_COLUMNS ", j.content_type, j.headers, j.payload, j.result, "      \
                    "j.result_type from jobs j where j.id = ?")                                     \
         X(SHOW_KEY, "select " ROW_COLUMNS ", j.content_type, j.headers, j.payload, j.result, "     \
-                    "j.result_type from jobs j where j.queue = ? and j.key = ?")                   \
+                    "j.result_type from jobs j where j.key = ?")                                   \
         X(ATTEMPTS, "select " ATTEMPT_COLUMNS " from attempts where seq = ? and ended_job = 0 "    \
                     "order by claim")                                                              \
         X(ATTEMPT_LAST, "select " ATTEMPT_COLUMNS " from attempts where seq = ? "                  \

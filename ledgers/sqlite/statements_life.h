@@ -16,7 +16,8 @@
         "unique_hash, unique_states, unique_replace, unique_for"
 
 #define REPLY_COLUMNS                                                                              \
-        "no, queue, address, correlation_id, content_type, body, job, state, reason, error_text"
+        "no, queue, address, correlation_id, content_type, body, job, state, reason, error_text, " \
+        "headers"
 
 #define SAVE_IN_ORDER "where saves.claim <> excluded.claim or saves.n <= excluded.n"
 
@@ -122,8 +123,14 @@
         X(REPLY_INSERT, "insert into replies (queue, at, address, correlation_id, content_type, "  \
                         "body, job, state, reason, error_text) values (?, ?, ?, ?, ?, ?, ?, ?, "   \
                         "?, ?)")                                                                   \
-        X(REPLY_OLD, "select " REPLY_COLUMNS " from replies where at <= ? order by at, no "        \
-                     "limit ?")                                                                    \
+        X(REPLY_OWE, "insert into replies (queue, at, address, job, state, reason, error_text, "   \
+                     "headers) values (?, 0, x'', ?, ?, ?, ?, ?)")                                 \
+        X(OWED_ANY, "select 1 from owed limit 1")                                                  \
+        X(OWED_MOVE, "insert into replies (queue, at, address, job, state, reason, headers) "      \
+                     "select queue, 0, x'', job, state, reason, headers from owed order by rowid") \
+        X(OWED_CLEAR, "delete from owed")                                                          \
+        X(REPLY_OLD, "select " REPLY_COLUMNS " from replies where at <= ?1 "                       \
+                     "and (not ?2 or address = x'') order by at, no limit ?3")                     \
         X(REPLY_PUT_OFF, "update replies set at = ? where no = ?")                                 \
         X(REPLY_DELETE, "delete from replies where no = ?")                                        \
                                                                                                    \

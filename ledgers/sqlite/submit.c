@@ -1,6 +1,6 @@
 /*
- * SUBMIT: many callers' submissions, each on its own. Savepoints are for atomic arrays and for
- * requests with a key, never for a single row.
+ * SUBMIT: many callers' submissions, each on its own. Savepoints are for atomic arrays, for
+ * requests with a key, and for what happened before and is only looked at; never for a single row.
  */
 #include "ledgers/sqlite/life.h"
 
@@ -113,16 +113,35 @@ static int keep_request(struct tx *t, const struct submission *s)
         return bind_run(&b);
 }
 
-/* All rows or none: takes the whole submission back. The deltas of before it are kept by their
- * copy. */
-static int undo_all(struct tx *t, struct submission *s, uint32_t failed)
+static void answer_undone(struct submission *s, uint32_t failed)
 {
         for (uint32_t i = 0; i < s->n; i++) {
                 if (i != failed) {
                         s->rows[i].result = SUBMIT_UNDONE;
                 }
         }
+}
+
+/* Takes the whole submission back. The deltas of before it are kept by their copy. */
+static int undo_all(struct tx *t, int64_t seq)
+{
+        t->n_deltas = 0;
+        t->seq = seq;
+        limits_forget(t);
         return db_run(db_get(t->db, ST_UNDO));
+}
+
+/* What was written long ago is not written again: what would have gone in is gone since. */
+static void answer_gone(struct submission *s)
+{
+        for (uint32_t i = 0; i < s->n; i++) {
+                struct submit_row *r = &s->rows[i];
+                if (r->result == SUBMIT_CREATED) {
+                        r->result = SUBMIT_EXISTS;
+                        r->existing = r->id;
+                        r->existing_state = STATE_NONE;
+                }
+        }
 }
 
 static int submit_guarded(struct tx *t, struct submission *s)
@@ -138,10 +157,11 @@ static int submit_guarded(struct tx *t, struct submission *s)
         int64_t seq = t->seq;
         rc = rc ? rc : submit_rows(t, s, &failed);
         if (!rc && failed < s->n) {
-                t->n_deltas = 0;
-                t->seq = seq;
-                limits_forget(t);
-                rc = undo_all(t, s, failed);
+                answer_undone(s, failed);
+                rc = undo_all(t, seq);
+        } else if (!rc && s->happened) {
+                answer_gone(s);
+                rc = undo_all(t, seq);
         } else if (!rc && s->request_key.set) {
                 rc = keep_request(t, s);
         }
@@ -152,7 +172,7 @@ int submission_run(struct tx *t, struct submission *s)
 {
         s->refused = false;
         s->request_conflict = false;
-        if (s->request_key.set || (s->atomic && s->n > 1)) {
+        if (s->request_key.set || (s->atomic && s->n > 1) || s->happened) {
                 return submit_guarded(t, s);
         }
         uint32_t failed;

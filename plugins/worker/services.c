@@ -227,29 +227,78 @@ static bool child_texts_sane(const struct skep_child *c)
                text_fits(c->content_type, CHILD_TEXT_MAX) && text_fits(c->tags, CHILD_TAGS_MAX);
 }
 
-static bool child_sane(const struct skep_child *c)
+static bool child_times_sane(const struct skep_child *c)
 {
-        return child_texts_sane(c) && retry_sane(c->retry) &&
-               (!c->has_priority || c->priority <= PRIORITY_MAX) && c->delay_ms >= 0 &&
-               c->delay_ms <= DELAY_MAX_MS && (c->payload || c->payload_size == 0);
+        bool two = c->delay_ms && c->run_at_us;
+        bool never = c->deadline_us && c->run_at_us > c->deadline_us;
+        return !two && !never && c->delay_ms >= 0 && c->delay_ms <= DELAY_MAX_MS &&
+               c->run_at_us >= 0 && c->deadline_us >= 0;
 }
 
-static uint32_t header_bytes(const struct skep_child *c)
+static bool child_reply_sane(const struct skep_child *c)
+{
+        return (!c->reply_to || *c->reply_to) && text_fits(c->reply_to, CHILD_TEXT_MAX) &&
+               text_fits(c->correlation_id, CHILD_TEXT_MAX);
+}
+
+static bool child_sane(const struct skep_child *c)
+{
+        return child_texts_sane(c) && retry_sane(c->retry) && child_times_sane(c) &&
+               child_reply_sane(c) && (!c->has_priority || c->priority <= PRIORITY_MAX) &&
+               (c->payload || c->payload_size == 0);
+}
+
+/* The headers that a submission's fields become, name, value, ..., NULL. They come before the
+ * handler's own: of two with one name the first counts. */
+struct own_headers {
+        const char *list[7];
+};
+
+static struct own_headers own_headers(const struct live *l, const struct skep_child *c)
+{
+        struct own_headers h = {{"job-parent-id", l->id}};
+        uint32_t n = 2;
+        if (c->reply_to) {
+                h.list[n++] = "job-reply-to";
+                h.list[n++] = c->reply_to;
+        }
+        if (c->correlation_id) {
+                h.list[n++] = "job-correlation-id";
+                h.list[n++] = c->correlation_id;
+        }
+        return h;
+}
+
+static size_t list_bytes(const char *const *list)
 {
         size_t n = 0;
-        for (uint32_t i = 0; c->headers && c->headers[i] && n <= HEADERS_MAX; i++) {
-                n += strlen(c->headers[i]) + 1;
+        for (uint32_t i = 0; list && list[i] && n <= HEADERS_MAX; i++) {
+                n += strlen(list[i]) + 1;
         }
+        return n;
+}
+
+static uint32_t header_bytes(const struct live *l, const struct skep_child *c)
+{
+        struct own_headers own = own_headers(l, c);
+        size_t n = list_bytes(own.list) + list_bytes(c->headers);
         return (uint32_t)(n > HEADERS_MAX ? HEADERS_MAX + 1 : n);
 }
 
-/* Length, then name NUL value NUL ..., as in a job. */
-static void put_headers(struct wire_out *o, const struct skep_child *c, uint32_t n)
+static void put_list(struct wire_out *o, const char *const *list)
 {
-        wire_put_u32(o, n);
-        for (uint32_t i = 0; c->headers && c->headers[i]; i++) {
-                wire_put(o, c->headers[i], strlen(c->headers[i]) + 1);
+        for (uint32_t i = 0; list && list[i]; i++) {
+                wire_put(o, list[i], strlen(list[i]) + 1);
         }
+}
+
+/* Length, then name NUL value NUL ..., as in a job. */
+static void put_headers(struct wire_out *o, const struct live *l, const struct skep_child *c)
+{
+        struct own_headers own = own_headers(l, c);
+        wire_put_u32(o, header_bytes(l, c));
+        put_list(o, own.list);
+        put_list(o, c->headers);
         wire_put(o, "", 1);
 }
 
@@ -260,6 +309,8 @@ static void put_child(struct wire_out *o, const struct live *l, const struct ske
         struct wire_child fixed = {
             .delay_ms = c->delay_ms,
             .unique_ms = wish->for_ms,
+            .run_at_us = c->run_at_us,
+            .deadline_us = c->deadline_us,
             .timeout_ms = c->timeout_ms,
             .heartbeat_ms = c->heartbeat_ms,
             .payload_n = (uint32_t)c->payload_size,
@@ -282,7 +333,7 @@ static void put_child(struct wire_out *o, const struct live *l, const struct ske
         wire_put_str(o, str_of(c->tags ? c->tags : ""));
         wire_put_str(o, str_of(c->retry ? c->retry : ""));
         wire_put_str(o, str_of(c->unique_key ? c->unique_key : ""));
-        put_headers(o, c, header_bytes(c));
+        put_headers(o, l, c);
         if (!by_fd) {
                 wire_put(o, c->payload, c->payload_size);
         }
@@ -293,9 +344,9 @@ static size_t text_bytes(const char *z)
         return (z ? strlen(z) : 0) + 5;
 }
 
-static size_t child_bytes(const struct skep_child *c)
+static size_t child_bytes(const struct live *l, const struct skep_child *c)
 {
-        return sizeof(struct wire_part) + sizeof(struct wire_child) + header_bytes(c) + 8 +
+        return sizeof(struct wire_part) + sizeof(struct wire_child) + header_bytes(l, c) + 8 +
                text_bytes(c->type) + text_bytes(c->queue) + text_bytes(c->key) +
                text_bytes(c->content_type) + text_bytes(c->tags) + text_bytes(c->retry) +
                text_bytes(c->unique_key);
@@ -319,7 +370,7 @@ static int enqueue_child(struct skep_job *job, const struct skep_child *given)
         const struct skep_child *c = &whole;
         struct unique_wish wish;
         if (!whole_child(given, &whole) || !child_sane(c) || !read_unique(c, &wish) ||
-            header_bytes(c) > HEADERS_MAX) {
+            header_bytes(l, c) > HEADERS_MAX) {
                 return -EINVAL;
         }
         if (c->payload_size > CHILD_PAYLOAD_MAX) {
@@ -329,7 +380,7 @@ static int enqueue_child(struct skep_job *job, const struct skep_child *given)
                 return -ENOSPC;
         }
         bool by_fd = c->payload_size > CHILD_INLINE;
-        size_t size = child_bytes(c) + (by_fd ? 0 : c->payload_size);
+        size_t size = child_bytes(l, c) + (by_fd ? 0 : c->payload_size);
         struct live_child *child = arena_alloc(&l->arena, sizeof *child + size);
         if (!child || size > WIRE_MAX) {
                 return child ? -EINVAL : -ENOMEM;

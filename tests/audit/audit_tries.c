@@ -68,7 +68,9 @@ static void check_try(const struct audit_job *j, const struct audit_run *r, stru
                             r->claim, r->attempt, t->attempt);
         }
         bool said = r->end == AUDIT_RETRY || r->end == AUDIT_CANCELLED;
-        if (t && t->error == ERROR_FAILED && !said) {
+        bool its_own =
+            audit_run_of(j, r->claim) == r; /* not that of the run after its batch died */
+        if (t && its_own && t->error == ERROR_FAILED && !said) {
                 audit_blame(v, "I16", &j->id, "claim %u is kept as failed; its handler says %s",
                             r->claim, audit_end_name(r->end));
         }
@@ -84,7 +86,8 @@ static void check_attempt(const struct audit_job *j, uint32_t at, struct audit_v
         for (uint32_t i = 0; i < at; i++) {
                 const struct audit_run *x = &j->runs[i];
                 bool again = x->attempt == r->attempt && x->generation == r->generation;
-                if (again && x->claim != r->claim && x->end != AUDIT_SNOOZE) {
+                bool unspent = x->end == AUDIT_SNOOZE || audit_died_in_batch(x);
+                if (again && x->claim != r->claim && !unspent) {
                         audit_blame(v, "I6", &j->id, "claims %u and %u are both attempt %u",
                                     x->claim, r->claim, r->attempt);
                 }

@@ -16,10 +16,15 @@ static int by_start(const void *p, const void *q)
 }
 
 /* A killed run writes no end. When the ledger keeps its try, that tells when it was over at the
- * latest; else nothing does, and then it is not taken to overlap with others. */
-static void end_run(const struct audit_job *j, struct audit_run *r)
+ * latest; else nothing does, and then it is not taken to overlap with others. The try of a claim
+ * that ran twice, since its batch died, is that of its last run. */
+static void end_run(const struct audit_job *j, uint32_t at)
 {
+        struct audit_run *r = &j->runs[at];
         const struct audit_try *t = audit_try_of(j, r->claim);
+        for (uint32_t i = at + 1; i < j->n_runs; i++) {
+                t = j->runs[i].claim == r->claim ? NULL : t;
+        }
         int64_t ran_us = t && t->ended_us > r->start_wall_us ? t->ended_us - r->start_wall_us : 0;
         if (r->end == AUDIT_RUNNING) {
                 r->end = AUDIT_KILLED;
@@ -46,7 +51,7 @@ static void gather_runs(struct evidence *e)
                         qsort(j->runs, j->n_runs, sizeof *j->runs, by_start);
                 }
                 for (uint32_t i = 0; i < j->n_runs; i++) {
-                        end_run(j, &j->runs[i]);
+                        end_run(j, i);
                 }
         }
         if (e->audit.clock_moved) {

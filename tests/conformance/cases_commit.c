@@ -1,7 +1,7 @@
 /*
  * Commit numbers: a transaction happens once or never, and its fate can be asked for.
  */
-#include "tests/conformance/bed.h"
+#include "tests/conformance/bed_life.h"
 
 #include <stdio.h>
 
@@ -130,6 +130,141 @@ static void an_unknown_submit_posted_again(void)
                 bed_free(bed);
         }
 }
+
+/* --- posted again, known to have happened ----------------------------------------------------- */
+
+/* The same rows once more; the number is the next one. */
+static void repeat(struct bed *bed, struct ledger_submit *b)
+{
+        for (struct submission *s = b->list; s; s = s->next) {
+                s->happened = true;
+        }
+        b->base.no.n = 0;
+        bed_must(bed, &b->base);
+}
+
+static bool was_there(const struct submit_row *r, enum job_state state)
+{
+        return r->result == SUBMIT_EXISTS && job_id_eq(&r->existing, &r->id) &&
+               r->existing_state == state;
+}
+
+/* Each kind of row of which some have ended and are gone by then, next to one that still waits and
+ * to a caller that comes for the first time. */
+static void what_happened_and_is_gone_stays_gone(void)
+{
+        enum { PLAIN, KEYED, UNIQUE, BELL, ROWS };
+        struct bed *bed = bed_new();
+        struct submission *s = bed_submission(bed, ROWS), *pair = bed_submission(bed, 2);
+        struct submission *asked = bed_submission(bed, 2), *waits = bed_submission(bed, 1);
+        struct submission *fresh = bed_submission(bed, 1);
+        s->rows[KEYED].key = key_from_text(STR("order-7"));
+        s->rows[UNIQUE].unique = bed_unique("a");
+        s->rows[BELL].band = BAND_BROKER;
+        s->next = pair;
+        pair->atomic = true;
+        pair->next = asked;
+        asked->request_key = key_from_text(STR("request-7"));
+        asked->next = waits;
+        waits->rows[0].type = STR("nobody.serves.it");
+        struct ledger_submit *b = bed_submit(s);
+        bed_must(bed, &b->base);
+        CU_ASSERT(b->n_outbox == 1 && waits->rows[0].result == SUBMIT_CREATED);
+        struct arrival bell = bed_doorbell(&s->rows[BELL].id, false);
+        CU_ASSERT(bed_arrive_one(bed, &bell) == ARRIVAL_TAKEN);
+        bed_end(bed, bed_claim(bed, 100), STATE_COMPLETED);
+        fixture->advance(bed->store, SECOND);
+        CU_ASSERT(bed_prune_all(bed, STATE_COMPLETED) == ROWS + 2 + 2);
+
+        repeat(bed, b);
+        b->base.no.n = 0; /* its answer may be lost as well */
+        fresh->next = b->list;
+        b->list = fresh;
+        b->rows++;
+        bed_must(bed, &b->base);
+        CU_ASSERT(b->n_outbox == 0);
+        for (uint32_t i = 0; i < ROWS; i++) {
+                CU_ASSERT(was_there(&s->rows[i], STATE_NONE));
+        }
+        for (uint32_t i = 0; i < 2; i++) {
+                CU_ASSERT(was_there(&pair->rows[i], STATE_NONE));
+                CU_ASSERT(was_there(&asked->rows[i], STATE_NONE));
+        }
+        CU_ASSERT(was_there(&waits->rows[0], STATE_PENDING));
+        CU_ASSERT(fresh->rows[0].result == SUBMIT_CREATED);
+        bed_fold(bed);
+        CU_ASSERT(bed_count(bed, "q", STATE_PENDING) == 2);
+        struct claim *c = bed_claim(bed, 100);
+        CU_ASSERT(c->n == 1 && job_id_eq(&c->jobs[0].id, &fresh->rows[0].id));
+        struct submit_row next = bed_row(bed);
+        next.unique = bed_unique("a"); /* the key was not taken a second time */
+        CU_ASSERT(bed_add(bed, &next) == SUBMIT_CREATED);
+        claim_free(c);
+        while (b->list) {
+                struct submission *done = b->list;
+                b->list = done->next;
+                submission_free(done);
+        }
+        ledger_batch_free(&b->base);
+        bed_free(bed);
+}
+
+/* What it did to another job then is not done again. */
+static void what_happened_changes_no_other(void)
+{
+        struct bed *bed = bed_new();
+        struct submit_row first = bed_row(bed), second = bed_row(bed), third = bed_row(bed);
+        first.unique = second.unique = third.unique = bed_unique("a");
+        second.unique.replace = third.unique.replace = true;
+        second.payload = STR("second");
+        third.payload = STR("third");
+        CU_ASSERT(bed_add(bed, &first) == SUBMIT_CREATED);
+        struct submission s = {.rows = &second, .n = 1};
+        struct ledger_submit *b = bed_submit(&s);
+        bed_must(bed, &b->base);
+        CU_ASSERT(second.result == SUBMIT_REPLACED);
+        CU_ASSERT(bed_add(bed, &third) == SUBMIT_REPLACED);
+        repeat(bed, b);
+        CU_ASSERT(second.result == SUBMIT_REPLACED && job_id_eq(&second.existing, &first.id));
+        struct claim *c = bed_claim(bed, 10);
+        CU_ASSERT(c->n == 1 && str_eq(c->jobs[0].payload, STR("third")));
+        claim_free(c);
+        ledger_batch_free(&b->base);
+        bed_free(bed);
+}
+
+/* Refused then, refused again: none of an array that failed is told to have been there. */
+static void what_happened_and_failed_fails_again(void)
+{
+        struct bed *bed = bed_new();
+        struct submit_row other = bed_row(bed);
+        other.key = key_from_text(STR("order-7"));
+        CU_ASSERT(bed_add(bed, &other) == SUBMIT_CREATED);
+        struct submission *array = bed_submission(bed, 2), *odd = bed_submission(bed, 2);
+        array->atomic = odd->atomic = true;
+        array->next = odd;
+        array->rows[1].key = other.key;
+        array->rows[1].payload = STR("not the same");
+        odd->rows[1].max_attempts = 0; /* no ledger stores that */
+        struct ledger_submit *b = bed_submit(array);
+        bed_must(bed, &b->base);
+        for (int i = 0; i < 2; i++) {
+                CU_ASSERT(array->rows[0].result == SUBMIT_UNDONE);
+                CU_ASSERT(array->rows[1].result == SUBMIT_CONFLICT);
+                CU_ASSERT(odd->rows[0].result == SUBMIT_UNDONE);
+                CU_ASSERT(odd->rows[1].result == SUBMIT_UNSTORABLE);
+                if (i == 0) {
+                        repeat(bed, b);
+                }
+        }
+        CU_ASSERT(bed_count(bed, "q", STATE_PENDING) == 1);
+        ledger_batch_free(&b->base);
+        submission_free(array);
+        submission_free(odd);
+        bed_free(bed);
+}
+
+/* --- others ----------------------------------------------------------------------------------- */
 
 static void an_unknown_finish_both_ways(void)
 {
@@ -264,6 +399,9 @@ CASES(cases_commit, {"a number is refused the second time", refuses_a_number_twi
       {"an unknown claim that was written is recalled", an_unknown_claim_that_was_written,
        NEED_FAULT},
       {"an unknown submission is posted again", an_unknown_submit_posted_again, NEED_FAULT},
+      {"what happened and is gone stays gone", what_happened_and_is_gone_stays_gone, 0},
+      {"what happened changes no other", what_happened_changes_no_other, 0},
+      {"what happened and failed fails again", what_happened_and_failed_fails_again, 0},
       {"an unknown finish, both ways", an_unknown_finish_both_ways, NEED_FAULT},
       {"every number of an unknown crowd can be resolved",
        every_number_of_an_unknown_crowd_can_be_resolved, NEED_FAULT},

@@ -63,6 +63,44 @@ static void refuses_every_stale_fence(void)
         bed_free(bed);
 }
 
+/* Most ended in a row and alike; a few of them not, one not for the first time. */
+static void completes_many_together(void)
+{
+        enum { MANY = 40, ENDED = 5, FORGED = 12, OTHER = 20, TELLS = 30 };
+        struct bed *bed = bed_new();
+        for (int i = 0; i < MANY; i++) {
+                bed_add_one(bed);
+        }
+        struct claim *c = bed_claim(bed, MANY);
+        CU_ASSERT_FATAL(c->n == MANY);
+        struct finish_row rows[MANY];
+        for (int i = 0; i < MANY; i++) {
+                rows[i] = bed_verdict(&c->jobs[i], STATE_COMPLETED);
+                rows[i].started_us = 1000 + i;
+                rows[i].ended_us = 2000 + 2 * i;
+        }
+        CU_ASSERT(bed_finish_one(bed, rows[ENDED]));
+        rows[FORGED].token ^= 1;
+        rows[OTHER].to = STATE_CANCELLED;
+        rows[TELLS].result = STR("42");
+        CU_ASSERT(bed_finish(bed, rows, MANY) == 2);
+        for (int i = 0; i < MANY; i++) {
+                const struct job_row *j = bed_show(bed, &c->jobs[i].id);
+                CU_ASSERT(j->state == (i == FORGED  ? STATE_RUNNING
+                                       : i == OTHER ? STATE_CANCELLED
+                                                    : STATE_COMPLETED));
+                CU_ASSERT(i == FORGED || (j->started_us == 1000 + i &&
+                                          j->finished_us == 2000 + 2 * i && j->attempt == 1));
+                CU_ASSERT(str_eq(j->result, i == TELLS ? STR("42") : (struct str){0}));
+        }
+        const struct ledger_stats *n = bed_stats(bed);
+        CU_ASSERT_FATAL(n->n == 1);
+        CU_ASSERT(n->queues[0].jobs[STATE_COMPLETED] == MANY - 2);
+        CU_ASSERT(n->queues[0].jobs[STATE_RUNNING] == 1);
+        claim_free(c);
+        bed_free(bed);
+}
+
 static void refuses_the_verdict_of_an_earlier_claim(void)
 {
         struct bed *bed = bed_new();
@@ -243,6 +281,7 @@ static void children_come_with_completion_alone(void)
 CASES(cases_finish, {"writes a completion with its result", writes_a_completion, 0},
       {"finds the row without its ref", finds_the_row_without_its_ref, 0},
       {"refuses every stale fence", refuses_every_stale_fence, 0},
+      {"completes many together", completes_many_together, 0},
       {"refuses the verdict of an earlier claim", refuses_the_verdict_of_an_earlier_claim, 0},
       {"gives back to its own place, without an attempt", gives_back_to_its_own_place, 0},
       {"keeps the history of tries", keeps_the_history_of_tries, 0},

@@ -74,8 +74,9 @@ struct case_list {
 /* One per file of cases. */
 extern const struct case_list cases_arrive, cases_bulk, cases_claim, cases_commit, cases_doorbell,
     cases_duty, cases_finish, cases_floor, cases_journal, cases_limits, cases_node, cases_nodes,
-    cases_operator, cases_prune, cases_read, cases_relay, cases_reply, cases_rescue, cases_save,
-    cases_schedule, cases_store, cases_submit, cases_tide, cases_unique, cases_unique_letters;
+    cases_operator, cases_owed, cases_prune, cases_read, cases_relay, cases_reply, cases_rescue,
+    cases_save, cases_schedule, cases_store, cases_submit, cases_tide, cases_unique,
+    cases_unique_letters;
 
 #define CASES(name, ...)                                                                           \
         static const struct conformance_case name##_table[] = {__VA_ARGS__};                       \

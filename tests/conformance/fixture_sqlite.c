@@ -124,13 +124,15 @@ static sqlite3 *open_raw(const struct store *s)
 
 static const char raw_insert[] =
     "insert into jobs (id, queue, type, state, max_attempts, priority, created, lane, due, "
-    "parked_at) "
+    "parked_at, room) "
     "values (?1, 'raw', 'noop', ?2, 3, 5, 1, case when ?2 = 1 then 1 end, "
-    "case when ?2 in (0, 3) then 1 end, case when ?2 in (5, 6) then 1 end)";
+    "case when ?2 in (0, 3) then 1 end, case when ?2 in (5, 6) then 1 end, "
+    "case when ?2 = 2 then x'00' end)";
 
 static const char raw_update[] =
     "update jobs set state = ?2, lane = case when ?2 = 1 then (1 << 61) + seq end, "
     "due = case when ?2 in (0, 3) then 1 end, parked_at = case when ?2 in (5, 6) then 1 end, "
+    "room = case when ?2 = 2 then x'00' end, finished = case when ?2 > 3 then 1 else finished end, "
     "claim = max(claim, 1), holder = max(holder, 1), generation = generation + ?3 where id = ?1";
 
 static bool raw_state(void *store, const struct job_id *id, enum job_state from, enum job_state to,

@@ -46,6 +46,7 @@ static const struct {
     {"bulk", &cases_bulk},
     {"prune", &cases_prune},
     {"reply", &cases_reply},
+    {"owed", &cases_owed},
     {"nodes", &cases_nodes},
 };
 

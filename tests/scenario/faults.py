@@ -104,7 +104,7 @@ class World:
 
     def config(self, name):
         options = {"options": [{"type": type_, "set": {"log": self.handlers, "node": name}}
-                               for type_ in ("diary", "diary.exclusive", ">")]}
+                               for type_ in ("diary", "diary.exclusive", "diary.batch", ">")]}
         sections = {**self.sections, "handlers": {**options, **self.sections.get("handlers", {})}}
         if self.broker:
             return self.broker.config(self.queues, **sections)

@@ -1,8 +1,10 @@
 """Batches: many jobs in one request, many jobs in one call of a handler; children."""
 
 import json
+import time
 
 from lives import LINE, check, life, run, wait_for
+from faults import DIARY, kill_quietly  # noqa: E402 (lives chooses the broker first)
 
 
 def a_handler_takes_many_at_once():
@@ -66,5 +68,43 @@ def children_come_with_done():
         check(failed["state"] == "dead" and sum(it.counts().values()) == 27, f"no children without DONE: {it.counts()}")
 
 
-run(a_handler_takes_many_at_once, a_lonely_job_does_not_wait_for_ever, a_crash_costs_the_others_nothing,
+def batches_are_audited_while_all_is_killed():
+    """Workers and nodes die in the midst of batches: nothing is lost, nobody pays for another, each of them runs alone next."""
+    with life(nodes=2, plugins=(DIARY,), settings=("handlers.workers=2",)) as it:
+        sent, workers = 0, 0
+        for turn in range(4):
+            for n in range(120):
+                name = f"t{turn}-{n}"
+                do = {3: "retry:1:0", 7: "crash:1"}.get(n % 40, "sleep:3")
+                if it.letters and n % 2:
+                    it.letters.letter("diary.batch", {"n": name, "do": do}, key=name)
+                else:
+                    it.w.http(it.w.nodes[turn % 2]).submit("diary.batch", {"n": name, "do": do}, key=name, max_attempts=20)
+                sent += 1
+            for _ in range(2):
+                workers += kill_a_busy_worker(it.w)
+            victim = it.w.nodes[1 - turn % 2]
+            it.w.kill(victim)
+            victim.start()
+        it.w.settle(sent)
+        sizes = [int(part[6:]) for line in open(it.w.handlers, encoding="utf-8") if line.startswith("start/")
+                 for part in line.split() if part.startswith("batch=")]
+        print(f"  {sent} jobs, {len(sizes)} runs, up to {max(sizes)} at once; {workers} workers and 4 nodes were killed")
+        check(max(sizes) > 2 and workers, f"batches ran, and workers were killed in them: {max(sizes)}, {workers}")
+        it.w.audit("I1 I2 I3 I4 I6 I9 I10 I15 I16 I22")
+
+
+def kill_a_busy_worker(w):
+    """1 when there was one."""
+    for node in w.nodes:
+        for row in node.workers():
+            if row.get("pid") and "job_id" in row:
+                begin = time.monotonic_ns()
+                if kill_quietly(row["pid"]):
+                    w.log.fault("kill", node=node.name, pid=row["pid"], from_=begin)
+                    return 1
+    return 0
+
+
+run(batches_are_audited_while_all_is_killed, a_handler_takes_many_at_once, a_lonely_job_does_not_wait_for_ever, a_crash_costs_the_others_nothing,
     a_thousand_in_one_request, children_come_with_done)

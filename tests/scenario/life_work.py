@@ -93,6 +93,35 @@ def whoever_asked_is_told():
         check(json.loads(replies["http"][1]) == {"x": 3}, f"{replies['http']}")
 
 
+def who_asked_is_told_of_what_never_ran():
+    if LINE == "none":
+        return
+    slow = {"name": "slow", "types": ["slow.>"], "max_waiting": 2, "when_full": "drop_oldest"}
+    with life(queues=(slow,)) as it, listener(it.w.broker) as (address, listen):
+        def ask(mark, **fields):
+            return it.submit(fields.pop("type_", "life.lively"), {"ms": 1}, reply_to=address, correlation_id=mark, **fields)
+        it.ask("DELETE", f"/v1/jobs/{ask('one', delay='1h')}")
+        for mark in ("many-1", "many-2"):
+            ask(mark, delay="1h", tags=["many"])
+        it.ask("POST", "/v1/jobs/cancel", {"filter": {"tag": "many"}})
+        for mark in ("first", "second", "third"):
+            ask(mark, type_="slow.none")
+        it.submit("life.lively", {}, unique_key="only", delay="1h")
+        it.send("life.lively", {}, unique_key="only", reply_to=address, correlation_id="twin")
+        it.send("life.lively", {}, priority="no number", reply_to=address, correlation_id="bad")
+        wanted = {"one": ("cancelled", "operator"), "many-1": ("cancelled", "operator"),
+                  "many-2": ("cancelled", "operator"), "first": ("cancelled", "dropped"),
+                  "twin": ("cancelled", "duplicate"), "bad": ("dead", "malformed")}
+        replies = replies_come(it, listen, len(wanted))
+        for mark, (state, reason) in wanted.items():
+            check(mark in replies, f"{mark} was told: {sorted(replies)}")
+            headers, body = replies[mark]
+            error = json.loads(body)["error"]
+            check((headers["job-state"], headers["job-reason"]) == (state, reason), f"{mark}: {headers}")
+            check(error["class"] == reason and error["text"], f"{mark}: {body}")
+        check("held by job" in replies["twin"][1].decode(), replies["twin"][1])
+
+
 def listener(broker):
     """A place for replies: (its address, a function that gives those that came since)."""
     return amqp_listener(broker) if LINE == "amqp" else nats_listener(broker)
@@ -126,4 +155,4 @@ def nats_listener(broker):
 
 
 run(it_goes_on_where_it_was, a_requeued_job_goes_on_too, the_checkpoint_survives_its_node, progress_is_shown,
-    a_caller_waits_for_the_result, whoever_asked_is_told)
+    a_caller_waits_for_the_result, whoever_asked_is_told, who_asked_is_told_of_what_never_ran)

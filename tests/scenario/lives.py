@@ -18,7 +18,7 @@ from faults import check, logged, metric, world  # noqa: E402, F401
 from harness import BUILD, Skip, run, wait_for  # noqa: E402, F401
 
 LIFE = os.path.join(BUILD, "tests", "scenario", "life.so")
-TYPES = ["life.>", "diary", "echo", "noop", "sleep", "nobody.>"]  # room for others: on NATS patterns may not overlap
+TYPES = ["life.>", "diary", "diary.batch", "echo", "noop", "sleep", "nobody.>"]  # room for others: on NATS patterns may not overlap
 NUMBERS = itertools.count(1)
 LEDGER = os.environ.get("SKEP_FAULTS_LEDGER", "postgres")
 COMPLETED, DEAD, CANCELLED = 4, 5, 6

@@ -1,18 +1,22 @@
 """Producers of NATS that are not ours: Node.js' client, and lines of the protocol written by hand. With headers and
 without, through JetStream and past it; ids that come twice; subjects of every depth; letters that are delivered again.
+The examples of docs/nats.md, as far as this machine has their clients, and the permissions that it names.
 """
 
 import contextlib
 import os
+import re
+import subprocess
 
 from brokers import broker
-from faults import check, doctor, metric, wait_for, wait_logged
+from faults import check, doctor, logged, metric, wait_for, wait_logged
 from harness import run
 from mailroom import Postman, all_jobs, content, ended_by_key, jobs_when, mirrored, post_office, seen_by_handler
-from strangers import by_hand, hpub, nats_js, pub
+from strangers import by_hand, hpub, nats_js, node, pub
 
 AGAIN = int(os.environ.get("SKEP_NATS_AGAIN", "200"))
 SECOND = 10 ** 9
+HANDBOOK = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "nats.md")
 
 
 def by_payload(jobs):
@@ -157,6 +161,57 @@ def a_body_over_the_servers_own_limit():
         print(f"  the server said {said!r}; nats.js said {answers[0]!r}")
 
 
+# --- the handbook ---
+
+def handbook(pattern):
+    with open(HANDBOOK, encoding="utf-8") as book:
+        return re.search(pattern, book.read(), re.S).groups()
+
+
+def example(language, address, place):
+    """As it stands there, but for the server's address."""
+    text, = handbook(rf"```{language}\n(.*?)```")
+    check(address in text, f"the example has {address}: {text}")
+    return text.replace(address, place)
+
+
+def the_examples_of_the_handbook():
+    emails = ({"name": "email", "types": ["email.>"]},)
+    with post_office(queues=emails, mirror=True) as w:
+        place = w.broker.url.rpartition("/")[2]
+        subprocess.run(["sh", "-c", example("sh", "localhost:4222", place)], capture_output=True, check=False)
+        job = jobs_when(w.nodes[0], 1, state="completed")[0]
+        check((job["type"], content(job, "payload")) == ("email.send", b'{"to":"x"}'), f"by hand: {job}")
+        print("  by hand")
+        node("-e", "const { connect } = require('nats');\n(async () => {" + example("js", "nats.example.org", place)
+             + "process.exit() })()")
+        job = ended_by_key(w.nodes[0], "order-4711", "email")
+        check((job["type"], content(job, "payload")) == ("email.send", b'{"to":"x"}'), f"Node.js: {job}")
+        print("  Node.js")
+
+
+def a_user_with_no_more_than_the_handbook_names():
+    """All that skep does goes through: streams and consumers made, letters, doorbells, one too large, a reply."""
+    lists = [", ".join(f'"{subject}"' for subject in re.findall("`([^`]+)`", text))
+             for text in handbook(r"the user needs to publish (.*?) and to subscribe (.*?)\.\s")]
+    accounts = "{ WORK: { jetstream: enabled, users: [ { user: keeper, password: s3cret, permissions: " \
+               "{ publish: [ %s, \"answers\" ], subscribe: [ %s ] } }, { user: other, password: other } ] } }" % tuple(lists)
+    with broker(accounts=accounts, no_auth_user="other") as one:
+        open_url, one.url = one.url, one.url.replace("://", "://keeper:s3cret@")
+        with post_office(broker=one, settings=("jobs.payload_max=16k",), mirror=True) as w:
+            one.url, node_ = open_url, w.nodes[0]
+            with one.connect() as server:
+                answers = server.subscribe("answers")
+                server.store("jobs.mail.small", b"small", {"job-reply-to": "answers"})
+                server.store("jobs.mail.large", b"l" * 20000)
+                check(server.next(answers), "an answer comes")
+            id_ = w.http(node_).submit("mail.bell", {"by": "bell"})
+            check(node_.finish(id_)["state"] == "completed" and metric(node_, "skep_doorbells_total") == 1, "by doorbell")
+            check(jobs_when(node_, 1, state="dead")[0]["reason"] == "too_large" and one.keeps_refused(), "what is too large")
+            w.settle(3)
+            check(not logged(node_, "permissions"), f"it may all that it does: {logged(node_, 'permissions')}")
+
+
 # --- ids ---
 
 def an_id_inside_and_outside_of_the_window():
@@ -264,5 +319,5 @@ def subjects_that_nobody_consumes_are_named():
 
 run(letters_of_a_nodejs_service, lines_written_by_hand, blocks_that_other_readers_stumble_over,
     a_doorbell_that_is_forged_creates_nothing, a_body_over_the_servers_own_limit,
-    an_id_inside_and_outside_of_the_window, letters_without_ids_that_are_delivered_again, subjects_of_every_depth,
-    subjects_that_nobody_consumes_are_named)
+    the_examples_of_the_handbook, a_user_with_no_more_than_the_handbook_names, an_id_inside_and_outside_of_the_window,
+    letters_without_ids_that_are_delivered_again, subjects_of_every_depth, subjects_that_nobody_consumes_are_named)

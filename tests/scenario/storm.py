@@ -1,7 +1,8 @@
 """Everything is killed, again and again, while letters come: nodes, workers, the broker, PostgreSQL. The auditor judges.
 
 Half of the letters have a message id, half have nothing but a payload of their own. Of the latter at most one in a
-thousand may exist twice: a broker that is killed may deliver a letter again without saying so.
+thousand may exist twice over RabbitMQ: a broker that is killed may deliver a letter again without saying so. Over NATS
+none may: its place in the stream is its name.
 
 SKEP_STORM_JOBS, SKEP_STORM_SECONDS and SKEP_STORM_SEED choose another storm.
 """
@@ -12,7 +13,7 @@ import threading
 import time
 
 from faults import SHORT, Background, answering, check, kill_quietly, wait_for, worker_pids, world
-from harness import run
+from harness import BROKER, run
 
 JOBS = int(os.environ.get("SKEP_STORM_JOBS", "6000" if SHORT else "20000"))
 SECONDS = float(os.environ.get("SKEP_STORM_SECONDS", "20" if SHORT else "60"))
@@ -117,9 +118,10 @@ def a_storm_loses_nothing():
             wait_for(f"node {node.name} to serve", lambda node=node: answering(node))
         w.settle(sum(one.confirmed for one in letters))
         report = w.audit("I1 I1b I2 I3 I4 I6 I7 I8 I9 I10 I12 I15 I16 I17 I22")
-        extra, all_ = report["idless_extra"], report["idless"]
-        print(f"  letters without an id: {all_}, of which {extra} exist twice")
-        check(extra * 1000 <= all_, f"{extra} of {all_} letters without an id exist twice")
+        if BROKER == "amqp":
+            extra, all_ = report["idless_extra"], report["idless"]
+            print(f"  letters without an id: {all_}, of which {extra} exist twice")
+            check(all_ and extra * 1000 <= all_, f"{extra} of {all_} letters without an id exist twice")
         for victim in ("nodes", "workers", "broker") + (("PostgreSQL",) if w.ledger.server else ()):
             kills = sum(n for what, n in nemesis.kills.items() if what.startswith(victim))
             check(kills > SECONDS / 40, f"{victim} were killed {kills} times only")

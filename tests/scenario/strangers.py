@@ -58,27 +58,32 @@ def node_modules():
     return os.path.join(place, "node_modules")
 
 
-def run_node(script, url, letters):
-    lines = "".join(json.dumps(letter) + "\n" for letter in letters)
-    done = subprocess.run(["node", os.path.join(CLIENTS, script), url], input=lines, capture_output=True, text=True,
-                          check=False, env=dict(os.environ, NODE_PATH=node_modules()), timeout=PATIENCE)
-    check(done.returncode == 0, f"{script} ended with {done.returncode}: {done.stderr}")
+def run_node(words, lines):
+    done = subprocess.run(["node", *words], input=lines, capture_output=True, text=True, check=False,
+                          env=dict(os.environ, NODE_PATH=node_modules()), timeout=PATIENCE)
+    check(done.returncode == 0, f"{words[0]} ended with {done.returncode}: {done.stderr}")
     return done.stdout.splitlines()
 
 
-def of_node(script, url, letters):
-    """The answers, in order; or Skip where this machine has no npm, or its registry is away. Never in CI."""
+def node(*words, lines=""):
+    """What it prints, with the clients of tests/clients at hand; or Skip where this machine has no npm, or its registry is
+    away. Never in CI."""
     if os.environ.get("CI"):
-        return run_node(script, url, letters)
+        return run_node(words, lines)
     if not shutil.which("npm") or not shutil.which("node"):
         raise Skip("no node or npm on this machine: producers in Node.js were NOT tried")
     try:
-        return run_node(script, url, letters)
+        return run_node(words, lines)
     except (Failure, subprocess.TimeoutExpired) as trouble:
         away = ("ENOTFOUND", "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "ENETUNREACH", "timed out")
         if "npm" in str(trouble) and any(word in str(trouble) for word in away):
             raise Skip(f"npm cannot install the clients, which were NOT tried: {str(trouble)[-300:]}") from trouble
         raise
+
+
+def of_node(script, url, letters):
+    """The answers, in order."""
+    return node(os.path.join(CLIENTS, script), url, lines="".join(json.dumps(letter) + "\n" for letter in letters))
 
 
 def amqplib(url, letters, exchange="jobs"):

@@ -252,7 +252,8 @@ void chaos_event(struct world *w, const struct world_event *ev)
         case WE_OPERATE:
                 if (w->chaos) {
                         operate_event(w);
-                        world_at(w, MS(rng_between(&w->rng_env, 5, 300)), WE_OPERATE);
+                        world_at(w, MS(rng_between(&w->rng_env, 5, w->swarm.purges ? 40 : 300)),
+                                 WE_OPERATE);
                 }
                 break;
         case WE_CHAOS:

@@ -27,7 +27,7 @@ struct letter {
         struct str queue;
         uint32_t published, rows, conflicts, ambiguous, untold;
         /* of its messages, counted at the end */
-        uint32_t acked, answered, unmarked, stale, deliveries, unsure;
+        uint32_t acked, answered, unmarked, stale, halved, deliveries, unsure;
 };
 
 struct letter *letter_at(const struct world *w, uint32_t number);

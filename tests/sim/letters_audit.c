@@ -278,6 +278,37 @@ static void count_messages(struct world *w)
         }
 }
 
+static bool same_commit(const struct commit_no *a, const struct commit_no *b)
+{
+        return a->holder == b->holder && a->writer == b->writer && a->n == b->n;
+}
+
+/* Was another part of its batch acknowledged for sure? */
+static bool is_half(const struct world *w, const struct sim_receipt *r)
+{
+        for (const struct sim_receipt *o = w->broker.receipts; o; o = o->older) {
+                if (o->sure && o->base.journalled && same_commit(&o->base.no, &r->base.no)) {
+                        return true;
+                }
+        }
+        return false;
+}
+
+/* A batch of which the end of its connection let only one part through is forgotten: what it took
+ * back of the other is a new job when it comes again (decision 0008). */
+static void count_halved(struct world *w)
+{
+        for (const struct sim_receipt *r = w->broker.receipts; r; r = r->older) {
+                bool back = r->base.journalled && r->stale && !r->taken && is_half(w, r);
+                for (uint32_t i = 0; back && i < r->n; i++) {
+                        uint32_t number = r->messages[i]->letter;
+                        if (number) {
+                                letter_at(w, number)->halved++;
+                        }
+                }
+        }
+}
+
 static void judge_keyed(struct world *w, uint32_t number, const struct letter *l)
 {
         uint32_t must = l->inbox ? l->published : l->acked;
@@ -298,7 +329,7 @@ static void judge_keyed(struct world *w, uint32_t number, const struct letter *l
 static void judge_plain(struct world *w, uint32_t number, const struct letter *l)
 {
         uint32_t excused = l->acked > 1 ? l->unsure + l->untold : 0;
-        uint32_t extra = l->unmarked + l->stale + l->ambiguous;
+        uint32_t extra = l->unmarked + l->stale + l->ambiguous + l->halved;
         if (w->swarm.stream && !w->swarm.rewire) { /* each letter has a name of its own */
                 excused = extra = 0;
         }
@@ -310,8 +341,9 @@ static void judge_plain(struct world *w, uint32_t number, const struct letter *l
         if (l->rows > most) {
                 world_violate(w,
                               "I13 letter %u: %u rows, %u letters (%u unmarked, %u stale, %u "
-                              "ambiguous)",
-                              number, l->rows, l->answered, l->unmarked, l->stale, l->ambiguous);
+                              "ambiguous, %u halved)",
+                              number, l->rows, l->answered, l->unmarked, l->stale, l->ambiguous,
+                              l->halved);
         }
         w->seen.letters_twice += l->rows > l->answered && !l->inbox;
 }
@@ -337,6 +369,7 @@ static void judge_left(struct world *w)
 void letters_audit(struct world *w)
 {
         count_messages(w);
+        count_halved(w);
         for (uint32_t i = 1; i <= w->n_letters; i++) {
                 const struct letter *l = letter_at(w, i);
                 if (is_keyed(l)) {

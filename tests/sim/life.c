@@ -86,6 +86,13 @@ static void configure_schedule(struct world *w, struct config *c, struct rng *r)
         c->n_schedules = 1;
 }
 
+/* Rows that others may keep out are inserted anew when a submission of unknown fate is repeated:
+ * they must not be gone by then. */
+bool life_outlives(const struct swarm *s)
+{
+        return s->unique || s->bounded;
+}
+
 void life_configure(struct world *w, struct config *c)
 {
         const struct swarm *s = &w->swarm;
@@ -114,9 +121,10 @@ void life_configure(struct world *w, struct config *c)
                 configure_schedule(w, c, &r);
         }
         if (s->prune) {
-                c->retention = (struct retention){.completed_ms = rng_between(&r, 8000, 12000),
-                                                  .dead_ms = rng_between(&r, 10000, 20000),
-                                                  .cancelled_ms = rng_between(&r, 8000, 20000)};
+                int64_t least = life_outlives(s) ? 8000 : 100;
+                c->retention = (struct retention){.completed_ms = rng_between(&r, least, 12000),
+                                                  .dead_ms = rng_between(&r, least, 20000),
+                                                  .cancelled_ms = rng_between(&r, least, 20000)};
         }
 }
 

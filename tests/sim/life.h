@@ -12,9 +12,8 @@ struct sim_life {
         struct job_id id;
         uint32_t letter;      /* its number; 0: it came in no letter */
         uint32_t saved, sent; /* the number of the last checkpoint that was told durable, or sent */
-        uint32_t ended, owed,
-            told;     /* by a run, for one who wants a reply; replies that must be, are */
-        bool delayed; /* its handler asked for a delay of its own */
+        uint32_t ended, owed, told; /* of one who wants a reply; replies that must be, are */
+        bool delayed;               /* its handler asked for a delay of its own */
         UT_hash_handle hh;
 };
 
@@ -51,6 +50,7 @@ struct sim_life *life_find(const struct world *w, const struct job_id *id);
 void life_deinit(struct world *w);
 
 /* life.c */
+bool life_outlives(const struct swarm *s); /* must rows that ended stay for a while? */
 void life_configure(struct world *w, struct config *c);
 void life_dress(struct world *w, uint64_t stream, struct arena *a, struct submit_row *row);
 void life_dress_letter(struct world *w, uint32_t number, struct arena *a, struct envelope *e);

@@ -415,6 +415,15 @@ static bool wants_reply(const struct store_job *j)
         return j->row.headers.n > 9 && memcmp(j->row.headers.p, "reply-to", 9) == 0;
 }
 
+/* It has ended, whoever ended it. */
+static void must_tell(struct world *w, const struct store_job *j)
+{
+        int at = queue_index(w, j->row.queue);
+        bool carried = at >= 0 && w->config.queues[at].transport.n && !w->swarm.rewire;
+        life_of(w, &j->row.id)->ended++;
+        life_of(w, &j->row.id)->owed += carried;
+}
+
 static void on_reply(void *watcher, const struct job_reply *r)
 {
         struct world *w = watcher;
@@ -475,12 +484,6 @@ static void tried(struct world *w, const struct store_change *c)
                 check_delay(w, c);
                 check_budget(w, c);
         }
-        if (state_terminal(to) && wants_reply(j)) {
-                int at = queue_index(w, j->row.queue);
-                bool carried = at >= 0 && w->config.queues[at].transport.n && !w->swarm.rewire;
-                life_of(w, &j->row.id)->ended++;
-                life_of(w, &j->row.id)->owed += carried;
-        }
         if (to == STATE_COMPLETED && store_left_work(j)) {
                 world_violate(w, "checkpoint: a job is completed, and leaves work behind");
         }
@@ -489,6 +492,9 @@ static void tried(struct world *w, const struct store_change *c)
 void life_changed(struct world *w, const struct store_change *c)
 {
         enum job_state to = c->job->row.state;
+        if (state_terminal(to) && wants_reply(c->job)) {
+                must_tell(w, c->job);
+        }
         if (c->from == STATE_NONE) {
                 entered(w, c);
         } else if (c->from == STATE_RUNNING) {

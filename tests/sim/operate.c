@@ -63,6 +63,17 @@ static void control_something(struct world *w, struct sim_node *n)
 
 /* --- many jobs ---------------------------------------------------------------------------- */
 
+static void post_bulk(struct world *w, struct sim_node *n, const struct bulk_request *r)
+{
+        w->seen.bulk++;
+        w->bulks = realloc(w->bulks, (w->n_bulks + 1) * sizeof *w->bulks);
+        assert(w->bulks);
+        w->bulks[w->n_bulks++] = (struct sim_bulk){r->kind, r->filter};
+        struct engine_event ev = {.kind = EV_BULK};
+        ev.bulk.request = r;
+        node_step(w, n, &ev);
+}
+
 static void begin_bulk(struct world *w, struct sim_node *n)
 {
         struct rng *g = &w->rng_life;
@@ -73,7 +84,7 @@ static void begin_bulk(struct world *w, struct sim_node *n)
         r.filter.states = r.kind == BULK_REQUEUE  ? 1u << STATE_DEAD
                           : r.kind == BULK_CANCEL ? 1u << STATE_PENDING | 1u << STATE_RUNNING
                                                   : 0;
-        if (r.kind == BULK_PURGE) { /* a submission of unknown fate may still be repeated */
+        if (r.kind == BULK_PURGE && life_outlives(&w->swarm)) {
                 r.filter.ended_before_us = world_wall_us(w) - PURGE_AGED_US;
         }
         if (rng_chance(g, 500)) {
@@ -88,13 +99,7 @@ static void begin_bulk(struct world *w, struct sim_node *n)
         r.rate = rng_chance(g, 500) ? (uint32_t)rng_between(g, 20, 500) : 0;
         r.limit = rng_chance(g, 500) ? (uint64_t)rng_between(g, 1, 60) : 0;
         r.stop_permille = rng_chance(g, 500) ? 200 : 0;
-        w->seen.bulk++;
-        w->bulks = realloc(w->bulks, (w->n_bulks + 1) * sizeof *w->bulks);
-        assert(w->bulks);
-        w->bulks[w->n_bulks++] = (struct sim_bulk){r.kind, r.filter};
-        struct engine_event ev = {.kind = EV_BULK};
-        ev.bulk.request = &r;
-        node_step(w, n, &ev);
+        post_bulk(w, n, &r);
 }
 
 /* --- schedules ---------------------------------------------------------------------------- */
@@ -252,6 +257,10 @@ void operate_event(struct world *w)
 {
         const struct swarm *s = &w->swarm;
         struct sim_node *n = node_any(w);
+        if (n && s->purges) {
+                post_bulk(w, n, &(struct bulk_request){.kind = BULK_PURGE});
+                return;
+        }
         bool lives = s->controls || s->bulk || s->resize || s->reconcile || s->schedules;
         if (n && lives && rng_chance(&w->rng_life, 500)) {
                 live(w, n);

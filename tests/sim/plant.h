@@ -42,6 +42,7 @@
         X(SAVE_UNFENCED, "", "store: a checkpoint is taken from another claim")                    \
         X(CHECKPOINT_LOST, "", "store: a claim does not hand the checkpoint over")                 \
         X(REPLY_LOST, "", "store: replies are not written")                                        \
+        X(REPLY_UNRUN, "", "store: a job that nobody ran owes no reply")                           \
         X(ACK_EARLY, "", "transport: what arrives is acknowledged before the commit")              \
         X(SETTLE_OTHER, "", "carrier: a commit acknowledges another batch than its own")           \
         X(CLAIM_FORGOTTEN, "", "carrier: a claim of unknown fate is taken for refused")            \
@@ -57,6 +58,7 @@
         X(CORE_RECALL, "recall_started", "engine: a recall takes back the job that runs")          \
         X(CORE_FORGOTTEN, "unknown_forgotten", "engine: an unknown claim is not resolved")         \
         X(CORE_ASSUMED, "unknown_assumed", "engine: an unknown finish is assumed committed")       \
+        X(CORE_HAPPENED, "happened_untold", "engine: what happened may go in a second time")       \
         X(CORE_RESCUE, "rescue_unfenced", "engine: a rescue writes without its fence")             \
         X(CORE_VERDICT, "verdict_of_another", "engine: a verdict is written without its fence")    \
         X(CORE_REFUSED, "refused_dropped", "engine: what the ledger refused is acknowledged")      \
@@ -64,6 +66,7 @@
         X(CORE_ARRIVE_ASSUMED, "arrive_assumed", "engine: an unknown arrive is assumed committed") \
         X(CORE_ARRIVE_LOST, "arrive_forgotten", "engine: an unknown arrive is not read back")      \
         X(CORE_JOURNAL, "journal_hasty", "engine: an acknowledgement is sure when it is sent")     \
+        X(CORE_HALVED, "journal_halved", "engine: a batch is lost though part of it is not")       \
         X(CORE_STALE, "journal_open", "engine: arrivals of a lost connection are kept")            \
         X(CORE_MARK, "mark_never", "engine: no mark is rung")                                      \
         X(CORE_OUTBOX, "outbox_unconfirmed", "engine: unconfirmed doorbells leave the outbox")     \
@@ -82,6 +85,7 @@
         X(CORE_KEPT, "checkpoint_unkept", "engine: who ran in a batch loads an old checkpoint")    \
         X(CORE_WORK, "work_left", "engine: a completed job leaves its checkpoint behind")          \
         X(CORE_REPLY, "reply_unconfirmed", "engine: unconfirmed replies leave the ledger")         \
+        X(CORE_REPLY_OWED, "reply_owed", "engine: owed replies are taken for those of nobody")     \
         X(CORE_RELAY, "reply_once", "engine: a reply is tried once")                               \
         X(CORE_REPLY_LOST, "reply_of_lost", "engine: who waits for a lost job is not told")        \
         X(CORE_TICKS, "ticks_lost", "engine: of several missed ticks one is made up for")          \

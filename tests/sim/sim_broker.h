@@ -71,6 +71,8 @@ struct sim_receipt {
         struct sim_message **messages;
         uint32_t n;
         bool stale; /* its messages were taken back */
+        bool taken; /* the broker has its acknowledgement */
+        bool sure;  /* and its transport was told so */
 };
 
 struct sim_broker {

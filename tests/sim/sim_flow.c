@@ -203,6 +203,7 @@ void flow_floor(struct transport *base, struct str history, int64_t floor)
 
 void flow_apply_ack(struct sim_transport *t, struct sim_receipt *r)
 {
+        r->taken = true;
         for (uint32_t i = 0; i < r->n; i++) {
                 struct sim_message *m = r->messages[i];
                 struct slot *s = wire_slot_by_queue(t, m->queue);
@@ -357,6 +358,7 @@ void flow_land_ack(struct sim_transport *t, struct sim_receipt *r)
 
 void flow_land_acked(struct sim_transport *t, struct sim_receipt *r)
 {
+        r->sure = true;
         for (uint32_t i = 0; i < r->n; i++) {
                 r->messages[i]->sure = true;
         }

@@ -135,6 +135,9 @@ void store_entered(struct store *s, struct store_job *j)
 {
         struct store_change c = change_of(s, j);
         c.from = STATE_NONE;
+        if (state_terminal(j->row.state)) {
+                store_reply_owe(s, j);
+        }
         tell(s, &c);
 }
 
@@ -193,6 +196,9 @@ void store_set_state(struct store *s, struct store_job *j, const struct store_mo
         give_state(j, m);
         if (state_terminal(m->to)) {
                 j->row.finished_us = s->now_us;
+                if (c.from != STATE_RUNNING) {
+                        store_reply_owe(s, j);
+                }
         }
         if (m->to != STATE_RUNNING) {
                 j->row.holder = 0;

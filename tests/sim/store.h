@@ -288,6 +288,7 @@ void store_list_controls(const struct store *s, struct ledger_beat *b);
 bool store_left_work(const struct store_job *j);
 void store_apply_save(struct store *s, struct ledger_save *b);
 void store_reply_add(struct store *s, struct job_reply *r);
+void store_reply_owe(struct store *s, const struct store_job *j);
 void store_relay_replies(struct store *s, struct ledger_relay *b);
 void store_replies_rung(struct store *s, const struct ledger_rung *b);
 void store_save_deinit(struct store *s);

@@ -112,7 +112,8 @@ void store_apply_relay(struct store *s, struct ledger_relay *b)
         b->n = 0;
         b->rows = arena_alloc(&b->base.arena, ((size_t)b->limit + 1) * sizeof *b->rows);
         assert(b->rows);
-        for (struct store_outbox *o = s->outbox; o && b->n < b->limit; o = o->next) {
+        for (struct store_outbox *o = s->outbox; o && b->n < b->limit && !b->owed_only;
+             o = o->next) {
                 if (o->touched_us + b->older_us <= s->now_us) {
                         o->touched_us = s->now_us;
                         copy_out(&b->base.arena, o, &b->rows[b->n++]);

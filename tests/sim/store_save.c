@@ -63,8 +63,8 @@ void store_apply_save(struct store *s, struct ledger_save *b)
 
 static void own_texts(struct job_reply *r, struct arena *a)
 {
-        struct str *texts[] = {&r->queue,        &r->to,   &r->correlation_id,
-                               &r->content_type, &r->body, &r->error_text};
+        struct str *texts[] = {&r->queue, &r->to,         &r->correlation_id, &r->content_type,
+                               &r->body,  &r->error_text, &r->headers};
         for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
                 *texts[i] = a ? arena_str(a, *texts[i]) : store_dup(*texts[i]);
         }
@@ -75,7 +75,7 @@ void store_reply_add(struct store *s, struct job_reply *r)
         struct store_reply *x = calloc(1, sizeof *x), **at = &s->replies;
         assert(x);
         r->no = ++s->reply_no;
-        x->touched_us = s->now_us;
+        x->touched_us = r->to.n ? s->now_us : 0;
         x->reply = *r;
         own_texts(&x->reply, NULL);
         while (*at) {
@@ -84,13 +84,32 @@ void store_reply_add(struct store *s, struct job_reply *r)
         *at = x;
 }
 
+void store_reply_owe(struct store *s, const struct store_job *j)
+{
+        static const char sign[] = "reply-to";
+        const struct str *h = &j->row.headers;
+        if (!h->n || !memmem(h->p, h->n, sign, sizeof sign - 1) || planted(PLANT_REPLY_UNRUN)) {
+                return;
+        }
+        struct job_reply r = {.queue = j->queue->name,
+                              .job = j->row.id,
+                              .state = j->row.state,
+                              .reason = j->row.reason,
+                              .headers = *h};
+        if (j->row.claim == 0) {
+                r.error_text = j->row.last.error_text;
+        }
+        store_reply_add(s, &r);
+}
+
 void store_relay_replies(struct store *s, struct ledger_relay *b)
 {
         b->n_replies = 0;
         b->replies = arena_alloc(&b->base.arena, ((size_t)b->limit + 1) * sizeof *b->replies);
         assert(b->replies);
         for (struct store_reply *x = s->replies; x && b->n_replies < b->limit; x = x->next) {
-                if (x->touched_us + b->older_us <= s->now_us) {
+                bool due = !x->touched_us || x->touched_us + b->older_us <= s->now_us;
+                if (due && (!b->owed_only || !x->reply.to.n)) {
                         struct job_reply *to = &b->replies[b->n_replies++];
                         x->touched_us = s->now_us;
                         *to = x->reply;
@@ -101,8 +120,9 @@ void store_relay_replies(struct store *s, struct ledger_relay *b)
 
 static void free_reply(struct store_reply *x)
 {
-        struct str *texts[] = {&x->reply.queue,        &x->reply.to,   &x->reply.correlation_id,
-                               &x->reply.content_type, &x->reply.body, &x->reply.error_text};
+        struct job_reply *r = &x->reply;
+        struct str *texts[] = {&r->queue, &r->to,         &r->correlation_id, &r->content_type,
+                               &r->body,  &r->error_text, &r->headers};
         for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
                 free((char *)texts[i]->p);
         }

@@ -123,7 +123,7 @@ void store_insert_unstorable(struct store *s, const struct submit_row *r)
 /* What one submission has done so far. */
 struct submitting {
         struct submission *sub;
-        bool whole; /* it may be undone as a whole */
+        bool whole; /* it may be taken back as a whole */
         const struct queue_bound *bounds;
         uint32_t n_bounds;
         struct {
@@ -263,16 +263,17 @@ static bool undoes(const struct submission *sub, const struct submit_row *r)
         return (sub->atomic && is_failure(r)) || (sub->request_key.set && r->result == SUBMIT_FULL);
 }
 
-static void undo(struct store *s, const struct submitting *w)
+/* What it inserted goes, and what it took. */
+static void take_back(struct store *s, const struct submitting *w)
 {
-        struct submission *sub = w->sub;
+        const struct submission *sub = w->sub;
         for (uint32_t i = 0; i < sub->n; i++) {
                 if (w->done[i].drop) {
                         w->done[i].drop->doomed = false;
                 }
         }
         for (uint32_t i = sub->n; i-- > 0;) {
-                struct submit_row *r = &sub->rows[i];
+                const struct submit_row *r = &sub->rows[i];
                 bool inserted =
                     r->result == SUBMIT_CREATED || (r->result == SUBMIT_UNSTORABLE && !sub->atomic);
                 if (inserted) {
@@ -282,8 +283,28 @@ static void undo(struct store *s, const struct submitting *w)
                         store_unique_put(s, &r->unique,
                                          w->done[i].was_there ? &w->done[i].before : NULL);
                 }
-                if (!is_failure(r)) {
-                        r->result = SUBMIT_UNDONE;
+        }
+}
+
+static void undo(struct store *s, const struct submitting *w)
+{
+        take_back(s, w);
+        for (uint32_t i = 0; i < w->sub->n; i++) {
+                if (!is_failure(&w->sub->rows[i])) {
+                        w->sub->rows[i].result = SUBMIT_UNDONE;
+                }
+        }
+}
+
+/* What would have gone in is gone since it did. */
+static void look_back(struct store *s, const struct submitting *w)
+{
+        take_back(s, w);
+        for (uint32_t i = 0; i < w->sub->n; i++) {
+                struct submit_row *r = &w->sub->rows[i];
+                if (r->result == SUBMIT_CREATED) {
+                        answer(r, SUBMIT_EXISTS, NULL);
+                        r->existing_state = STATE_NONE;
                 }
         }
 }
@@ -373,6 +394,10 @@ static void submit_rows(struct store *s, const struct submitting *w)
                 undo(s, w);
                 return;
         }
+        if (sub->happened) {
+                look_back(s, w);
+                return;
+        }
         for (uint32_t i = 0; i < sub->n && w->whole; i++) {
                 tell_created(s, sub, i);
                 touch_others(s, w, i);
@@ -392,7 +417,8 @@ void store_submit_bound(struct store *s, struct submission *list, const struct q
                         continue;
                 }
                 struct submitting w = {.sub = sub,
-                                       .whole = sub->atomic || sub->request_key.set,
+                                       .whole =
+                                           sub->atomic || sub->request_key.set || sub->happened,
                                        .bounds = bounds,
                                        .n_bounds = n_bounds};
                 w.done = calloc(sub->n + 1, sizeof *w.done);

@@ -115,6 +115,23 @@ static void draw_life(struct world *w, struct swarm *s)
         s->aftermath = s->prune && rng_chance(r, 250);
 }
 
+#define PURGES_EVERY 16
+#define PURGES_AT    8 /* where no theme is */
+
+/* Writes whose fate is learned late, in a world that forgets what has ended by then. Set after all
+ * draws, so that other worlds stay as they are. A node that is silent for a lease is not of it:
+ * what it wrote is forgotten with it (decision 0007). */
+static void set_purges(struct swarm *s)
+{
+        s->nodes = SIM_NODES;
+        s->speed = s->unique = s->bounded = 0;
+        s->produce_ns = MS(20);
+        s->windows = s->pause = false;
+        s->faults.unknown = 150;
+        s->faults.refuse = 250;
+        s->purges = true;
+}
+
 void swarm_draw(struct world *w, int64_t chaos_ns)
 {
         struct rng *r = &w->rng;
@@ -146,6 +163,9 @@ void swarm_draw(struct world *w, int64_t chaos_ns)
         draw_broker(r, s);
         draw_life(w, s);
         theme_set(w);
+        if (w->seed % PURGES_EVERY == PURGES_AT) {
+                set_purges(s);
+        }
         s->chaos_ns = chaos_ns ? chaos_ns : s->chaos_ns;
 }
 

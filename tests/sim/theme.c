@@ -87,14 +87,15 @@ static void set_replies(struct swarm *s)
         s->broker_faults.returned = 60;
 }
 
-/* Letters without a key, connections that break, and a ledger that does not always say what
- * happened. */
+/* Letters without a key, connections that break, nodes that are paused, and a ledger that does not
+ * always say what happened. */
 static void set_letters(struct swarm *s)
 {
         s->nodes = SIM_NODES;
         s->produce_ns = MS(200);
         s->letters_ns = MS(20);
         s->broker = s->twins = s->cuts = s->deafens = s->fierce = true;
+        s->pause = s->windows = true;
         s->through = 7;
         s->stream = false;
         s->faults.unknown = 120;

@@ -50,6 +50,7 @@ struct swarm {
         uint32_t policy, unique, replies, batch, saves, progress; /* permille */
         uint32_t bounded, global;                                 /* bits */
         bool heartbeat, schedules, controls, bulk, prune, resize, reconcile, retry_by_type;
+        bool purges;    /* what has ended is purged at once, all the time */
         bool aftermath; /* the world goes on until everything old is pruned */
 
         bool fierce;  /* no blow misses */

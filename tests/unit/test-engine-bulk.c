@@ -132,13 +132,52 @@ static void test_it_stops_when_too_many_die_again(void)
         uint64_t no = begin(&d, &r, NULL);
         answer_page(&d, 10, 9, true); /* too few to judge by */
         CU_ASSERT_FALSE(look(&d, no).over);
+        pass_time(&d, 10000);          /* the page is paid for */
         answer_page(&d, 90, 19, true); /* 19 of 100 */
         CU_ASSERT_FALSE(look(&d, no).over);
+        pass_time(&d, 10000);
         answer_page(&d, 0, 20, true);
         struct bulk_view v = look(&d, no);
         CU_ASSERT(v.over && v.again == 20);
         CU_ASSERT_STRING_EQUAL(v.note, "20 of the 100 requeued jobs died again");
         CU_ASSERT_PTR_NULL(take_posted(&d, LEDGER_BULK));
+        close_desk(&d);
+}
+
+/* What it did after so many seconds in which each page was taken whole, or until it stopped. Those
+ * requeued die again three seconds later, if `die`. */
+static uint64_t requeued_in(struct desk *d, uint64_t no, int seconds, bool die)
+{
+        uint64_t before[64] = {0};
+        for (int tick = 0; tick < seconds * 20; tick++) {
+                struct ledger_batch *batch = take_posted(d, LEDGER_BULK);
+                if (batch) {
+                        struct ledger_bulk *b = LEDGER_AS(bulk, BULK, batch);
+                        b->done = b->limit;
+                        b->again = die && tick >= 60 ? (uint32_t)before[tick / 20 - 3] : 0;
+                        b->more = true;
+                        answer(d, batch, LEDGER_COMMITTED);
+                }
+                before[tick / 20] = look(d, no).done;
+                pass_time(d, 50);
+        }
+        return look(d, no).done;
+}
+
+static void test_without_a_rate_it_watches_slowly(void)
+{
+        struct desk d;
+        open_desk(&d);
+        struct bulk_request r = requeue_mail();
+        r.stop_permille = 200;
+        uint64_t no = begin(&d, &r, NULL);
+        uint64_t done = requeued_in(&d, no, 20, true);
+        CU_ASSERT_TRUE(look(&d, no).over);
+        CU_ASSERT(done >= 100 && done <= 700); /* of as many as there are */
+        uint64_t second = begin(&d, &r, NULL);
+        done = requeued_in(&d, second, 30, false);
+        CU_ASSERT_FALSE(look(&d, second).over);
+        CU_ASSERT(done >= 8000 && done <= 10500);
         close_desk(&d);
 }
 
@@ -257,6 +296,7 @@ UNIT_TESTS = {
     {"a rate holds over any second", test_a_rate_holds_over_any_second},
     {"a limit ends it", test_a_limit_ends_it},
     {"it stops when too many die again", test_it_stops_when_too_many_die_again},
+    {"without a rate it watches slowly", test_without_a_rate_it_watches_slowly},
     {"an operator stops it", test_an_operator_stops_it},
     {"a page that was not written is posted again",
      test_a_page_that_was_not_written_is_posted_again},

@@ -181,6 +181,97 @@ static void test_what_was_not_confirmed_is_relayed(void)
         close_desk(&d);
 }
 
+static struct ledger_relay *next_relay(struct desk *d)
+{
+        struct ledger_batch *b = take_posted(d, LEDGER_RELAY);
+        for (int i = 0; i < 100 && !b; i++) {
+                pass_time(d, 100);
+                b = take_posted(d, LEDGER_RELAY);
+        }
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        return LEDGER_AS(relay, RELAY, b);
+}
+
+static struct job_reply owed_reply(int64_t no, enum job_state state, enum job_reason reason)
+{
+        return (struct job_reply){.no = no,
+                                  .queue = STR("default"),
+                                  .state = state,
+                                  .reason = reason,
+                                  .headers = {headers, sizeof headers}};
+}
+
+static void test_what_is_owed_is_addressed(void)
+{
+        struct desk d;
+        open_desk_with(&d, noop, 1, brokered);
+        transport_goes(&d, CHANGE_UP);
+        struct ledger_relay *b = next_relay(&d);
+        struct job_reply rows[] = {owed_reply(5, STATE_CANCELLED, REASON_OPERATOR),
+                                   owed_reply(6, STATE_DEAD, REASON_MALFORMED)};
+        rows[1].error_text = STR("job-priority: \"x\"");
+        b->replies = rows;
+        b->n_replies = 2;
+        answer(&d, &b->base, LEDGER_COMMITTED);
+        const struct engine_action *a = told(&d, ACT_REPLY);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(a);
+        CU_ASSERT_EQUAL_FATAL(a->replies->n, 2);
+        const struct job_reply *r = a->replies->items;
+        CU_ASSERT(r[0].no == 5 && str_eq(r[0].to, STR("answers.7")));
+        CU_ASSERT(str_eq(r[0].correlation_id, STR("c-1")));
+        CU_ASSERT_TRUE(str_eq(r[0].body, STR("{\"error\":{\"class\":\"operator\",\"text\":"
+                                             "\"it was cancelled before it ran\"}}")));
+        CU_ASSERT_TRUE(str_eq(r[1].body, STR("{\"error\":{\"class\":\"malformed\",\"text\":"
+                                             "\"job-priority: \\\"x\\\"\"}}")));
+        CU_ASSERT_TRUE(str_eq(r[1].content_type, STR("application/json")));
+        a->replies->confirmed = true;
+        tell(&d, (struct engine_event){.kind = EV_REPLIED, .replies = a->replies});
+        struct ledger_batch *rung = take_posted(&d, LEDGER_RUNG);
+        CU_ASSERT(rung && LEDGER_AS(rung, RUNG, rung)->n_replies == 2);
+        answer(&d, rung, LEDGER_COMMITTED);
+        close_desk(&d);
+}
+
+/* Else they would come again for ever. */
+static void test_what_is_owed_to_nobody_goes(void)
+{
+        static const char none[] = "x-reply-to\0a";
+        struct desk d;
+        open_desk_with(&d, noop, 1, brokered);
+        transport_goes(&d, CHANGE_UP);
+        struct ledger_relay *b = next_relay(&d);
+        struct job_reply row = owed_reply(7, STATE_CANCELLED, REASON_OPERATOR);
+        row.headers = (struct str){none, sizeof none};
+        b->replies = &row;
+        b->n_replies = 1;
+        answer(&d, &b->base, LEDGER_COMMITTED);
+        CU_ASSERT_PTR_NULL(told(&d, ACT_REPLY));
+        struct ledger_batch *rung = take_posted(&d, LEDGER_RUNG);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(rung);
+        CU_ASSERT(LEDGER_AS(rung, RUNG, rung)->replies[0] == 7);
+        answer(&d, rung, LEDGER_COMMITTED);
+        close_desk(&d);
+}
+
+/* Nobody shall wait for the next round of RELAY to hear of a cancel. */
+static void test_a_cancel_asks_for_what_is_owed(void)
+{
+        struct desk d;
+        open_desk_with(&d, noop, 1, brokered);
+        transport_goes(&d, CHANGE_UP);
+        answer(&d, &next_relay(&d)->base, LEDGER_COMMITTED);
+        CU_ASSERT_PTR_NULL(take_posted(&d, LEDGER_RELAY));
+        tell(&d, (struct engine_event){.kind = EV_CANCEL});
+        struct ledger_batch *c = take_posted(&d, LEDGER_CANCEL);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(c);
+        LEDGER_AS(cancel, CANCEL, c)->result = CANCEL_DONE;
+        answer(&d, c, LEDGER_COMMITTED);
+        struct ledger_batch *b = take_posted(&d, LEDGER_RELAY);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        answer(&d, b, LEDGER_COMMITTED);
+        close_desk(&d);
+}
+
 UNIT_TESTS = {
     {"a result goes to whoever asked", test_a_result_goes_to_whoever_asked},
     {"a failure is told as JSON", test_a_failure_is_told_as_json},
@@ -189,5 +280,8 @@ UNIT_TESTS = {
     {"a stale verdict sends nothing", test_a_stale_verdict_sends_nothing},
     {"a queue without transport says so once", test_a_queue_without_transport_says_so_once},
     {"what was not confirmed is relayed", test_what_was_not_confirmed_is_relayed},
+    {"what is owed is addressed", test_what_is_owed_is_addressed},
+    {"what is owed to nobody goes", test_what_is_owed_to_nobody_goes},
+    {"a cancel asks for what is owed", test_a_cancel_asks_for_what_is_owed},
 };
 UNIT_MAIN("engine-reply")

@@ -179,7 +179,20 @@ static void test_passes_children_on(void)
         CU_ASSERT_EQUAL(r[1].priority, 7);
         CU_ASSERT_EQUAL(r[1].state, STATE_SCHEDULED);
         CU_ASSERT_EQUAL(r[1].after_us, 1500000);
-        CU_ASSERT(str_eq(r[2].headers, (struct str){"x-colour\0red", 13}));
+        CU_ASSERT(r[0].at_us == 0 && r[0].deadline_us == 0 && r[2].state == STATE_SCHEDULED);
+        CU_ASSERT_EQUAL(r[2].at_us, 4000000000000000);
+        CU_ASSERT_EQUAL(r[2].deadline_us, 4000000000000001);
+        char parent[JOB_ID_TEXT], all[200];
+        struct job_id id = {0}; /* as bed_job() makes them */
+        memcpy(id.b + 8, &bed.tokens, sizeof bed.tokens);
+        id_text(&id, parent);
+        int n = snprintf(all, sizeof all, "job-parent-id%c%s%cx-colour%cred", 0, parent, 0, 0);
+        CU_ASSERT(str_eq(r[0].headers, (struct str){all, (uint32_t)n + 1}));
+        n = snprintf(
+            all, sizeof all,
+            "job-parent-id%c%s%cjob-reply-to%canswers%cjob-correlation-id%cc-1%cx-colour%cred", 0,
+            parent, 0, 0, 0, 0, 0, 0);
+        CU_ASSERT(str_eq(r[2].headers, (struct str){all, (uint32_t)n + 1}));
         CU_ASSERT(!r[0].unique.set && r[0].policy.n == 0 && r[0].heartbeat_ms == 0);
         CU_ASSERT(str_eq(r[2].policy, STR("fixed base=5s attempts=7")));
         CU_ASSERT_EQUAL(r[2].heartbeat_ms, 9000);

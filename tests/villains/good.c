@@ -90,6 +90,10 @@ static int run_breed(struct skep_job *job, void *state)
                         c.unique_states = "all";
                         c.unique_conflict = "replace";
                         c.unique_ms = 60000;
+                        c.run_at_us = 4000000000000000;
+                        c.deadline_us = 4000000000000001;
+                        c.reply_to = "answers";
+                        c.correlation_id = "c-1";
                 }
                 memset(large, 'a' + i % 26, 100000);
                 c.payload = large;
@@ -114,6 +118,11 @@ static int run_breed(struct skep_job *job, void *state)
             {.unique_key = "a", .unique_states = "gone"},
             {.unique_key = "a", .unique_conflict = "fight"},
             {.unique_key = "a", .unique_ms = -1},
+            {.run_at_us = -1},
+            {.run_at_us = 5, .delay_ms = 5},
+            {.run_at_us = 6, .deadline_us = 5},
+            {.deadline_us = -1},
+            {.reply_to = ""},
         };
         for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
                 struct skep_child c = bad[i];

@@ -242,8 +242,31 @@ create table replies (
         job          uuid not null,
         state        smallint not null,
         reason       smallint not null,
-        error_text   bytea
+        error_text   bytea,
+        headers      bytea -- of an owed one, which has no address yet
 );
+
+-- Jobs that end before they run owe a reply, if they ask for one. AFTER, with WHEN: it costs nothing while
+-- it does not fire. What begins dead or cancelled has an attempt that never was, number 0.
+create function owe_reply(what uuid, why bytea) returns void language sql as $$
+        insert into replies (at, queue, dest, job, state, reason, error_text, headers)
+        select 0, queue, '', id, state, reason, why, headers from jobs
+        where id = what and state in (5, 6) and position('reply-to'::bytea in headers) > 0
+$$;
+create function owe_of_row() returns trigger language plpgsql as $$
+begin
+        perform owe_reply(new.id, null);
+        return null;
+end $$;
+create function owe_of_error() returns trigger language plpgsql as $$
+begin
+        perform owe_reply(new.job, new.error_text);
+        return null;
+end $$;
+create trigger jobs_owe after update of parked_at on jobs for each row
+when (new.parked_at is not null and old.state <> 2 and new.headers is not null) execute function owe_of_row();
+create trigger attempts_owe after insert on attempts for each row
+when (new.claim = 0) execute function owe_of_error();
 
 -- What operators set for a queue, over its configuration. null: as configured.
 create table controls (

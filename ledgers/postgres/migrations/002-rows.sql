@@ -232,6 +232,27 @@ begin
         return out;
 end $$;
 
+-- As put_unit(), of a unit that happened before: what would be created was there and is gone. Nothing of
+-- it stays.
+create function look_back(rows new_row[], lo int, hi int, atomic boolean, bury boolean, rkey uuid,
+        rhash uuid, taken bigint[], h bigint, now bigint, bounds bound[]) returns said[]
+language plpgsql as $$
+declare
+        out said[];
+begin
+        begin
+                out := put_unit(rows, lo, hi, atomic, bury, rkey, rhash, taken, h, now, true, bounds);
+                raise exception 'undone' using errcode = 'SK003';
+        exception when sqlstate 'SK003' then
+                return array(select o from unnest(out) o where kind not in (0, 1)
+                                or kind = 1 and id not in (select id from unnest(out) where kind = 0))
+                    || array(select (1, r.no, o.id, 7, null, null)::said from unnest(out) o
+                             join (select lo + ordinality::int - 1 as no, id
+                                   from unnest(rows[lo:hi]) with ordinality) r on r.id = o.id
+                             where o.kind = 0);
+        end;
+end $$;
+
 -- One outbox row for each queue with rows that wait for the broker.
 create function put_outbox(told said[], now bigint) returns setof said language plpgsql as $$
 begin
@@ -245,9 +266,11 @@ begin
 end $$;
 
 -- SUBMIT, and the children of a FINISH. Units one after the other: first and last row, and as put_unit
--- has it. Those whose `use` is false are left out; null: all are used.
+-- has it. Those whose `use` is false are left out; null: all are used. happened: the first rows of units
+-- that happened before.
 create function put_units(rows new_row[], firsts int[], lasts int[], atomics boolean[], burys boolean[],
-        rkeys uuid[], rhashes uuid[], use boolean[], h bigint, careful boolean, bounds bound[])
+        rkeys uuid[], rhashes uuid[], use boolean[], h bigint, careful boolean, bounds bound[],
+        happened int[] default null)
 returns setof said language plpgsql as $$
 declare
         now bigint := skep_now();
@@ -269,8 +292,13 @@ begin
         end if;
         for i in 1 .. coalesce(cardinality(firsts), 0) loop
                 continue when not coalesce(use[i], true);
-                out := put_unit(rows, firsts[i], lasts[i], atomics[i], burys[i], rkeys[i], rhashes[i],
-                        taken, h, now, careful, bounds);
+                if firsts[i] = any(happened) then
+                        out := look_back(rows, firsts[i], lasts[i], atomics[i], burys[i], rkeys[i],
+                                rhashes[i], taken, h, now, bounds);
+                else
+                        out := put_unit(rows, firsts[i], lasts[i], atomics[i], burys[i], rkeys[i],
+                                rhashes[i], taken, h, now, careful, bounds);
+                end if;
                 return query select * from unnest(out);
                 if exists (select from unnest(out) where kind = 0 and queue is not null) then
                         boxed := boxed || out;

@@ -76,9 +76,10 @@ end $$;
 
 -- Doorbells come with ids, replies without.
 create type relayed as (no bigint, queue bytea, ids uuid[], seqs bigint[], dest bytea, correlation bytea,
-        content_type bytea, body bytea, job uuid, state smallint, reason smallint, error_text bytea);
+        content_type bytea, body bytea, job uuid, state smallint, reason smallint, error_text bytea, headers bytea);
 
-create function relay(h bigint, w smallint, num bigint, older bigint, most int) returns setof relayed
+create function relay(h bigint, w smallint, num bigint, older bigint, most int, owed_only boolean)
+returns setof relayed
 language plpgsql as $$
 declare
         now bigint := skep_now();
@@ -88,18 +89,19 @@ begin
                 return;
         end if;
         return query
-                with page as materialized (select no from outbox where at <= now - older order by no
+                with page as materialized (select no from outbox where at <= now - older and not owed_only order by no
                         limit most for update skip locked)
                 update outbox o set at = now from page p where o.no = p.no
                 returning o.no, o.queue, o.ids, o.seqs, null::bytea, null::bytea, null::bytea, null::bytea,
-                        null::uuid, null::smallint, null::smallint, null::bytea;
+                        null::uuid, null::smallint, null::smallint, null::bytea, null::bytea;
         get diagnostics rung = row_count;
         return query
-                with page as materialized (select no from replies where at <= now - older order by no
+                with page as materialized (select no from replies where at <= now - older
+                        and (not owed_only or dest = '') order by at, no
                         limit most for update skip locked)
                 update replies r set at = now from page p where r.no = p.no
                 returning r.no, r.queue, null::uuid[], null::bigint[], r.dest, r.correlation,
-                        r.content_type, r.body, r.job, r.state, r.reason, r.error_text;
+                        r.content_type, r.body, r.job, r.state, r.reason, r.error_text, r.headers;
         if found or rung > 0 then
                 insert into commits (holder, writer, n) values (h, w, num);
         end if;

@@ -14,12 +14,15 @@
  *     hang:N        the first N attempts never end
  *     child:N       N jobs of this type are made when it completes, each with an intent line
  *     discard, dead
+ * Jobs of type diary.batch come up to sixteen at once, and obey one after the other.
  */
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/audit/handler/lines.h"
+
+#define BATCH_MAX 16
 
 /* What a word says of the run: go on with the next, or end. */
 struct outcome {
@@ -28,7 +31,7 @@ struct outcome {
         int64_t after_ms;
 };
 
-static void end_run(const struct diary *d, struct skep_job *job, const struct outcome *o)
+static void end_run(struct diary *d, struct skep_job *job, const struct outcome *o)
 {
         static const char *const names[] = {
             [SKEP_DONE] = "done",       [SKEP_RETRY] = "retry", [SKEP_SNOOZE] = "snooze",
@@ -164,9 +167,35 @@ static int run_exclusive(struct skep_job *job, void *state)
         return verdict;
 }
 
+/* All begin and end together. Whoever dies in between leaves no end line of any. */
+static void run_batch(struct skep_job *const *jobs, size_t n, void *state)
+{
+        struct diary *d = state;
+        struct outcome o[BATCH_MAX];
+        d->batch = (uint32_t)n;
+        d->holding = true;
+        for (size_t i = 0; i < n; i++) {
+                write_start(d, jobs[i]);
+        }
+        write_held(d);
+        for (size_t i = 0; i < n; i++) {
+                o[i] = do_all(d, jobs[i]);
+        }
+        d->holding = true;
+        for (size_t i = 0; i < n; i++) {
+                end_run(d, jobs[i], &o[i]);
+                jobs[i]->services->verdict(jobs[i], o[i].verdict, o[i].after_ms,
+                                           "as its payload says");
+        }
+        write_held(d);
+        d->batch = 1;
+}
+
 static const struct skep_handler handlers[] = {
     {SKEP_HANDLER, .type = "diary", .init = open_diary, .run = run, SKEP_OPTIONS(diary_options)},
     {SKEP_HANDLER, .type = "diary.exclusive", .flags = SKEP_EXCLUSIVE, .init = open_diary,
      .run = run_exclusive, SKEP_OPTIONS(diary_options)},
+    {SKEP_HANDLER, .type = "diary.batch", .init = open_diary, .run = run, .run_batch = run_batch,
+     .batch_max = BATCH_MAX, .batch_wait_ms = 30, SKEP_OPTIONS(diary_options)},
 };
 SKEP_PLUGIN_TABLE("diary", "1.0", handlers)

@@ -1,0 +1,36 @@
+/*
+ * What `skep bench` works on instead of anybody's jobs: a folder, a ledger and a queue of its own,
+ * made where the configuration has its real ones, and removed afterwards. The program is apart from
+ * `skep`, which speaks HTTP alone, and from skepd, which makes and drops no databases.
+ *
+ * All names begin with `skep_bench_`, so that what a kill left behind can be told.
+ */
+#ifndef SKEP_BENCH_SCRATCH_H
+#define SKEP_BENCH_SCRATCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SCRATCH_PREFIX "skep_bench_"
+#define PROBE_MAX      20000 /* commits of a probe */
+
+struct probe {
+        long n; /* commits */
+        double seconds, took[PROBE_MAX];
+};
+
+/* `skep-scratch: ...` on stderr; returns `code`. */
+int refuse(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Durable writes of a page into a file there, for `seconds`. 0, or an exit code after a message. */
+int disk_probe(const char *folder, double seconds, struct probe *ret);
+
+/* A new database beside that of `url`; or with `given` that one, which must hold no schema `skep`.
+ * ret_url is the URL with its name. 0, or an exit code after a message. */
+int database_make(const char *url, bool unsafe, const char *given, char *ret_url, size_t size);
+int database_probe(const char *url, bool unsafe, double seconds, struct probe *ret);
+/* Drops it when its name has the prefix; of any other the schema `skep`. */
+int database_drop(const char *url, bool unsafe);
+
+#endif
