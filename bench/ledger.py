@@ -1,4 +1,7 @@
-"""The PostgreSQL ledger as the benchmarks see it: databases, the audit, and old rows in bulk."""
+"""The ledgers as the benchmarks see them: the PostgreSQL audit, and old rows in bulk for both."""
+import contextlib
+import os
+import sqlite3
 import time
 
 from measure import Failed, run_text, say
@@ -63,12 +66,12 @@ def judge(numbers, jobs):
 
 # The key as 32 digits: a UUIDv7 from five milliseconds before its job's, or a random one.
 KEYS = {"uuid": "lpad(to_hex((at - 5000) / 1000), 12, '0') || '7' || substr(i, 1, 3) || '8' || substr(i, 4, 15)",
-        "uuid4": "substr(i, 1, 12) || '4' || substr(i, 13, 3) || '8' || substr(i, 16, 15) || '0'"}
+        "uuid4": "substr(i, 1, 12) || '4' || substr(i, 13, 3) || '8' || substr(i, 16, 15)"}
 
 
 def fill_old(url, rows, there=0, days=6, keys="uuid"):
     """Finished rows like the first one that the ledger holds, beside those that are `there`; then what autovacuum would
-    have done to them by now."""
+    have done to them by now. They are `days` old; keys: as in KEYS."""
     own = {"id", "key", "key_text", "created", "started", "finished", "token"}
     columns = [word for word in sql(url, "select column_name from information_schema.columns where table_schema = "
                                          "'skep' and table_name = 'jobs' order by ordinal_position").split()
@@ -83,3 +86,28 @@ def fill_old(url, rows, there=0, days=6, keys="uuid"):
     there = int(sql(url, "select count(*) from skep.jobs where state = 4"))
     if there < rows:
         raise Failed(f"{there} of {rows} old rows went in")
+
+
+def fill_old_file(path, rows, days):
+    """The same in SQLite's file, which nobody else has open. No key: the first row came through the ledger."""
+    with contextlib.closing(sqlite3.connect(path)) as file:
+        file.row_factory = sqlite3.Row
+        model = dict(file.execute("select * from jobs where state = 4 limit 1").fetchone())
+        top = file.execute("select max((select max(seq) from jobs), (select value from meta where name = 'seq_floor'))")
+        seq, begin = top.fetchone()[0], int(time.time() * 1e6) - days * DAY_US
+        own = ("seq", "id", "created", "started", "finished")
+        rest = [name for name in model if name not in own]
+        text = f"insert into jobs ({', '.join((*own, *rest))}) values ({', '.join('?' * len(model))})"
+        same = tuple(model[name] for name in rest)
+
+        def row(number):
+            at = begin + SPAN_US * number // rows
+            tail = os.urandom(10)
+            mark = (at // 1000).to_bytes(6, "big") + bytes((0x70 | tail[0] & 15, tail[1], 0x80 | tail[2] & 63)) + tail[3:]
+            return (seq + number, mark, at, at + 2000, at + 2500, *same)
+        for low in range(0, rows, CHUNK):
+            high = min(low + CHUNK, rows)
+            with file:
+                file.executemany(text, (row(number) for number in range(low + 1, high + 1)))
+            say(f"{high:,} of {rows:,} old rows")
+        file.execute("pragma wal_checkpoint(truncate)")

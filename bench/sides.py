@@ -1,5 +1,6 @@
 """The two sides of a job's way as the suites see them: the broker that it comes from, the ledger that records it."""
 import contextlib
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -62,6 +63,17 @@ class Postgres:
     def close(self):
         """The server ends with the suite."""
 
+    keep = new  # its name is its own
+
+    def drop(self, url):
+        self.server.sql(f'drop database if exists "{url.rpartition("/")[2]}" with (force)')
+
+    fill_old = staticmethod(ledger.fill_old)
+
+    @staticmethod
+    def wrong(url):
+        return int(ledger.sql(url, "select count(*) from skep.jobs where state = 4 and octet_length(payload) <> 256"))
+
     @staticmethod
     def rest(url):
         """As the bare table is, and as autovacuum would make ours within a minute."""
@@ -115,6 +127,22 @@ class Sqlite:
     def close(self):
         if self.where:
             shutil.rmtree(self.where, ignore_errors=True)
+
+    @staticmethod
+    def keep(_name):
+        """One that stays until drop()."""
+        return f"sqlite:{tempfile.mkdtemp(prefix='bench-', dir=BUILD)}/skep.db"
+
+    @staticmethod
+    def drop(url):
+        shutil.rmtree(os.path.dirname(url.removeprefix("sqlite:")), ignore_errors=True)
+
+    @staticmethod
+    def fill_old(url, rows, days=6):
+        ledger.fill_old_file(url.removeprefix("sqlite:"), rows, days)
+
+    def wrong(self, url):
+        return self.rows(url, f"select count(*) from {self.jobs} where state = 4 and length(body) <> 256")[0][0]
 
     @staticmethod
     def rest(url):

@@ -26,8 +26,6 @@
 #define ANSWER_MAX 65536
 #define COPY_BYTES 65536
 
-extern char **environ;
-
 /* --- programs --------------------------------------------------------------------------------- */
 
 static void end_as(const char *const *words, int code)
@@ -143,8 +141,10 @@ static int copy_handler(const struct bench *b)
 
 int bench_make(struct invocation *in, struct bench *b)
 {
-        static const char *const passed[][2] = {
-            {"config", "--config"}, {"dir", "--dir"}, {"database", "--database"}};
+        static const char *const passed[][2] = {{"config", "--config"},
+                                                {"dir", "--dir"},
+                                                {"database", "--database"},
+                                                {"transport", "--transport"}};
         const char *words[WORDS_MAX] = {0};
         CLEANUP(buf_deinit)
         struct buf answer = {0};
@@ -223,8 +223,8 @@ static void forget_settings(void)
         }
 }
 
-/* What it last said, for a person. */
-static void say_ended(const struct bench *b, int status)
+/* The last line of its log; the caller frees it. */
+static char *last_words(const struct bench *b)
 {
         CLEANUP(free_text)
         char *path = text_printf("%s/log", b->folder);
@@ -237,7 +237,7 @@ static void say_ended(const struct bench *b, int status)
         if (f) {
                 fclose(f);
         }
-        say("the private skepd ended with exit code %d; it said: %s", exit_code(status), last);
+        return text_copy(last);
 }
 
 /* 0, or an exit code after a message when it has ended or somebody asked to stop. */
@@ -245,8 +245,11 @@ static int look_after(struct bench *b)
 {
         int status;
         if (b->pid > 0 && waitpid(b->pid, &status, WNOHANG) == b->pid) {
+                CLEANUP(free_text)
+                char *last = last_words(b);
                 b->pid = 0;
-                say_ended(b, status);
+                say("the private skepd ended with exit code %d; it said: %s", exit_code(status),
+                    last);
                 return EXIT_UNREACHABLE;
         }
         if (bench_asked()) {
@@ -270,7 +273,10 @@ static int await_ready(struct bench *b)
                         return 0;
                 }
         }
-        say("the private skepd did not become ready within %d s", READY_MS / 1000);
+        CLEANUP(free_text)
+        char *last = last_words(b);
+        say("the private skepd did not become ready within %d s; it said: %s", READY_MS / 1000,
+            last);
         return EXIT_UNREACHABLE;
 }
 

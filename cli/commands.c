@@ -185,6 +185,8 @@ static const struct flag bench_flags[] = {
     {"dir", 0, FLAG_VALUE, "DIR", "make its folder there; else beside the ledger's file"},
     {"database", 0, FLAG_VALUE, "NAME",
      "PostgreSQL: an empty database for it; else it makes one and drops it"},
+    {"transport", 0, FLAG_VALUE, "NAME",
+     "through this broker of the configuration, with a queue of its own; else the ledger alone"},
     {"jobs", 'n', FLAG_VALUE, "N", "jobs of the backlog (50000)"},
     {"payload", 0, FLAG_VALUE, "BYTES", "bytes of their payloads (256)"},
     {"seconds", 0, FLAG_VALUE, "N", "seconds of single jobs, 200 each (5)"},

@@ -33,6 +33,12 @@ struct column {
         bool wide; /* may be cut to the screen's width; put it last */
 };
 
+/* How many jobs of a queue are in it. */
+#define COLUMN_OF_STATE(state)                                                                     \
+        {                                                                                          \
+                state, "jobs." state "|" state, CELL_COUNT                                         \
+        }
+
 struct table;
 
 /* `columns` ends with head NULL and must outlive the table. `people` chooses the form:

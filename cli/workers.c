@@ -18,17 +18,15 @@ int workers_ls_run(struct invocation *in)
         return list_run(in, "/v1/workers", "workers", worker_columns, worker_columns);
 }
 
-#define COUNT_OF(state) "jobs." state "|" state
-
 static const struct column stats_columns[] = {{"queue", "queue|name", CELL_TEXT},
-                                              {"pending", COUNT_OF("pending"), CELL_COUNT},
-                                              {"parked", COUNT_OF("parked"), CELL_COUNT},
-                                              {"scheduled", COUNT_OF("scheduled"), CELL_COUNT},
-                                              {"running", COUNT_OF("running"), CELL_COUNT},
-                                              {"retrying", COUNT_OF("retrying"), CELL_COUNT},
-                                              {"completed", COUNT_OF("completed"), CELL_COUNT},
-                                              {"dead", COUNT_OF("dead"), CELL_COUNT},
-                                              {"cancelled", COUNT_OF("cancelled"), CELL_COUNT},
+                                              COLUMN_OF_STATE("pending"),
+                                              COLUMN_OF_STATE("parked"),
+                                              COLUMN_OF_STATE("scheduled"),
+                                              COLUMN_OF_STATE("running"),
+                                              COLUMN_OF_STATE("retrying"),
+                                              COLUMN_OF_STATE("completed"),
+                                              COLUMN_OF_STATE("dead"),
+                                              COLUMN_OF_STATE("cancelled"),
                                               {"oldest_pending_at", "oldest_pending_at", CELL_TIME},
                                               {NULL}};
 

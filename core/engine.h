@@ -213,7 +213,8 @@ enum engine_action_kind {
 struct bulk_request {
         enum bulk_kind kind;
         struct job_filter filter;
-        uint32_t rate;          /* jobs a second; 0: as fast as it goes */
+        uint32_t rate;          /* jobs a second; 0: as fast as it goes, but for a REQUEUE with
+                                   stop_permille: slowly at first */
         uint64_t limit;         /* at most so many jobs; 0: all */
         uint16_t stop_permille; /* REQUEUE: stops by itself when, of at least 20 requeued, so many
                                    of 1,000 died again; 0: never */

@@ -114,7 +114,8 @@ bool schedule_row_same(const struct schedule_row *a, const struct schedule_row *
  * revision has passed, nothing. Rows are inserted as SUBMIT does (their keys name schedule and
  * tick, so that none is made twice), never in the BROKER band and whatever the bound of their
  * queue; `cancel`: the older job is cancelled as by an operator, with reason OVERLAPPED. A run by
- * hand is a TICK too: rows, and next_us as it was. */
+ * hand is a TICK too: rows, and next_us as it was. When one that ran and was asked by this ends as
+ * cancelled(OPERATOR), its row says OVERLAPPED all the same. */
 struct ledger_tick {
         struct ledger_batch base;
         struct str name;

@@ -127,8 +127,13 @@ static int take_given(const char *url, bool unsafe, const char *given, char *ret
                            "ledger; name an empty one",
                            given);
         }
-        if (r == 0 && !says_yes(c, "select has_database_privilege(current_database(), 'create')")) {
-                r = refuse(EX_NOPERM, "--database %s: this user may not create in it", given);
+        if (r == 0 &&
+            !says_yes(c, "select has_database_privilege(current_database(), 'create') and "
+                         "has_schema_privilege('public', 'create')")) {
+                r = refuse(EX_NOPERM,
+                           "--database %s: this user may not create in it and its schema public; "
+                           "make the database with it as owner",
+                           given);
         }
         PQfinish(c);
         return r;
@@ -194,7 +199,7 @@ int database_drop(const char *url, bool unsafe)
         if (r) {
                 return r;
         }
-        if (!run(c, "drop schema if exists skep cascade; drop table if exists skep_bench_probe")) {
+        if (!run(c, "drop schema if exists skep, skep_bench_probe cascade")) {
                 r = refuse(EX_UNAVAILABLE, "schema skep of %s stays: %s", name, PQerrorMessage(c));
         }
         PQfinish(c);
@@ -210,18 +215,20 @@ int database_probe(const char *url, bool unsafe, double seconds, struct probe *r
         if (r) {
                 return r;
         }
-        bool ok = run(c, "drop table if exists skep_bench_probe") &&
-                  run(c, "create table skep_bench_probe (n bigint)");
+        bool ok =
+            run(c,
+                "drop schema if exists skep_bench_probe cascade; create schema skep_bench_probe") &&
+            run(c, "create table skep_bench_probe.probe (n bigint)");
         double begin = monotonic_s(), before = begin, now = begin;
         ret->n = 0;
         while (ok && now - begin < seconds && ret->n < PROBE_MAX) {
-                ok = run(c, "insert into skep_bench_probe values (1)");
+                ok = run(c, "insert into skep_bench_probe.probe values (1)");
                 now = monotonic_s();
                 ret->took[ret->n++] = now - before;
                 before = now;
         }
         ret->seconds = now - begin;
-        ok = ok && run(c, "drop table skep_bench_probe");
+        ok = ok && run(c, "drop schema skep_bench_probe cascade");
         r = ok ? 0 : refuse(EX_UNAVAILABLE, "%s", PQerrorMessage(c));
         PQfinish(c);
         return r;

@@ -1,7 +1,7 @@
 /*
  * skep-scratch: makes what `skep bench` works on, and removes it. See scratch.h.
  *
- *     skep-scratch make [--config FILE] [--dir DIR] [--database NAME]
+ *     skep-scratch make [--config FILE] [--dir DIR] [--database NAME] [--transport NAME]
  *     skep-scratch remove FOLDER
  *
  * `make` reads the configuration as skepd does (file, conf.d, credentials, environment) and writes
@@ -16,6 +16,7 @@
  */
 #include "bench/scratch/scratch.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -37,15 +38,14 @@
 #define PROBE_SECONDS 1.0
 #define CONFIG_NAME   "skep.conf"
 
-extern char **environ;
-
 struct wishes {
-        const char *config, *dir, *database;
+        const char *config, *dir, *database, *transport;
 };
 
 struct made {
         char folder[URL_MAX], ledger[URL_MAX];
         bool in_database;
+        const struct transport_config *transport; /* NULL: none */
         struct probe probe;
 };
 
@@ -96,6 +96,30 @@ static void put_text(FILE *f, const char *key, const char *text)
         fputs("\"; ", f);
 }
 
+/* The folder's name is that of the queue, the exchange, the subject and, in capitals, the stream.
+ */
+static void put_transport(FILE *f, const struct transport_config *t, const char *folder)
+{
+        const char *name = strrchr(folder, '/') + 1;
+        char stream[64];
+        size_t n = 0;
+        for (; name[n] && n < sizeof stream - 1; n++) {
+                stream[n] = (char)toupper((unsigned char)name[n]);
+        }
+        stream[n] = 0;
+        bool amqp = strncmp(t->url.p, "amqp", 4) == 0;
+        fputs("transports = { bench = { ", f);
+        put_text(f, "url", t->url.p);
+        put_text(f, amqp ? "exchange" : "subject", name);
+        if (!amqp) {
+                put_text(f, "stream", stream);
+                fprintf(f, "replicas = %u; ", t->replicas);
+        }
+        fputs("}; };\nqueues = ( { ", f);
+        put_text(f, "name", name);
+        fputs("transport = \"bench\"; types = [ \"noop\" ]; } );\n", f);
+}
+
 static int write_config(const struct config *c, const struct made *m)
 {
         char path[URL_MAX + 20], place[URL_MAX + 20];
@@ -118,6 +142,9 @@ static int write_config(const struct config *c, const struct made *m)
         put_text(f, "url", m->ledger);
         fprintf(f, "unsafe = \"%s\"; };\n", is_unsafe(c) ? "yes" : "no");
         fputs("log = { level = \"warn\"; };\n", f);
+        if (m->transport) {
+                put_transport(f, m->transport, m->folder);
+        }
         return fclose(f) == 0 ? 0 : refuse(EX_IOERR, "%s: %s", path, strerror(errno));
 }
 
@@ -237,10 +264,26 @@ static void print_made(const struct config *c, struct made *m)
         put_json(m->folder);
         printf(",\"ledger\":");
         put_json(shown.p ? shown.p : "?");
+        printf(",\"queue\":");
+        put_json(m->transport ? strrchr(m->folder, '/') + 1 : "default");
         printf(",\"workers\":%u,\"commits_per_s\":%.1f,\"commit_p50_ms\":%.3f,\"commit_p99_ms\":%."
                "3f}\n",
                c->workers, (double)m->probe.n / m->probe.seconds,
                m->probe.took[m->probe.n / 2] * 1e3, m->probe.took[m->probe.n * 99 / 100] * 1e3);
+}
+
+static int choose_transport(const struct config *c, const char *name, struct made *m)
+{
+        if (!name) {
+                return 0;
+        }
+        int at = config_entry_named(c, &config_lists[LIST_TRANSPORTS], str_of(name));
+        if (at < 0) {
+                return refuse(EX_USAGE, "--transport %s: the configuration has none of this name",
+                              name);
+        }
+        m->transport = &c->transports[at];
+        return broker_judge(m->transport);
 }
 
 static int make(const struct wishes *w)
@@ -251,7 +294,8 @@ static int make(const struct wishes *w)
         if (r) {
                 return r;
         }
-        r = make_folder(&c, w->dir, &m);
+        r = choose_transport(&c, w->transport, &m);
+        r = r ? r : make_folder(&c, w->dir, &m);
         if (r == 0) {
                 r = make_ledger(&c, w, &m);
                 r = r ? r : write_config(&c, &m);
@@ -281,7 +325,8 @@ static int remove_all(const char *folder)
         snprintf(path, sizeof path, "%s/" CONFIG_NAME, folder);
         int r = read_config(path, false, &c);
         if (r == 0) {
-                if (!ledger_sqlite_url_path(c.ledger_url.p)) {
+                r = c.n_transports ? broker_clear(&c.transports[0]) : 0;
+                if (r == 0 && !ledger_sqlite_url_path(c.ledger_url.p)) {
                         r = database_drop(c.ledger_url.p, is_unsafe(&c));
                 }
                 config_deinit(&c);
@@ -291,8 +336,8 @@ static int remove_all(const char *folder)
 
 static int usage(void)
 {
-        fputs("usage: skep-scratch make [--config FILE] [--dir DIR] [--database NAME] |"
-              " remove FOLDER\n",
+        fputs("usage: skep-scratch make [--config FILE] [--dir DIR] [--database NAME]"
+              " [--transport NAME] | remove FOLDER\n",
               stderr);
         return EX_USAGE;
 }
@@ -307,10 +352,11 @@ int main(int argc, char **argv)
                 return usage();
         }
         for (int i = 2; i < argc; i += 2) {
-                const char **to = strcmp(argv[i], "--config") == 0     ? &w.config
-                                  : strcmp(argv[i], "--dir") == 0      ? &w.dir
-                                  : strcmp(argv[i], "--database") == 0 ? &w.database
-                                                                       : NULL;
+                const char **to = strcmp(argv[i], "--config") == 0      ? &w.config
+                                  : strcmp(argv[i], "--dir") == 0       ? &w.dir
+                                  : strcmp(argv[i], "--database") == 0  ? &w.database
+                                  : strcmp(argv[i], "--transport") == 0 ? &w.transport
+                                                                        : NULL;
                 if (!to) {
                         return usage();
                 }

@@ -33,4 +33,10 @@ int database_probe(const char *url, bool unsafe, double seconds, struct probe *r
 /* Drops it when its name has the prefix; of any other the schema `skep`. */
 int database_drop(const char *url, bool unsafe);
 
+/* Can what a transport leaves behind be removed here? 0, or an exit code after a message. */
+struct transport_config;
+int broker_judge(const struct transport_config *t);
+/* Removes all that a scratch transport made; its exchange, stream and queue have the prefix. */
+int broker_clear(const struct transport_config *t);
+
 #endif

@@ -7,7 +7,8 @@
  * offered. That is the tide on request, without its patience. A doorbell that comes late is
  * dropped, so it may be asked for at any time. What could not be looked at within the time is said
  * to be so: it must never be told as found in order. Requests that come while one runs wait for the
- * next run, since its mark was rung before they asked.
+ * next run, since its mark was rung before they asked; their time counts from when they came, so
+ * that a mark that got lost before does not make them late as well.
  */
 #include "core/engine/inner.h"
 
@@ -35,8 +36,8 @@ struct reconcile_queue {
 
 struct reconcile_books {
         bool running;
-        int64_t until_ns;
-        struct reconcile_queue *queues; /* by the engine's index */
+        int64_t until_ns, later_until_ns; /* of this run, of the next */
+        struct reconcile_queue *queues;   /* by the engine's index */
         uint32_t n;
         void *askers[ASKERS_MAX], *later[ASKERS_MAX];
         uint32_t n_askers, n_later;
@@ -73,7 +74,7 @@ static void queue_over(struct reconcile_queue *k, bool looked, const char *why)
         k->why = why;
 }
 
-static void begin(struct engine *e)
+static void begin(struct engine *e, int64_t until_ns)
 {
         struct reconcile_books *r = e->reconcile;
         struct reconcile_queue *fresh = calloc(e->n_queues ? e->n_queues : 1, sizeof *fresh);
@@ -85,7 +86,7 @@ static void begin(struct engine *e)
         r->queues = fresh;
         r->n = e->n_queues;
         r->running = true;
-        r->until_ns = e->now.mono_ns + WITHIN;
+        r->until_ns = until_ns;
         for (uint32_t i = 0; i < r->n; i++) {
                 const struct queue_books *q = &e->queues[i];
                 if (!q->transport.n || q->gone) {
@@ -105,10 +106,11 @@ void reconcile_arrived(struct engine *e, void *cookie)
             r->n_askers == ASKERS_MAX) {
                 answer_all(e, &cookie, 1, &nothing);
         } else if (r->running) {
+                r->later_until_ns = r->n_later ? r->later_until_ns : e->now.mono_ns + WITHIN;
                 r->later[r->n_later++] = cookie;
         } else {
                 r->askers[r->n_askers++] = cookie;
-                begin(e);
+                begin(e, e->now.mono_ns + WITHIN);
         }
 }
 
@@ -251,7 +253,7 @@ static void finish(struct engine *e)
         r->n_askers = r->n_later;
         r->n_later = 0;
         if (r->n_askers) {
-                begin(e);
+                begin(e, r->later_until_ns);
         }
 }
 

@@ -111,7 +111,7 @@ static int cancel_one(struct tx *t, struct ledger_bulk *b, const struct pick *p,
                 return seen_cancel(t, j, REASON_OPERATOR);
         }
         b->asked++;
-        return p->cancel_asked ? SQLITE_OK : seen_ask(t, j);
+        return p->cancel_asked ? SQLITE_OK : seen_ask(t, j, REASON_OPERATOR);
 }
 
 static int write_one(struct tx *t, struct ledger_bulk *b, const struct pick *p)

@@ -100,8 +100,9 @@ struct seen {
 
 int seen_find(struct tx *t, const struct job_id *id, struct seen *ret);
 int seen_cancel(struct tx *t, const struct seen *j, enum job_reason reason); /* it waits */
-int seen_ask(struct tx *t, const struct seen *j);                            /* it runs */
-int seen_revive(struct tx *t, const struct seen *j);                         /* dead, cancelled */
+/* It runs. OVERLAPPED stands in the row from then on, and when it ends as cancelled. */
+int seen_ask(struct tx *t, const struct seen *j, enum job_reason reason);
+int seen_revive(struct tx *t, const struct seen *j); /* dead, cancelled */
 /* Scheduled, retrying; due: because its time has come. */
 int seen_offer(struct tx *t, const struct seen *j, enum job_reason reason, bool due);
 int seen_moved(struct tx *t, const struct seen *j, enum job_state to); /* counts it */

@@ -43,9 +43,10 @@ int seen_cancel(struct tx *t, const struct seen *j, enum job_reason reason)
         return rc ? rc : seen_moved(t, j, STATE_CANCELLED);
 }
 
-int seen_ask(struct tx *t, const struct seen *j)
+int seen_ask(struct tx *t, const struct seen *j, enum job_reason reason)
 {
         struct binder b = bind_start(db_get(t->db, ST_CANCEL_ASK));
+        bind_int(&b, reason == REASON_OVERLAPPED ? reason : REASON_NONE);
         bind_int(&b, j->seq);
         int rc = bind_run(&b);
         if (rc) {
@@ -81,7 +82,7 @@ int cancel_run(struct tx *t, struct ledger_cancel *b)
         if (rc) {
                 return rc;
         }
-        return running ? seen_ask(t, &j) : seen_cancel(t, &j, REASON_OPERATOR);
+        return running ? seen_ask(t, &j, REASON_OPERATOR) : seen_cancel(t, &j, REASON_OPERATOR);
 }
 
 /* --- REQUEUE ---------------------------------------------------------------------------------- */

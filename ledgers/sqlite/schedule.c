@@ -40,6 +40,7 @@ enum {
         SC_UNIQUE_STATES,
         SC_UNIQUE_REPLACE,
         SC_UNIQUE_FOR,
+        SC_UNIQUE_OF_QUEUE,
 };
 
 /* --- a row out -------------------------------------------------------------------------------- */
@@ -50,6 +51,7 @@ static struct unique_key read_unique(sqlite3_stmt *s)
             .states = (uint8_t)sqlite3_column_int(s, SC_UNIQUE_STATES),
             .replace = sqlite3_column_int(s, SC_UNIQUE_REPLACE) != 0,
             .for_us = sqlite3_column_int64(s, SC_UNIQUE_FOR),
+            .of_queue = sqlite3_column_int(s, SC_UNIQUE_OF_QUEUE) != 0,
         };
         struct str hash = column_str(s, SC_UNIQUE_HASH);
         u.set = hash.n == sizeof u.hash;
@@ -244,6 +246,7 @@ static int put_schedule(struct tx *t, const struct schedule_row *r)
         bind_int(&b, j->unique.states);
         bind_int(&b, j->unique.replace);
         bind_int(&b, j->unique.for_us);
+        bind_int(&b, j->unique.of_queue);
         return bind_run(&b);
 }
 
@@ -338,7 +341,7 @@ static int cancel_older(struct tx *t, struct ledger_tick *b)
         if (!running) {
                 return seen_cancel(t, &j, REASON_OVERLAPPED);
         }
-        return j.cancel_asked ? SQLITE_OK : seen_ask(t, &j);
+        return j.cancel_asked ? SQLITE_OK : seen_ask(t, &j, REASON_OVERLAPPED);
 }
 
 /* The last that was made, or stood there already. NULL: none. */

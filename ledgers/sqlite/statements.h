@@ -177,7 +177,8 @@ enum {
           "room = null, result = null, result_type = null where seq between ? and ? "              \
           "and claim = ? and token = ? and state = 2 and queue = ?")                               \
         X(FINISH,                                                                                  \
-          "update or fail jobs set state = ?, reason = ?, lane = ?, due = ?, parked_at = ?, "      \
+          "update or fail jobs set state = ?, reason = case when ?2 = 12 and reason = 19 "         \
+          "then 19 else ?2 end, lane = ?, due = ?, parked_at = ?, "                                \
           "attempt = ?, snoozes = ?, strikes = ?, "                                                \
           "started = coalesce(nullif(?, 0), started), finished = ?, result = ?, "                  \
           "result_type = ?, room = null where seq = ? and id = ? and claim = ? and token = ? "     \
@@ -192,7 +193,7 @@ enum {
                                                                                                    \
         X(CANCEL, "update jobs set state = 6, reason = ?3, lane = null, due = null, "              \
                   "parked_at = ?1, finished = ?1 where seq = ?2")                                  \
-        X(CANCEL_ASK, "update jobs set cancel_asked = 1 where seq = ?")                            \
+        X(CANCEL_ASK, "update jobs set cancel_asked = 1, reason = ? where seq = ?")                \
         X(REQUEUE, "update jobs set state = 1, reason = 14, lane = ?, parked_at = null, "          \
                    "finished = 0, attempt = 0, strikes = 0, snoozes = 0, cancel_asked = 0, "       \
                    "life = life & 3, generation = generation + 1 where seq = ?")                   \

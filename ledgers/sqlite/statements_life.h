@@ -13,7 +13,7 @@
         "name, spec, zone, catch_up, overlap, catch_max, paused, from_config, created, next, "     \
         "last, buffered, last_job, revision, queue, type, priority, max_attempts, timeout_ms, "    \
         "heartbeat_ms, deadline, retry_until, content_type, headers, payload, tags, policy, "      \
-        "unique_hash, unique_states, unique_replace, unique_for"
+        "unique_hash, unique_states, unique_replace, unique_for, unique_of_queue"
 
 #define REPLY_COLUMNS                                                                              \
         "no, queue, address, correlation_id, content_type, body, job, state, reason, error_text, " \
@@ -86,7 +86,7 @@
                          "order by name limit ?")                                                  \
         X(SCHEDULE_PUT, "insert or replace into schedules (" SCHEDULE_COLUMNS ") values (?, ?, "   \
                         "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "    \
-                        "?, ?, ?, ?, ?, ?)")                                                       \
+                        "?, ?, ?, ?, ?, ?, ?)")                                                    \
         X(SCHEDULE_DELETE, "delete from schedules where name = ?")                                 \
         X(SCHEDULE_TICK, "update schedules set next = ?, last = case ?2 when 0 then last "         \
                          "else ?2 end, buffered = ?, last_job = coalesce(?, last_job), "           \

@@ -219,6 +219,29 @@ const struct audit_try *audit_try_of(const struct audit_job *j, uint32_t claim)
         return NULL;
 }
 
+void audit_neighbours(const struct audit *a, struct audit_verdict *v, bool equal,
+                      bool (*choose)(const struct audit_job *),
+                      int (*compare)(const void *, const void *),
+                      void (*check)(const struct audit_job *, const struct audit_job *,
+                                    struct audit_verdict *))
+{
+        uint32_t n = 0;
+        struct audit_job *j, *next, **list = malloc((HASH_COUNT(a->jobs) + 1) * sizeof *list);
+        assert(list);
+        HASH_ITER (hh, a->jobs, j, next) {
+                if (choose(j)) {
+                        list[n++] = j;
+                }
+        }
+        qsort(list, n, sizeof *list, compare);
+        for (uint32_t i = 1; i < n; i++) {
+                if (!equal || compare(&list[i - 1], &list[i]) == 0) {
+                        check(list[i - 1], list[i], v);
+                }
+        }
+        free(list);
+}
+
 void audit_blame(struct audit_verdict *v, const char *which, const struct job_id *id,
                  const char *fmt, ...)
 {

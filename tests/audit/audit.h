@@ -256,6 +256,13 @@ void audit_books(const struct audit *a, const struct audit_job *j, struct audit_
 void audit_tries(const struct audit *a, const struct audit_job *j, struct audit_verdict *v);
 void audit_shape(const struct audit_job *j, struct audit_verdict *v);
 void audit_across(const struct audit *a, struct audit_verdict *v);
+/* Among the jobs that are chosen, in order: looks at each two neighbours; with `equal`, at those
+ * that compare as equal. */
+void audit_neighbours(const struct audit *a, struct audit_verdict *v, bool equal,
+                      bool (*choose)(const struct audit_job *),
+                      int (*compare)(const void *, const void *),
+                      void (*check)(const struct audit_job *, const struct audit_job *,
+                                    struct audit_verdict *));
 void audit_times(const struct audit *a, struct audit_verdict *v);
 
 #endif

@@ -3,8 +3,6 @@
  * an end or a way to one (I1, I15), its payload (I8, I10), one row per key (I13), arrays whole or
  * not at all, children if and only if their parent completed, no claim or dead node left behind.
  */
-#include <assert.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/job.h"
@@ -164,30 +162,6 @@ static void check_together(const struct audit_job *x, const struct audit_job *y,
         }
 }
 
-/* Looks at each two neighbours, among those that are chosen, that compare as equal. */
-static void check_equals(const struct audit *a, struct audit_verdict *v,
-                         bool (*choose)(const struct audit_job *),
-                         int (*compare)(const void *, const void *),
-                         void (*check)(const struct audit_job *, const struct audit_job *,
-                                       struct audit_verdict *))
-{
-        uint32_t n = 0;
-        struct audit_job *j, *next, **list = malloc((HASH_COUNT(a->jobs) + 1) * sizeof *list);
-        assert(list);
-        HASH_ITER (hh, a->jobs, j, next) {
-                if (choose(j)) {
-                        list[n++] = j;
-                }
-        }
-        qsort(list, n, sizeof *list, compare);
-        for (uint32_t i = 1; i < n; i++) {
-                if (compare(&list[i - 1], &list[i]) == 0) {
-                        check(list[i - 1], list[i], v);
-                }
-        }
-        free(list);
-}
-
 static bool names_another(enum audit_answer answer)
 {
         return answer == AUDIT_EXISTS || answer == AUDIT_CONFLICT || answer == AUDIT_HELD ||
@@ -222,9 +196,9 @@ static void check_said(const struct audit *a, struct audit_verdict *v)
 void audit_across(const struct audit *a, struct audit_verdict *v)
 {
         check_said(a, v);
-        check_equals(a, v, bears_key, by_row_key, check_two_rows);
-        check_equals(a, v, wants_key, by_intent_key, check_two_rows);
-        check_equals(a, v, is_grouped, by_group, check_together);
+        audit_neighbours(a, v, true, bears_key, by_row_key, check_two_rows);
+        audit_neighbours(a, v, true, wants_key, by_intent_key, check_two_rows);
+        audit_neighbours(a, v, true, is_grouped, by_group, check_together);
         if (a->claims_left) {
                 audit_blame(v, "I15", NULL, "%u claims were never retired", a->claims_left);
         }

@@ -116,6 +116,16 @@ def tick_of(key_text):
     return {"schedule": name, **({"tick": at // timedelta(microseconds=1)} if kind == "cron" else {})}
 
 
+def unmixed(queue, key):
+    """SQLite mixes a key with its queue (ledgers/sqlite/bind.c, key_within()); twice is not at all."""
+    h, mask = 0xcbf29ce484222325, (1 << 64) - 1
+    for byte in queue:
+        h = (h ^ byte) * 0x100000001b3 & mask
+    h = (h ^ h >> 31) * 0x9fb21c651e98df25 & mask
+    h ^= h >> 29
+    return key[:8] + (int.from_bytes(key[8:], "little") ^ h).to_bytes(8, "little")
+
+
 def pick(row, columns, names):
     return {name: row[name] for name in names if name in columns}
 
@@ -124,6 +134,7 @@ class Dump:
     def __init__(self, ledger, out):
         self.ledger, self.out = ledger, out
         self.ids, self.jobs = {}, 0
+        self.mixes = bool(ledger.columns("blobs"))
 
     def write(self, kind, **fields):
         self.out.write(json.dumps({"kind": kind, **fields}) + "\n")
@@ -137,9 +148,11 @@ class Dump:
         self.jobs += 1
         fields = pick(row, columns, NUMBERS) | tick_of(text(row["key_text"]))
         key = row["key"] if row["reason"] not in UNREADABLE or not row["key_text"] else None
+        if key is not None:
+            key = unmixed(text(row["queue"]).encode(), raw(key)) if self.mixes else raw(key)
         self.write("job", id=id_, queue=text(row["queue"]), type=text(row["type"]),
                    token=wide(row["token"]), holder=wide(row["holder"]),
-                   key=raw(key).hex() if key is not None else None,
+                   key=key.hex() if key is not None else None,
                    key_text=text(row["key_text"]) if key is None and row["key_text"] else None,
                    payload=digest(body) if body is not None else None,
                    result=digest(row["result"]) if row["result"] is not None else None, **fields)

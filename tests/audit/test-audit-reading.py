@@ -10,7 +10,7 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import audit  # noqa: E402
 import producer  # noqa: E402
-from dump import tick_of  # noqa: E402
+from dump import tick_of, unmixed  # noqa: E402
 from forged import BUILD, check, full_world, main, test, World  # noqa: E402
 
 
@@ -84,8 +84,9 @@ def a_dump_of_sqlite_is_what_the_auditor_reads():
         for name in sorted(os.listdir(migrations)):
             with open(os.path.join(migrations, name)) as file:
                 db.executescript(file.read())
+        mixed = unmixed(b"default", bytes.fromhex(producer.digest(b"k"))).hex()  # twice is not at all
         db.execute("insert into jobs (seq, id, queue, type, state, max_attempts, priority, created, lane, key, size) "
-                   f"values (1, x'{made}', 'default', 't', 1, 3, 5, 1, 7, x'{producer.digest(b'k')}', 5)")
+                   f"values (1, x'{made}', 'default', 't', 1, 3, 5, 1, 7, x'{mixed}', 5)")
         db.execute("insert into blobs values (1, 'hello')")
         db.execute("insert into jobs (seq, id, queue, type, state, reason, parked_at, max_attempts, priority, created, "
                    f"finished, size, payload) values (2, x'{gone}', 'default', 't', 5, 9, 4, 3, 5, 1, 4, 4, 'body')")

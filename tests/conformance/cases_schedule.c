@@ -36,6 +36,7 @@ static struct schedule_row full_row(void)
         };
         r.job.unique.replace = true;
         r.job.unique.for_us = HOUR;
+        r.job.unique.of_queue = true;
         return r;
 }
 
@@ -51,6 +52,7 @@ static void same_job(const struct submit_row *a, const struct submit_row *b)
         CU_ASSERT(a->unique.set == b->unique.set && a->unique.states == b->unique.states);
         CU_ASSERT(memcmp(a->unique.hash, b->unique.hash, 16) == 0);
         CU_ASSERT(a->unique.replace == b->unique.replace && a->unique.for_us == b->unique.for_us);
+        CU_ASSERT(a->unique.of_queue == b->unique.of_queue);
 }
 
 static void same_schedule(const struct schedule_row *a, const struct schedule_row *b)
@@ -408,6 +410,28 @@ static enum cancel_result tick_cancel(struct bed *bed, const struct job_id *id, 
         return result;
 }
 
+/* Whoever was asked by a schedule says so, and who was asked by people before that does not. */
+static void is_overlapped_when_it_stops(struct bed *bed)
+{
+        (void)bed_add_one(bed);
+        (void)bed_add_one(bed);
+        struct claim *c = bed_claim(bed, 2);
+        CU_ASSERT_FATAL(c->n == 2);
+        uint64_t holder;
+        CU_ASSERT(bed_cancel(bed, &c->jobs[1].id) == CANCEL_ASKED);
+        for (uint32_t i = 0; i < 2; i++) {
+                CU_ASSERT(tick_cancel(bed, &c->jobs[i].id, &holder) == CANCEL_ASKED);
+                struct finish_row v = bed_verdict(&c->jobs[i], STATE_CANCELLED);
+                v.reason = REASON_OPERATOR;
+                v.error = ERROR_CANCELLED;
+                CU_ASSERT(bed_finish_one(bed, v));
+                const struct job_row *j = bed_show(bed, &c->jobs[i].id);
+                CU_ASSERT(j->state == STATE_CANCELLED);
+                CU_ASSERT(j->reason == (i ? REASON_OPERATOR : REASON_OVERLAPPED));
+        }
+        claim_free(c);
+}
+
 static void cancels_the_older_job(void)
 {
         struct bed *bed = bed_new();
@@ -423,6 +447,7 @@ static void cancels_the_older_job(void)
         CU_ASSERT(tick_cancel(bed, &runs, &holder) == CANCEL_ASKED && holder == bed->holder);
         CU_ASSERT(bed_show(bed, &runs)->cancel_asked);
         CU_ASSERT(bed_beat(bed)->n_cancels == 1);
+        is_overlapped_when_it_stops(bed);
         CU_ASSERT(tick_cancel(bed, &ended, &holder) == CANCEL_TERMINAL);
         nobody.b[7] ^= 1;
         CU_ASSERT(tick_cancel(bed, &nobody, &holder) == CANCEL_NOT_FOUND);

@@ -60,6 +60,14 @@ def it_stops_when_too_many_die_again():
         check(20 <= over["done"] < 120 and over.get("note"), f"it stopped by itself: {over}")
 
 
+def without_a_rate_it_watches_by_itself():
+    with life() as it:
+        died(it, 400)
+        over = operation(it, "/v1/dead/requeue", {"filter": {"type": "life.fail"}})
+        print(f"  {over['done']} of 400 were requeued, {over['died_again']} died again: {over['note']}")
+        check(20 <= over["done"] < 300 and over.get("note"), f"it stopped by itself: {over}")
+
+
 def one_is_edited_and_submitted_anew():
     with life() as it:
         old = died(it, 1)[0]
@@ -152,5 +160,5 @@ def nothing_is_found_where_nothing_was_lost():
 
 
 run(the_dead_are_grouped_by_what_killed_them, they_are_requeued_by_filter, it_stops_when_too_many_die_again,
-    one_is_edited_and_submitted_anew, an_export_is_imported_once, many_are_cancelled_by_a_filter,
+    without_a_rate_it_watches_by_itself, one_is_edited_and_submitted_anew, an_export_is_imported_once, many_are_cancelled_by_a_filter,
     a_running_job_is_cancelled_from_another_node, why_is_it_not_running, nothing_is_found_where_nothing_was_lost)

@@ -4,6 +4,7 @@ The examples of docs/nats.md, as far as this machine has their clients, and the 
 """
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -190,26 +191,59 @@ def the_examples_of_the_handbook():
         print("  Node.js")
 
 
+def accounts(without=None):
+    """For the server's configuration: a user with the permissions that the handbook names, but for one."""
+    may = [[subject for subject in re.findall("`([^`]+)`", text) if subject != without]
+           for text in handbook(r"the user needs to publish (.*?) and to subscribe\s(.*?)\.\s")]
+    keeper = {"user": "keeper", "password": "s3cret",
+              "permissions": {"publish": [*may[0], "answers"], "subscribe": may[1] or ["nothing"]}}
+    return json.dumps({"WORK": {"jetstream": "enabled", "users": [keeper, {"user": "other", "password": "other"}]}})
+
+
+@contextlib.contextmanager
+def limited(**more):
+    """A world whose nodes come as that user, and whose other clients may do all."""
+    with broker(accounts=accounts(), no_auth_user="other") as one:
+        open_url, one.url = one.url, one.url.replace("://", "://keeper:s3cret@")
+        with post_office(broker=one, settings=("jobs.payload_max=16k",), mirror=True, **more) as w:
+            one.url = open_url
+            yield w, w.nodes[0]
+
+
 def a_user_with_no_more_than_the_handbook_names():
     """All that skep does goes through: streams and consumers made, letters, doorbells, one too large, a reply."""
-    lists = [", ".join(f'"{subject}"' for subject in re.findall("`([^`]+)`", text))
-             for text in handbook(r"the user needs to publish (.*?) and to subscribe (.*?)\.\s")]
-    accounts = "{ WORK: { jetstream: enabled, users: [ { user: keeper, password: s3cret, permissions: " \
-               "{ publish: [ %s, \"answers\" ], subscribe: [ %s ] } }, { user: other, password: other } ] } }" % tuple(lists)
-    with broker(accounts=accounts, no_auth_user="other") as one:
-        open_url, one.url = one.url, one.url.replace("://", "://keeper:s3cret@")
-        with post_office(broker=one, settings=("jobs.payload_max=16k",), mirror=True) as w:
-            one.url, node_ = open_url, w.nodes[0]
-            with one.connect() as server:
-                answers = server.subscribe("answers")
-                server.store("jobs.mail.small", b"small", {"job-reply-to": "answers"})
-                server.store("jobs.mail.large", b"l" * 20000)
-                check(server.next(answers), "an answer comes")
-            id_ = w.http(node_).submit("mail.bell", {"by": "bell"})
-            check(node_.finish(id_)["state"] == "completed" and metric(node_, "skep_doorbells_total") == 1, "by doorbell")
-            check(jobs_when(node_, 1, state="dead")[0]["reason"] == "too_large" and one.keeps_refused(), "what is too large")
-            w.settle(3)
-            check(not logged(node_, "permissions"), f"it may all that it does: {logged(node_, 'permissions')}")
+    with limited() as (w, node_), w.broker.connect() as server:
+        answers = server.subscribe("answers")
+        server.store("jobs.mail.small", b"small", {"job-reply-to": "answers"})
+        server.store("jobs.mail.large", b"l" * 20000)
+        check(server.next(answers), "an answer comes")
+        id_ = w.http(node_).submit("mail.bell", {"by": "bell"})
+        check(node_.finish(id_)["state"] == "completed" and metric(node_, "skep_doorbells_total") == 1, "by doorbell")
+        check(jobs_when(node_, 1, state="dead")[0]["reason"] == "too_large", "what is too large")
+        w.settle(3)
+        check(w.letters() == (0, 0) and w.broker.keeps_refused(), "all is acknowledged, one is kept")
+        check(not logged(node_, "permission"), f"it may all that it does: {logged(node_, 'permission')}")
+
+
+def a_permission_that_is_missing():
+    """It is named, once for all messages, and all is well when it is given."""
+    with limited() as (w, node_):
+        for n, (subject, named) in enumerate((("jobs.>", "jobs._bell"), ("$JS.ACK.JOBS.>", "$JS.ACK.JOBS.>"),
+                                              ("_INBOX.>", "_INBOX.>"))):
+            mark = os.path.getsize(node_.log_path)
+            w.broker.server.configure(accounts=accounts(subject)).restart()
+            wait_logged(node_, "transport is up" if n < 2 else "transport is down", after=mark)
+            with w.broker.connect() as server:
+                for m in range(5):
+                    server.store("jobs.mail.small", b"%d-%d" % (n, m))
+            id_ = w.http(node_).submit("mail.bell", {"by": n})
+            print(f"  it says: {wait_logged(node_, 'lacks a permission', named, after=mark).split('msg=')[1]}")
+            w.broker.server.configure(accounts=accounts()).restart()
+            check(node_.finish(id_)["state"] == "completed", "the job ends")
+            w.settle(6 * (n + 1))
+            check(w.letters() == (0, 0) and w.rows() == {4: 6 * (n + 1)}, f"each ran once: {w.rows()}, {w.letters()}")
+            lines = node_.log()[mark:].count("lacks a permission")
+            check(lines == 1, f"told {lines} times")
 
 
 # --- ids ---
@@ -319,5 +353,6 @@ def subjects_that_nobody_consumes_are_named():
 
 run(letters_of_a_nodejs_service, lines_written_by_hand, blocks_that_other_readers_stumble_over,
     a_doorbell_that_is_forged_creates_nothing, a_body_over_the_servers_own_limit,
-    the_examples_of_the_handbook, a_user_with_no_more_than_the_handbook_names, an_id_inside_and_outside_of_the_window,
-    letters_without_ids_that_are_delivered_again, subjects_of_every_depth, subjects_that_nobody_consumes_are_named)
+    the_examples_of_the_handbook, a_user_with_no_more_than_the_handbook_names, a_permission_that_is_missing,
+    an_id_inside_and_outside_of_the_window, letters_without_ids_that_are_delivered_again, subjects_of_every_depth,
+    subjects_that_nobody_consumes_are_named)

@@ -9,7 +9,7 @@
 
 #include "tests/sim/life.h"
 
-#define RECONCILE_MS  130000 /* a minute, and that of one that was open already */
+#define RECONCILE_MS  60000
 #define PURGE_AGED_US (20 * US_PER_S)
 
 static void read_something(struct world *w, struct sim_node *n)

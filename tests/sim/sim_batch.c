@@ -20,8 +20,10 @@ static struct submission *clone_submission(const struct submission *from)
 {
         struct submission *s = submission_new();
         assert(s);
-        *s = (struct submission){
-            .n = from->n, .atomic = from->atomic, .request_key = from->request_key};
+        *s = (struct submission){.n = from->n,
+                                 .atomic = from->atomic,
+                                 .request_key = from->request_key,
+                                 .happened = from->happened};
         memcpy(s->request_hash, from->request_hash, sizeof s->request_hash);
         s->rows = arena_zalloc(&s->arena, (from->n + 1) * sizeof *s->rows);
         assert(s->rows);

@@ -93,9 +93,10 @@ static void store_verdict(struct store *s, struct store_job *j, const struct fin
                 j->row.done = j->row.total = 0;
                 j->row.progress_us = 0;
         }
+        bool overlapped = r->reason == REASON_OPERATOR && j->row.reason == REASON_OVERLAPPED;
         struct store_move m = {
             .to = r->to,
-            .reason = r->reason,
+            .reason = overlapped ? REASON_OVERLAPPED : r->reason,
             .band = BAND_OFFERED,
             .due_us = s->now_us + r->after_us,
             .claim_shown = r->claim,
@@ -186,11 +187,13 @@ bool store_cancel(struct store *s, struct store_job *j, enum job_reason why)
                 cancel_waiting(s, j, why);
                 return true;
         }
-        if (!j->row.cancel_asked) {
+        bool fresh = !j->row.cancel_asked;
+        if (fresh) {
                 j->cancel_fresh = true;
                 j->cancel_told = 0;
         }
         j->row.cancel_asked = true;
+        j->row.reason = fresh && why == REASON_OVERLAPPED ? why : j->row.reason;
         return false;
 }
 

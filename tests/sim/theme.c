@@ -93,7 +93,7 @@ static void set_letters(struct swarm *s)
 {
         s->nodes = SIM_NODES;
         s->produce_ns = MS(200);
-        s->letters_ns = MS(20);
+        s->letters_ns = MS(8);
         s->broker = s->twins = s->cuts = s->deafens = s->fierce = true;
         s->pause = s->windows = true;
         s->through = 7;
@@ -102,9 +102,9 @@ static void set_letters(struct swarm *s)
         s->faults.refuse = 150;
         s->faults.slow = 60;
         s->broker_faults.cut_before = 15;
-        s->broker_faults.cut_after = 25;
+        s->broker_faults.cut_after = 60;
         s->broker_faults.confirm_lost = 40;
-        s->broker_faults.reorder = 30;
+        s->broker_faults.reorder = 300; /* twins part ways */
 }
 
 /* A broker that loses what it holds, and few doorbells after that. */

@@ -191,6 +191,29 @@ static void test_who_comes_later_gets_a_run_of_its_own(void)
         close_desk(&d);
 }
 
+static void test_who_comes_later_is_answered_in_time_too(void)
+{
+        static int first, second, third;
+        struct desk d;
+        open_with(&d, one_brokered);
+        reconcile(&d, &first);
+        (void)answer_look(&d, "default", 7); /* its mark is lost */
+        pass_time(&d, 20000);
+        reconcile(&d, &second);
+        pass_time(&d, 20000);
+        reconcile(&d, &third);
+        pass_time(&d, 16000);
+        CU_ASSERT_FALSE(reconciled(&d, &first)->queues[0].looked);
+        CU_ASSERT(engine_wake_ns(d.engine) <= d.now.mono_ns + 24 * NS_PER_S);
+        pass_time(&d, 20000); /* both are due now: the later one does not wait for a third run */
+        uint32_t answers = 0;
+        for (uint32_t i = 0; i < d.n_last; i++) {
+                answers += d.last[i].kind == ACT_RECONCILED;
+        }
+        CU_ASSERT_EQUAL(answers, 2);
+        close_desk(&d);
+}
+
 static void test_a_node_without_brokers_answers_at_once(void)
 {
         static int cookie;
@@ -226,6 +249,7 @@ UNIT_TESTS = {
     {"each brokered queue is looked at", test_each_brokered_queue_is_looked_at},
     {"a transport that is down is said to be", test_a_transport_that_is_down_is_said_to_be},
     {"who comes later gets a run of its own", test_who_comes_later_gets_a_run_of_its_own},
+    {"who comes later is answered in time too", test_who_comes_later_is_answered_in_time_too},
     {"a ledger that hangs is not waited for", test_a_ledger_that_hangs_is_not_waited_for},
     {"a node without brokers answers at once", test_a_node_without_brokers_answers_at_once},
 };

@@ -3,22 +3,15 @@
  * of bad bodies is in test-http-hostile; here are the values. Also: openapi.json names exactly the
  * fields of the table.
  */
-#include "tests/unit/unit.h"
+#include "tests/unit/http-fields.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 
 #include "core/defaults.h"
-#include "http/fields.h"
 #include "http/fields_table.h"
 
-#define NOW INT64_C(1700000000000000)
-
 extern const char openapi_json[];
-
-static struct config config;
-static struct settings *settings;
-static struct arena arena;
 
 static void set_up(bool with_default)
 {
@@ -33,30 +26,6 @@ static void set_up(bool with_default)
         config =
             (struct config){.queues = queues, .n_queues = with_default ? 2 : 1, .payload_max = 100};
         settings = settings_new(&config);
-}
-
-static void tear_down(void)
-{
-        settings = settings_free(settings);
-        arena_deinit(&arena);
-}
-
-static int parse(const char *text, struct submit_row *row, struct problem *p)
-{
-        struct str s = str_of(text);
-        return fields_parse(settings, &arena, s, s, NOW, row, p);
-}
-
-static struct submit_row row_of(const char *text)
-{
-        struct submit_row row = {0};
-        struct problem p;
-        int r = parse(text, &row, &p);
-        if (r) {
-                fprintf(stderr, "  %s: %s\n", text, p.detail);
-        }
-        CU_ASSERT_EQUAL(r, 0);
-        return row;
 }
 
 #define IS(s, literal) CU_ASSERT_TRUE(str_eq((s), STR(literal)))

@@ -2,21 +2,14 @@
  * The fields by which a job says how it is retried, watched, unique and replied to: what each
  * becomes in its row, what is refused, and how the answers to equal submissions are equal.
  */
-#include "tests/unit/unit.h"
+#include "tests/unit/http-fields.h"
 
 #include <stdlib.h>
 
 #include "core/defaults.h"
 #include "core/retry.h"
 #include "core/unique.h"
-#include "http/fields.h"
 #include "tests/unit/test-http-fake.h"
-
-#define NOW INT64_C(1700000000000000)
-
-static struct config config;
-static struct settings *settings;
-static struct arena arena;
 
 static void set_up(void)
 {
@@ -29,31 +22,12 @@ static void set_up(void)
         settings = settings_new(&config);
 }
 
-static void tear_down(void)
-{
-        settings = settings_free(settings);
-        arena_deinit(&arena);
-}
-
-static int parse(const char *text, struct submit_row *row, struct problem *p)
-{
-        struct str s = str_of(text);
-        return fields_parse(settings, &arena, s, s, NOW, row, p);
-}
-
 /* {"type":"a", and more} */
 static struct submit_row row_with(const char *more)
 {
-        struct submit_row row = {0};
-        struct problem p;
         char text[4096];
         snprintf(text, sizeof text, "{\"type\":\"a\",%s}", more);
-        int r = parse(text, &row, &p);
-        if (r) {
-                fprintf(stderr, "  %s: %s\n", text, p.detail);
-        }
-        CU_ASSERT_EQUAL(r, 0);
-        return row;
+        return row_of(text);
 }
 
 #define IS(s, literal) CU_ASSERT_TRUE(str_eq((s), STR(literal)))

@@ -45,6 +45,8 @@ struct link {
         atomic_bool closed; /* by nats.c */
         atomic_uint echoed; /* messages to ourselves that came back */
         atomic_bool lame;   /* the server is about to end */
+        atomic_bool denied; /* `denial` is the keeper's to read until it says false */
+        char denial[192];   /* what the user may not do, in the server's words */
 };
 
 /* 0, or NATS_DOWN and the like as settings_login() says, noted. Blocks for seconds. */
@@ -416,7 +418,7 @@ struct keeper {
         bool doubt;   /* an answer did not come */
         bool dropped; /* the link is to be given up */
         char why[200];
-        int64_t stream_ns, refused_ns, names_ns;
+        int64_t stream_ns, refused_ns, names_ns, denial_ns;
         int64_t missing_ns; /* since when the stream is not there; 0: it is */
         bool lame;
         bool refused_ready;

@@ -24,6 +24,7 @@
 #define PROBE_FIRST    NS_PER_S
 #define LOOK_AGAIN     NS_PER_S
 #define FOUND_MAX      64
+#define DENIAL_EVERY   NS_PER_S
 
 void keeper_say(struct keeper *k, struct post *p, int level, const char *fmt, ...)
 {
@@ -404,11 +405,34 @@ static void note_lame(struct keeper *k)
         }
 }
 
+/* A subject that bears a number is told without it: one complaint for all messages. */
+static void note_denial(struct keeper *k, int64_t now, int64_t *due)
+{
+        struct link *l = k->link;
+        if (!atomic_load(&l->denied)) {
+                return;
+        }
+        if (now < k->denial_ns) {
+                *due = earlier(*due, k->denial_ns);
+                return;
+        }
+        char *ack = strstr(l->denial, "$JS.ACK."), *inbox = strstr(l->denial, "_INBOX.");
+        char *end = ack ? strchr(ack + strlen("$JS.ACK."), '.') : inbox ? strchr(inbox, '.') : NULL;
+        if (end) {
+                snprintf(end, sizeof l->denial - (size_t)(end - l->denial), ".>\"");
+        }
+        keeper_say(k, NULL, LEVEL_ERROR, "%s: this user lacks a permission: %s",
+                   k->jet->settings.place, l->denial);
+        k->denial_ns = now + DENIAL_EVERY;
+        atomic_store(&l->denied, false);
+}
+
 /* Returns when there is more to do. */
 static int64_t tend(struct keeper *k)
 {
         int64_t now = clock_ns(), due = now + STREAM_EVERY;
         note_lame(k);
+        note_denial(k, now, &due);
         look_at_stream(k, now);
         if (k->usable && alive(k) && look_at_posts(k, &due) && !k->told_up) {
                 k->told_up = tell(k, DEED_UP, NULL, k->jet->settings.place);
@@ -447,8 +471,8 @@ static void serve(struct keeper *k)
 static void why_closed(struct keeper *k, char *note, size_t size)
 {
         const char *text = k->dropped ? k->why : NULL;
-        if (!text) {
-                (void)natsConnection_GetLastError(k->link->nc, &text);
+        if (!text && natsConnection_GetLastError(k->link->nc, &text) == NATS_NOT_PERMITTED) {
+                text = NULL; /* the last one, but it closes nothing */
         }
         snprintf(note, size, "%s: %s", k->jet->settings.place,
                  text && *text ? text : "the connection broke off");
@@ -463,6 +487,7 @@ static bool one_link(struct keeper *k)
                 return false;
         }
         serve(k);
+        note_denial(k, clock_ns(), &(int64_t){0}); /* it may be why nothing was answered */
         why_closed(k, note, sizeof note);
         keeper_down(k, note);
         (void)tell(k, DEED_LEAVE, NULL, NULL);

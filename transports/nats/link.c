@@ -86,14 +86,20 @@ static void link_lame(natsConnection *nc, void *closure)
         desk_wake(l->jet->keeper.wake_fd);
 }
 
-/* nats.c prints errors of its own accord unless somebody takes them; what matters of them closes
- * the connection or is answered. */
-static void ignored(natsConnection *nc, natsSubscription *sub, natsStatus err, void *closure)
+/* nats.c prints errors of its own accord unless somebody takes them. What matters of them closes
+ * the connection or is answered, but for a missing permission: what was published without it is
+ * dropped, an acknowledgement too. */
+static void link_erred(natsConnection *nc, natsSubscription *sub, natsStatus err, void *closure)
 {
+        struct link *l = closure;
         (void)nc;
         (void)sub;
-        (void)err;
-        (void)closure;
+        if (err == NATS_NOT_PERMITTED && !atomic_load(&l->denied)) {
+                const char *text = nats_GetLastError(NULL); /* of this call */
+                snprintf(l->denial, sizeof l->denial, "%s", text ? text : natsStatus_GetText(err));
+                atomic_store(&l->denied, true);
+                desk_wake(l->jet->keeper.wake_fd);
+        }
 }
 
 /* --- life ------------------------------------------------------------------------------------- */
@@ -151,7 +157,7 @@ static natsStatus set_options(natsOptions *o, struct link *l, const struct setti
         e = e ? e : natsOptions_SetPingInterval(o, s->ping_ms);
         e = e ? e : natsOptions_SetMaxPingsOut(o, 2);
         e = e ? e : natsOptions_SetMaxPendingMsgs(o, PENDING_MAX);
-        e = e ? e : natsOptions_SetErrorHandler(o, ignored, NULL);
+        e = e ? e : natsOptions_SetErrorHandler(o, link_erred, l);
         e = e ? e : natsOptions_SetClosedCB(o, link_closed, l);
         return e ? e : natsOptions_SetLameDuckModeCB(o, link_lame, l);
 }

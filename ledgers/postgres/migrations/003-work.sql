@@ -164,7 +164,8 @@ begin
                 select r.*, case when r.state = 1 then nextval('jobs_seq') end as fresh
                 from unnest(vs[lo:hi]) with ordinality r order by r.ordinality),
         hit as (
-                update jobs j set state = v.state, reason = v.reason, attempt = v.attempt,
+                update jobs j set state = v.state, attempt = v.attempt,
+                        reason = case when v.reason = 12 and j.reason = 19 then 19 else v.reason end,
                         snoozes = v.snoozes, strikes = v.strikes,
                         seq = case when v.state = 1 then coalesce(j.seq, v.fresh) else j.seq end,
                         lane = case when v.state = 1

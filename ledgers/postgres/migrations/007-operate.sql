@@ -22,7 +22,7 @@ begin
         end if;
         wrote := true;
         if was = 2 then
-                update jobs set cancel_asked = true where id = what;
+                update jobs set cancel_asked = true, reason = case when why = 19 then 19 else 0 end where id = what;
                 insert into cancels (holder, job) values (j.holder, what)
                 on conflict (holder, job) do update set told = 0;
         else

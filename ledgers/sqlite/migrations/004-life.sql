@@ -88,7 +88,8 @@ create table schedules (
         unique_hash     blob check (unique_hash is null or length(unique_hash) = 16),
         unique_states   integer not null,
         unique_replace  integer not null,
-        unique_for      integer not null
+        unique_for      integer not null,
+        unique_of_queue integer not null
 ) without rowid;
 
 -- Replies that no broker is known to have. autoincrement: no number is given twice.
