@@ -24,6 +24,11 @@ def ticks(highest):
     return [number * step for number in range(math.ceil(highest / step) + 1)]
 
 
+def is_round(value):
+    """1, 2, 5, 10, 20, ...: what is written below a line of many points."""
+    return value > 0 and value / 10 ** math.floor(math.log10(value)) in (1, 2, 5)
+
+
 def text(x, y, words, anchor="middle", more=""):
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{more}>{html.escape(words)}</text>'
 
@@ -53,7 +58,7 @@ class Panel:
         for tick in self.scale:
             yield f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{self.y(tick):.1f}" y2="{self.y(tick):.1f}" stroke="#ddd"/>'
             yield text(LEFT - 8, self.y(tick) + 4, short(tick), "end")
-        for place in self.places:
+        for place in self.places if len(self.places) <= 10 else filter(is_round, self.places):
             yield text(self.x(place), self.top + HEIGHT - BOTTOM + 18, short(place))
         yield text((LEFT + WIDTH - RIGHT) / 2, self.top + HEIGHT - 10, self.across)
 

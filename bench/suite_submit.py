@@ -1,13 +1,14 @@
 """Submission: single POSTs at a steady rate, batches, and an NDJSON file through the command line, beside a loop that
-inserts the same rows by hand. Each into a new ledger, and each followed by the audit that all jobs were done."""
+inserts the same rows by hand. Each into a new ledger, and each followed by the audit that all jobs were done: at once for
+single POSTs, when all of them are in for the others."""
 import contextlib
 import json
 import os
 import time
 
 import ledger
-from measure import lower_quartile, middle, run_json, run_text, say
-from node import SKEP, place, program, skepd, wait_drained, wait_ready
+from measure import Failed, lower_quartile, middle, run_json, run_text, say
+from node import SKEP, Unix, place, program, skepd, wait_drained, wait_ready
 
 RATE = 1000           # single POSTs a second
 GATE_P99_MS = 10
@@ -16,26 +17,39 @@ BATCHES = (1, 10, 100, 1000)
 BEST = 1000
 
 
+def tell(where, what):
+    connection = Unix(f"{where}/s")
+    connection.request("POST", f"/v1/queues/default/{what}")
+    answer = connection.getresponse()
+    if answer.status != 200:
+        raise Failed(f"{what}: {answer.status} {answer.read().decode()}")
+
+
 @contextlib.contextmanager
-def node(book, jobs):
-    """(where, url) of a skepd that is ready; afterwards the jobs are waited for and audited."""
+def node(book, jobs, paused=True):
+    """The folder of a skepd that is ready; afterwards the jobs are waited for and audited. paused: until then none of
+    them starts, as the bare loop runs none."""
     url = book.new("skep_bench")
     first = ledger.first_id()
     with place() as where:
         with skepd(where, url) as process:
             wait_ready(where, process)
+            if paused:
+                tell(where, "pause")
             yield where
+            if paused:
+                tell(where, "resume")
             wait_drained(where, process, lambda: book.finished(url, first), jobs)
     book.audit(url, first, jobs)
 
 
-def post(book, *words, jobs):
-    with node(book, jobs) as where:
+def post(book, *words, jobs, paused=True):
+    with node(book, jobs, paused) as where:
         return run_json([*program("bench-post"), f"{where}/s", *words])
 
 
 def single(book, seconds):
-    return post(book, "pace", str(seconds * RATE), str(RATE), jobs=seconds * RATE)
+    return post(book, "pace", str(seconds * RATE), str(RATE), jobs=seconds * RATE, paused=False)
 
 
 def batches(book, jobs, batch):

@@ -97,7 +97,7 @@ enum {
         "per as (select queue, count(*) as n, array_agg(no::int) as nos from hit group by queue)," \
         " counted as (insert into deltas (queue, state, n) select queue, s, d * n from per "       \
         "cross join (values (2::smallint, -1), (4::smallint, 1)) x (s, d)) "                       \
-        "select coalesce(sum(n), 0)::bigint, case when coalesce(sum(n), 0) < $17 then "            \
+        "select coalesce(sum(n), 0)::bigint, case when coalesce(sum(n), 0) < $17::bigint then "    \
         "(select array_agg(no) from per, unnest(nos) no) end from per"
 
 #define STATEMENTS(X)                                                                              \

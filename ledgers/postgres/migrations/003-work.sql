@@ -20,14 +20,14 @@ create function arrive_bells(h bigint, q bytea, tok bigint, starts uuid[], offer
 returns setof handed language plpgsql as $$
 declare
         now bigint := skep_now();
-        blo bigint := 1::bigint << 61;
-        bhi bigint := (2::bigint << 61) - 1;
         many bigint;
 begin
+        -- Each by its id. Conditions that an index could serve would draw the planner, as long as it has no statistics,
+        -- to walk along the whole queue for every doorbell (measured: 5 million rows for 54).
         with late as (
                 update jobs j set state = 5, reason = 6, lane = null, parked_at = now, finished = now
                 from unnest(starts || offers) i (id)
-                where j.id = i.id and j.queue = q and j.state = 1 and j.lane between blo and bhi
+                where j.id = i.id and (j.queue, j.state, j.lane >> 61) is not distinct from (q, 1, 1)
                 and j.deadline <> 0 and j.deadline <= now returning j.id)
         select count(*) into many from late;
         if many > 0 then
@@ -37,7 +37,7 @@ begin
                 update jobs j set state = 2, reason = 0, lane = null, claim = j.claim + 1,
                         attempt = j.attempt + 1, token = tok, holder = h, started = now
                 from unnest(starts) with ordinality i (id, no)
-                where j.id = i.id and j.queue = q and j.state = 1 and j.lane between blo and bhi
+                where j.id = i.id and (j.queue, j.state, j.lane >> 61) is not distinct from (q, 1, 1)
                 returning i.no::int, j.id, j.queue, j.type, j.content_type, j.headers, j.payload, j.created,
                         j.deadline, j.token, j.timeout_ms, j.claim, j.generation, j.attempt, j.max_attempts,
                         j.snoozes, j.strikes, j.priority, j.cancel_asked, j.policy, j.retry_until,
@@ -49,7 +49,7 @@ begin
         return query
                 update jobs j set lane = lane_of(0, j.priority, j.seq)
                 from unnest(offers) with ordinality i (id, no)
-                where j.id = i.id and j.queue = q and j.state = 1 and j.lane between blo and bhi
+                where j.id = i.id and (j.queue, j.state, j.lane >> 61) is not distinct from (q, 1, 1)
                 returning i.no::int, j.id, null::bytea, null::bytea, null::bytea, null::bytea, null::bytea,
                         0::bigint, 0::bigint, 0::bigint, 0::bigint, 0, 0, 0, 0, 0, 0::smallint,
                         0::smallint, false, null::bytea, 0::bigint, 0::bigint, 0::bigint, null::bytea;
