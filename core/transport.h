@@ -62,11 +62,12 @@ struct transport_news {
 
 /* What dispatch() hands over: lists in order of completion, owned by the caller from then on. */
 struct transport_answers {
-        struct transport_news *news; /* to be read first; freed with free() */
+        struct transport_news *news; /* before all else but `confirmed`; freed with free() */
         struct arrivals *arrivals;
         struct doorbells *bells;   /* answered */
         struct receipt *confirmed; /* journalled receipts whose acknowledgement the broker surely
-                                      has; freed by ops->receipt_free */
+                                      has: before the news, which may be of their connection's
+                                      end; freed by ops->receipt_free */
         struct replies *replies;   /* answered */
 };
 

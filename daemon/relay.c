@@ -237,6 +237,7 @@ static void take_line(struct node *n, struct relay_line *l)
 {
         struct transport_answers got = {0};
         l->transport->ops->dispatch(l->transport, node_now().mono_ns, &got);
+        take_confirmed(n, l, got.confirmed); /* the news may be of its connection's end */
         while (got.news) {
                 struct transport_news *next = got.news->next;
                 take_news(n, l, got.news);
@@ -258,7 +259,6 @@ static void take_line(struct node *n, struct relay_line *l)
         if (got.replies) {
                 node_step(n, &(struct engine_event){.kind = EV_REPLIED, .replies = got.replies});
         }
-        take_confirmed(n, l, got.confirmed);
 }
 
 void relay_take(struct node *n)

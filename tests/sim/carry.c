@@ -219,11 +219,9 @@ void carry_turn(struct world *w, struct sim_node *n)
         uint32_t life = n->life;
         struct transport_answers got = {0};
         n->transport->ops->dispatch(n->transport, w->now_ns, &got);
+        tell_acknowledged(w, n, got.confirmed);
         tell_news(w, n, got.news);
         tell_arrivals(w, n, got.arrivals, n->life == life);
         tell_rung(w, n, got.bells, n->life == life);
         tell_replied(w, n, got.replies, n->life == life);
-        if (n->life == life) {
-                tell_acknowledged(w, n, got.confirmed);
-        }
 }
