@@ -189,6 +189,9 @@ static int finish_row(struct ending *e, const struct finish_row *r, int64_t ref,
         if (!state_edge(STATE_RUNNING, r->to)) {
                 return SQLITE_MISMATCH; /* before the schema's guard takes the transaction down */
         }
+        if (r->result.n > RESULT_MAX) {
+                return SQLITE_TOOBIG;
+        }
         int rc = plain ? finish_done(e, r, ref, ret_hit) : finish_otherwise(e, r, ref, ret_hit);
         if (!rc && *ret_hit) {
                 rc = tx_delta(e->t, e->queue, STATE_RUNNING, -1);

@@ -6,6 +6,8 @@
  */
 #include "ledgers/sqlite/life.h"
 
+#define NAME_BYTES_MAX 255 /* of a queue, of a type */
+
 /* Where a new row waits; exactly one of the three, or none. */
 struct waiting {
         int64_t lane, due, parked_at;
@@ -132,11 +134,18 @@ static int settle_row(struct tx *t, const struct submit_row *r, int64_t seq)
 
 /* An illegal first state is looked for here, since the schema's guard takes the whole transaction
  * down. */
+/* What every row would pay for if the schema asked it, too. */
+static bool row_fits(const struct submit_row *r, const struct taker *by)
+{
+        bool legal = r->state == STATE_RUNNING ? by != NULL : state_edge(STATE_NONE, r->state);
+        return legal && r->queue.n <= NAME_BYTES_MAX && r->type.n <= NAME_BYTES_MAX &&
+               r->max_attempts >= 1 && r->priority <= 9;
+}
+
 int row_put(struct tx *t, const struct submit_row *r, const struct taker *by, int64_t *ret_seq)
 {
         int64_t seq;
-        bool legal = r->state == STATE_RUNNING ? by != NULL : state_edge(STATE_NONE, r->state);
-        int rc = legal ? tx_seq(t, &seq) : SQLITE_MISMATCH;
+        int rc = row_fits(r, by) ? tx_seq(t, &seq) : SQLITE_MISMATCH;
         bool apart = r->payload.n > PAYLOAD_INLINE_MAX;
         if (!rc && apart) {
                 rc = insert_blob(t, r, seq);
