@@ -182,7 +182,7 @@ static int configure(struct db *db, int timeout_ms, bool read_only)
                                          "pragma query_only = 1"
                                        : "pragma synchronous = full; pragma foreign_keys = off;"
                                          "pragma temp_store = memory; pragma cache_size = -8000;"
-                                         "pragma journal_size_limit = 33554432;",
+                                         "pragma journal_size_limit = 67108864;",
                              timeout_ms);
 }
 

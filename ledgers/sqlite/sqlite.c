@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define BUSY_TIMEOUT_MS 5000
+#define IDLE_NS         (100 * NS_PER_MS) /* a busy writer's pauses are shorter */
 
 static int64_t read_clock(void *ctx)
 {
@@ -106,18 +107,24 @@ static int64_t deadline_sqlite(struct ledger *base)
 
 /* --- threads ---------------------------------------------------------------------------------- */
 
-/* All that waits; NULL: nothing, and the ledger is being closed. *ret_idle: nothing waits, and
- * there is something to do meanwhile. */
+/* All that waits; NULL: nothing, and the ledger is being closed. *ret_idle: nothing has come for a
+ * while, and there is something else to do. */
 static struct ledger_batch *wait_for_work(struct station *s, bool busy_else, bool *ret_idle)
 {
+        struct timespec end;
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        end.tv_nsec += IDLE_NS;
+        end.tv_sec += end.tv_nsec / NS_PER_S;
+        end.tv_nsec %= NS_PER_S;
         pthread_mutex_lock(&s->mutex);
         *ret_idle = false;
-        while (!s->waiting.head && !s->stop) {
-                if (busy_else) {
-                        *ret_idle = true;
-                        break;
+        while (!s->waiting.head && !s->stop && !*ret_idle) {
+                if (!busy_else) {
+                        pthread_cond_wait(&s->wake, &s->mutex);
+                } else {
+                        *ret_idle = pthread_cond_clockwait(&s->wake, &s->mutex, CLOCK_MONOTONIC,
+                                                           &end) == ETIMEDOUT;
                 }
-                pthread_cond_wait(&s->wake, &s->mutex);
         }
         struct ledger_batch *list = take_list(&s->waiting);
         pthread_mutex_unlock(&s->mutex);

@@ -17,8 +17,8 @@
 #include <stdio.h>
 #include <time.h>
 
-#define CHECKPOINT_IDLE_PAGES 1000 /* 4 MiB of log: copied back when nothing waits */
-#define CHECKPOINT_MOST_PAGES 8000 /* 32 MiB: copied back even then */
+#define CHECKPOINT_IDLE_PAGES 1000  /* 4 MiB of log: copied back when nothing comes */
+#define CHECKPOINT_MOST_PAGES 16000 /* 64 MiB: copied back even then */
 #define RETRY_FIRST_NS        (100 * NS_PER_MS)
 #define RETRY_LAST_NS         (5 * NS_PER_S)
 
