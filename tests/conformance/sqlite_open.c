@@ -130,7 +130,8 @@ static enum verdict test_older_schema(const char *dir)
         run_sql(file,
                 "drop table outbox; drop table journal; drop table floors;"
                 "alter table cancels drop column told;"
-                "drop trigger jobs_pruned; drop table saves; drop table lives; drop table controls;"
+                "drop trigger jobs_pruned; drop trigger jobs_owe; drop table owed;"
+                "drop table saves; drop table lives; drop table controls;"
                 "drop table schedules; drop table replies; drop table duties;"
                 "alter table jobs drop column life;"
                 "alter table attempts drop column fingerprint;"

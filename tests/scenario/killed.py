@@ -6,7 +6,7 @@ import random
 import time
 
 from faults import Background, answering, check, kill_quietly, wait_for, world
-from harness import Node, run
+from harness import BUILD, Node, run
 
 JOBS = int(os.environ.get("SKEP_KILL_JOBS", "2000"))
 PRODUCERS = 4
@@ -75,12 +75,14 @@ def single_workers_are_killed():
 
 def a_restarted_node_ends_its_former_workers():
     with Node() as node:
+        node.drop(os.path.join(BUILD, "tests", "scenario", "life.so"))
         node.start()
-        node.serving("sleep.so")
-        ids = [node.enqueue("sleep", {"ms": 60000}) for _ in range(2)]
-        for id_ in ids:
-            node.until(id_, "running")
-        former = wait_for("two busy workers", lambda: [row["pid"] for row in node.workers() if "job_id" in row][:2])
+        node.serving("life.so")
+        ids = [node.enqueue("life.lively", {"ms": 60000}) for _ in range(2)]
+        for id_ in ids:  # a job that its worker has not begun yet would be given back, and no try is lost
+            wait_for(f"job {id_} to be under way", lambda id_=id_: node.job(id_).get("progress"))
+        former = [row["pid"] for row in node.workers() if "job_id" in row]
+        check(len(former) == 2, f"two workers are busy, not {len(former)}")
         node.kill()
         node.start()
         for pid in former:
