@@ -23,8 +23,13 @@ static void test_bare(void)
         CU_ASSERT(a.row.headers.n == 0 && a.row.tags.n == 0);
         CU_ASSERT(text_is(a.row.payload, "{\"to\":\"x\"}") && a.row.payload.p != in.body.p);
         CU_ASSERT(a.fingerprint != 0);
+}
+
+static void test_redelivered(void)
+{
+        struct envelope in = plain();
         in.redelivered = true;
-        a = open_plain(&in);
+        struct arrival a = open_plain(&in);
         CU_ASSERT(well(&a) && a.redelivered);
 }
 
@@ -487,6 +492,7 @@ static void test_tags(void)
 
 UNIT_TESTS = {
     {"a letter without any header is a complete job", test_bare},
+    {"a redelivered letter says so", test_redelivered},
     {"an empty body is a payload", test_empty_body},
     {"texts outlive the message", test_copies},
     {"type: header, property, address, default", test_type},
