@@ -120,32 +120,34 @@ static void settle_verdict(struct live *l, int returned)
         l->verdict = returned;
 }
 
-/* SKEP_DONE: *ret may be called. Else the verdict of a job that cannot run, which `l` has. */
-static int ready_handler(struct live *l, uint32_t plugin, uint32_t handler,
-                         struct loaded_handler **ret)
+/* NULL: the job cannot run, and `l` has the verdict that *ret_verdict is. */
+static struct loaded_handler *ready_handler(struct live *l, uint32_t plugin, uint32_t handler,
+                                            int *ret_verdict)
 {
         struct loaded_plugin *lp = plugin < l->w->n_plugins ? &l->w->plugins[plugin] : NULL;
         if (!lp || !lp->message) {
-                return fail(l, "worker", "it was not given this plug-in");
+                *ret_verdict = fail(l, "worker", "it was not given this plug-in");
+                return NULL;
         }
-        int r = lp->handlers ? SKEP_DONE : load_plugin(l, lp);
-        if (r != SKEP_DONE) {
-                return r;
+        *ret_verdict = lp->handlers ? SKEP_DONE : load_plugin(l, lp);
+        if (*ret_verdict != SKEP_DONE) {
+                return NULL;
         }
-        if (handler >= lp->n_handlers) {
-                return fail(l, lp->name, "no such handler");
+        if (!lp->handlers || handler >= lp->n_handlers) {
+                *ret_verdict = fail(l, lp->name, "no such handler");
+                return NULL;
         }
         struct loaded_handler *h = &lp->handlers[handler];
         l->handler = h;
-        *ret = h;
-        return h->ready ? SKEP_DONE : init_handler(l, h);
+        *ret_verdict = h->ready ? SKEP_DONE : init_handler(l, h);
+        return *ret_verdict == SKEP_DONE ? h : NULL;
 }
 
 void live_run(struct live *l, uint32_t plugin, uint32_t handler)
 {
-        struct loaded_handler *h;
-        int r = ready_handler(l, plugin, handler, &h);
-        settle_verdict(l, r == SKEP_DONE ? call_handler(l, h) : r);
+        int verdict;
+        struct loaded_handler *h = ready_handler(l, plugin, handler, &verdict);
+        settle_verdict(l, h ? call_handler(l, h) : verdict);
 }
 
 /* The handler cannot be called, as the first of them says. */
@@ -162,10 +164,10 @@ static void fail_batch(struct live *list, uint32_t n, int verdict)
 void live_run_batch(struct live *list, uint32_t n, uint32_t plugin, uint32_t handler)
 {
         struct skep_job *jobs[RING_SLOTS];
-        struct loaded_handler *h;
-        int r = ready_handler(&list[0], plugin, handler, &h);
-        if (r != SKEP_DONE) {
-                fail_batch(list, n, r);
+        int verdict;
+        struct loaded_handler *h = ready_handler(&list[0], plugin, handler, &verdict);
+        if (!h) {
+                fail_batch(list, n, verdict);
                 return;
         }
         for (uint32_t i = 0; i < n; i++) {

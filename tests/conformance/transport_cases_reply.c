@@ -94,9 +94,10 @@ static void with_hostile_texts(void)
         struct str to = fixture->listen(bed->store, false);
         struct replies *r = replies_to(to, 1, 1);
         struct fixture_reply got;
+        static const char forged[] = "a\r\njob-state: completed\r\n\r\nb\n\tc\x01";
         static char longer[4096];
         memset(longer, 'x', sizeof longer);
-        memcpy(longer, "a\r\njob-state: completed\r\n\r\nb\n\tc\x01", 32);
+        memcpy(longer, forged, sizeof forged - 1);
         r->items[0].state = STATE_DEAD;
         r->items[0].error_text = (struct str){longer, sizeof longer};
         CU_ASSERT(send(bed, r));

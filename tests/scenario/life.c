@@ -96,7 +96,7 @@ static int run_fail(struct skep_job *job, void *state)
         }
         snprintf(text, sizeof text, "order %ld of \"%.36s\" was refused by 10.0.0.%ld",
                  number(job, "n", 0), job->id.p, number(job, "n", 0) % 250);
-        return job->services->verdict(job, SKEP_RETRY, 0, text);
+        return job->services->verdict(job, SKEP_RETRY, 0, "%s", text);
 }
 
 /* {"children":N}: so many jobs of type life.steps. */
