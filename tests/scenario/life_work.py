@@ -3,6 +3,7 @@
 import contextlib
 import json
 
+from harness import Skip
 from lives import LINE, check, life, refused, run, wait_for
 
 
@@ -95,7 +96,7 @@ def whoever_asked_is_told():
 
 def who_asked_is_told_of_what_never_ran():
     if LINE == "none":
-        return
+        raise Skip("without a broker there is no way for replies")
     slow = {"name": "slow", "types": ["slow.>"], "max_waiting": 2, "when_full": "drop_oldest"}
     with life(queues=(slow,)) as it, listener(it.w.broker) as (address, listen):
         def ask(mark, **fields):
