@@ -3,8 +3,7 @@
 import os
 import time
 
-from harness import Skip
-from lives import LEDGER, LINE, check, life, run, wait_for
+from lives import LEDGER, LINE, Skip, check, life, run, wait_for
 from faults import DIARY  # noqa: E402 (lives chooses the broker first)
 
 BURST = int(os.environ.get("SKEP_LIFE_BURST", "20000"))

@@ -3,8 +3,7 @@
 import json
 
 
-from harness import Skip
-from lives import LINE, check, life, refused, run, wait_for
+from lives import LINE, Skip, check, life, refused, run, wait_for
 
 
 def bulk(it, number, **fields):
