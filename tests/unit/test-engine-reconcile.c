@@ -191,6 +191,16 @@ static void test_who_comes_later_gets_a_run_of_its_own(void)
         close_desk(&d);
 }
 
+/* What is rung meanwhile gets lost. */
+static void pass_silently(struct desk *d, int64_t ms)
+{
+        pass_time(d, ms);
+        const struct engine_action *ring = told(d, ACT_RING);
+        if (ring) {
+                doorbells_free(ring->bells);
+        }
+}
+
 static void test_who_comes_later_is_answered_in_time_too(void)
 {
         static int first, second, third;
@@ -198,14 +208,14 @@ static void test_who_comes_later_is_answered_in_time_too(void)
         open_with(&d, one_brokered);
         reconcile(&d, &first);
         (void)answer_look(&d, "default", 7); /* its mark is lost */
-        pass_time(&d, 20000);
+        pass_silently(&d, 20000);
         reconcile(&d, &second);
-        pass_time(&d, 20000);
+        pass_silently(&d, 20000);
         reconcile(&d, &third);
-        pass_time(&d, 16000);
+        pass_silently(&d, 16000);
         CU_ASSERT_FALSE(reconciled(&d, &first)->queues[0].looked);
         CU_ASSERT(engine_wake_ns(d.engine) <= d.now.mono_ns + 24 * NS_PER_S);
-        pass_time(&d, 20000); /* both are due now: the later one does not wait for a third run */
+        pass_silently(&d, 20000); /* both are due: the later one does not wait for a third run */
         uint32_t answers = 0;
         for (uint32_t i = 0; i < d.n_last; i++) {
                 answers += d.last[i].kind == ACT_RECONCILED;

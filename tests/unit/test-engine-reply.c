@@ -266,6 +266,7 @@ static void test_a_cancel_asks_for_what_is_owed(void)
         CU_ASSERT_PTR_NOT_NULL_FATAL(c);
         LEDGER_AS(cancel, CANCEL, c)->result = CANCEL_DONE;
         answer(&d, c, LEDGER_COMMITTED);
+        ledger_batch_free(told(&d, ACT_CANCEL_ANSWER)->batch);
         struct ledger_batch *b = take_posted(&d, LEDGER_RELAY);
         CU_ASSERT_PTR_NOT_NULL_FATAL(b);
         answer(&d, b, LEDGER_COMMITTED);
