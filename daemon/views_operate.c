@@ -214,6 +214,9 @@ struct str view_explain(struct node *n, struct ledger_batch *read, struct arena 
                         stats = LEDGER_AS(stats, STATS, b);
                 }
         }
+        if (!f.job) {
+                return (struct str){0};
+        }
         uint32_t count;
         struct queue_view *views = look_at_queues(n, a, &count);
         const struct queue_view *v = views ? view_of(views, count, f.job->queue) : NULL;

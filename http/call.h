@@ -171,7 +171,7 @@ void call_respond(struct call *call, unsigned status, const char *content_type,
 void call_respond_static(struct call *call, unsigned status, const char *content_type,
                          const char *text, size_t n);
 void call_respond_problem(struct call *call);
-void call_respond_json(struct call *call, unsigned status, struct out *body /* takes its bytes */);
+void call_respond_json(struct call *call, unsigned status, struct out *o /* takes its bytes */);
 void call_respond_text(struct call *call, unsigned status, const struct api_request *r); /* JSON */
 void call_no_job(struct call *call); /* 404, for the id or key of the path */
 
