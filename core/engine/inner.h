@@ -366,6 +366,9 @@ void submit_hint(struct engine *e,
                  const struct submission *s); /* it is in the ledger: who may claim it, when */
 void operator_arrived(struct engine *e, enum ledger_op op, const struct job_id *id, void *cookie);
 void operator_answered(struct engine *e, struct ledger_batch *b /* takes */);
+
+/* Has an operator's request an outcome that can be told? False: it is being resolved, and taken. */
+bool operator_knows(struct engine *e, struct ledger_batch *b);
 void operator_resolved(struct engine *e, struct ledger_batch *b /* takes */, bool happened);
 
 /* child.c */

@@ -10,8 +10,6 @@
  */
 #include "core/engine/inner.h"
 
-#include <stdio.h>
-
 void operate_arrived(struct engine *e, struct ledger_batch *b)
 {
         post_batch(e, b);
@@ -42,15 +40,10 @@ static void after_operated(struct engine *e, struct ledger_batch *b)
 
 void operate_back(struct engine *e, struct ledger_batch *b)
 {
-        if (b->outcome == LEDGER_UNKNOWN) {
-                resolve_batch(e, b);
+        if (!operator_knows(e, b)) {
                 return;
         }
-        if (b->outcome == LEDGER_FENCED) {
-                fence_node(e, b->no.holder);
-                b->outcome = LEDGER_REFUSED;
-                snprintf(b->note, sizeof b->note, "this node was declared dead; it registers anew");
-        } else if (b->outcome == LEDGER_COMMITTED) {
+        if (b->outcome == LEDGER_COMMITTED) {
                 after_operated(e, b);
         }
         struct engine_action *a = engine_act(e, ACT_OPERATED);

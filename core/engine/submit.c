@@ -262,15 +262,24 @@ static void answer_operator(struct engine *e, struct ledger_batch *b)
         a->cookie = b->cookie;
 }
 
-void operator_answered(struct engine *e, struct ledger_batch *b)
+bool operator_knows(struct engine *e, struct ledger_batch *b)
 {
         if (b->outcome == LEDGER_UNKNOWN) {
                 resolve_batch(e, b);
-                return;
+                return false;
         }
         if (b->outcome == LEDGER_FENCED) {
                 fence_node(e, b->no.holder);
                 b->outcome = LEDGER_REFUSED;
+                snprintf(b->note, sizeof b->note, "this node was declared dead; it registers anew");
+        }
+        return true;
+}
+
+void operator_answered(struct engine *e, struct ledger_batch *b)
+{
+        if (!operator_knows(e, b)) {
+                return;
         }
         if (b->outcome == LEDGER_COMMITTED) {
                 e->dirty = true;
