@@ -75,14 +75,14 @@ def batches_are_audited_while_all_is_killed():
         for turn in range(4):
             for n in range(120):
                 name = f"t{turn}-{n}"
-                do = {3: "retry:1:0", 7: "crash:1"}.get(n % 40, "sleep:3")
+                do = {3: "retry:1:0", 7: "crash:1"}.get(n % 40, "sleep:3") if n < 116 else "sleep:500"
                 if it.letters and n % 2:
                     it.letters.letter("diary.batch", {"n": name, "do": do}, key=name)
                 else:
                     it.w.http(it.w.nodes[turn % 2]).submit("diary.batch", {"n": name, "do": do}, key=name, max_attempts=20)
                 sent += 1
-            for _ in range(2):
-                workers += kill_a_busy_worker(it.w)
+            wait_for("a busy worker to kill", lambda: kill_a_busy_worker(it.w))
+            workers += 1 + kill_a_busy_worker(it.w)
             victim = it.w.nodes[1 - turn % 2]
             it.w.kill(victim)
             victim.start()
