@@ -18,11 +18,12 @@ import sys
 
 sys.dont_write_bytecode = True  # a source tree stays as it is
 import chart
+import gates
 import growth_prune
 import ledger
 import stage
 from growth_node import Load, drain, fill, plant
-from measure import Failed, middle, say
+from measure import NOISE, Failed, middle, say
 from node import BUILD, Unix, place, skepd, wait_ready
 from pair import BrokerPair
 from sides import Postgres, RabbitMQ, Sqlite
@@ -90,7 +91,9 @@ def measure_load(book, load, jobs, rounds):
 
 def summarize(load, jobs, pairs):
     result = {"many": load.many, "jobs": jobs, "pairs": pairs,
-              "ratio": middle(ours["rate"] / empty["rate"] for ours, empty in pairs)}
+              "ratio": middle(ours["rate"] / empty["rate"] for ours, empty in pairs),
+              "others": max(half["others"] for pair in pairs for half in pair)}
+    result["noisy"] = result["others"] > NOISE
     for side, name in ((0, "grown"), (1, "empty")):
         halves = [pair[side] for pair in pairs]
         result[name] = {key: middle(half[key] for half in halves)
@@ -160,16 +163,16 @@ def table(name, result):
     left, right = ("random ids", "ordered") if name == "uuid4" else ("grown", "empty")
     lines = [f"{name}: {result['many']:,}, {len(result['pairs'])} rounds of {result['jobs']:,} jobs; median of the "
              f"ratios {result['ratio']:.2f}", f"{'':<28}{left:>14}{right:>14}   ratio",
-             line("jobs/s", result, "rate", 0), line("commits per 10k", result, "commits_per_10k", 0),
+             line("jobs/s", result, "rate", 0) + gates.beside(result, "grown"),
+             line("commits per 10k", result, "commits_per_10k", 0),
              line("skepd's peak, MiB", result, "peak_mib", 1)]
     if name != "uuid4":
         lines.append(line("start to ready, s", result, "ready_s", 3))
     for group in result["grown"]["cpu_per_10k"]:
         both = {side: {"cpu": result[side]["cpu_per_10k"][group]} for side in ("grown", "empty")}
         lines.append(line(f"CPU s per 10k, {'skepd' if group == 'loop' else group}", both, "cpu", 3))
-    others = max(half["others"] for pair in result["pairs"] for half in pair)
-    if others > 0.2:
-        lines.append(f"  other programs used up to {others:.1f} cores meanwhile: no verdict")
+    if result["noisy"]:
+        lines.append(f"  other programs used up to {result['others']:.1f} cores meanwhile: no verdict")
     return "\n" + "\n".join(lines) + "\n"
 
 
@@ -181,6 +184,7 @@ def run_parts(options):
         for load in loads(options.scale):
             if load.name in options.parts:
                 result = measure_load(book, load, options.jobs, options.rounds)
+                result["gates"] = gates.judge(load.name, result)
                 yield load.name, result, table(load.name, result)
         if "prune" in options.parts:
             result = growth_prune.measure(book, max(int(1e6 * options.scale), 1000))
@@ -199,12 +203,13 @@ def panels_of(results):
     panels = []
     if "finished" in results:
         one = results["finished"]
-        panels.append(("jobs drained a second against rows in the ledger", "finished rows",
-                       {"drain": {0: one["empty"]["rate"], one["many"]: one["grown"]["rate"]}}))
+        panels.append(chart.Panel("jobs drained a second against rows in the ledger", "finished rows",
+                                  {"drain": {0: one["empty"]["rate"], one["many"]: one["grown"]["rate"]}}))
     if "prune" in results:
-        panels.append(("jobs a second while rows are pruned", "seconds (logarithmic)",
-                       {"jobs": {at + 1: rate for at, (rate, _) in enumerate(results["prune"]["seconds"])},
-                        "rows pruned": {at + 1: gone for at, (_, gone) in enumerate(results["prune"]["seconds"])}}))
+        seconds = results["prune"]["seconds"]
+        panels.append(chart.Panel("jobs a second while rows are pruned", "seconds",
+                                  {"jobs": {at + 1: rate for at, (rate, _) in enumerate(seconds)},
+                                   "rows pruned": {at + 1: gone for at, (_, gone) in enumerate(seconds)}}, linear=True))
     return panels
 
 
@@ -223,7 +228,8 @@ def main():
         panels = panels_of(results)
         if panels:
             write(options.svg, chart.draw(panels))
-        print(f"figures: {options.json}" + (f"; charts: {options.svg}" if panels else ""))
+        print(f"figures: {options.json}" + (f"; charts: {options.svg}" if panels else "") + "\n")
+        print(gates.summary(results))
 
 
 main()

@@ -68,6 +68,7 @@ long number_of(const char *text, long least, long most)
 }
 
 #define PAYLOAD_LEAST 32 /* what is audited fits in */
+#define PAYLOAD_SMALL 2048
 
 void take_payload_size(int *argc, char ***argv)
 {
@@ -77,6 +78,11 @@ void take_payload_size(int *argc, char ***argv)
                 *argc -= 2;
                 *argv += 2;
         }
+}
+
+bool payload_is_large(void)
+{
+        return payload_size > PAYLOAD_SMALL;
 }
 
 static uint64_t random_bits(void)

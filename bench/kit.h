@@ -5,6 +5,7 @@
 #ifndef SKEP_BENCH_KIT_H
 #define SKEP_BENCH_KIT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@
 /* Bytes of a job's payload. Every program takes `--payload N` before its other words. */
 extern long payload_size;
 void take_payload_size(int *argc, char ***argv);
+bool payload_is_large(void); /* so that by hand, too, one keeps it apart from what is updated */
 
 /* Prints "PROGRAM: ..." and exits with 1. */
 __attribute__((format(printf, 1, 2), noreturn)) void die(const char *format, ...);

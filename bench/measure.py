@@ -151,19 +151,19 @@ def run_pairs(name, rounds, ours, bare, names=("skep", "bare")):
     return quiet or noisy, len(noisy), not quiet
 
 
-def summarize(pairs, dropped, noisy, gate):
+def summarize(pairs, dropped, noisy):
     ratios = [ours["rate"] / bare["rate"] for ours, bare in pairs]
     result = {
         "rounds": len(pairs), "dropped": dropped, "noisy": noisy, "ratio": middle(ratios),
-        "ratio_lower_quartile": lower_quartile(ratios), "gate": gate, "gate_met": not noisy and middle(ratios) >= gate,
-        "pairs": [[ours, bare] for ours, bare in pairs],
+        "ratio_lower_quartile": lower_quartile(ratios), "pairs": [[ours, bare] for ours, bare in pairs],
     }
     for side, name in ((0, "ours"), (1, "bare")):
         halves = [pair[side] for pair in pairs]
         result[name] = {"rate": middle(half["rate"] for half in halves),
                         "cpu_per_10k": {group: middle(half["cpu_per_10k"][group] for half in halves)
                                         for group in halves[0]["cpu_per_10k"]},
-                        "commits_per_10k": middle(half["commits_per_10k"] for half in halves)}
+                        "commits_per_10k": middle(half["commits_per_10k"] for half in halves),
+                        "upkeep": {what: sum(half["upkeep"][what] for half in halves) for what in halves[0]["upkeep"]}}
     result["ratio_of_medians"] = result["ours"]["rate"] / result["bare"]["rate"]
     result["peak_mib"] = max(ours["peak_mib"] for ours, _ in pairs)
     result["again"] = sum(ours["again"] for ours, _ in pairs)

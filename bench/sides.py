@@ -88,6 +88,13 @@ class Postgres:
         return int(ledger.sql(url, "select xact_commit from pg_stat_database where datname = current_database()"))
 
     @staticmethod
+    def upkeep(url):
+        """So far, of the server and of this database."""
+        said = ledger.sql(url, "select (select checkpoints_timed + checkpoints_req from pg_stat_bgwriter), "
+                               "(select coalesce(sum(autovacuum_count + autoanalyze_count), 0) from pg_stat_all_tables)")
+        return dict(zip(("checkpoints", "autovacuums"), map(int, said.split("|"))))
+
+    @staticmethod
     def finished(url, first):
         """0 also while a new ledger has no tables yet."""
         try:
@@ -151,6 +158,11 @@ class Sqlite:
     @staticmethod
     def commits(url):
         """Nobody counts them in the file; skepd's batches are known."""
+
+    @staticmethod
+    def upkeep(_url):
+        """It has nobody who does any."""
+        return {}
 
     @staticmethod
     def rows(url, text):

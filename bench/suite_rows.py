@@ -6,7 +6,6 @@ from measure import run_pairs, say, summarize
 from pair import BrokerPair
 from sides import Postgres, RabbitMQ
 
-GATE = 0.85
 STEPS = (0.1, 0.3, 1)  # of --rows: a point of the chart each, the last one measured in pairs
 
 
@@ -39,6 +38,6 @@ def measure(options, servers):
         pairs, dropped, noisy = run_pairs("rows", pair.rounds, lambda: pair.drain_into(url), pair.drain_skep,
                                           names=("full", "empty"))
         drain = {"jobs": pair.jobs, "payload": pair.payload, "rows": options.rows,
-                 **summarize(pairs, dropped, noisy, GATE)}
+                 **summarize(pairs, dropped, noisy)}
         drain["by_rows"] = dict([(0, drain["bare"]["rate"]), *points, (options.rows, drain["ours"]["rate"])])
         return {"drain": drain}

@@ -185,8 +185,8 @@ static char *find_value(const char *text, const char *section, const char *key)
 
 /* --- brokers ---------------------------------------------------------------------------------- */
 
-/* `NAME\tSTATUS\tDETAIL\tADVICE`; anything else is passed over. */
-static void take_broker(json_t *checks, char *line)
+/* `NAME\tSTATUS\tDETAIL\tADVICE`; anything else is passed over. `what` goes before the name. */
+static void take_line(json_t *checks, const char *what, char *line)
 {
         static const char *const known[] = {STATUS_OK, STATUS_WARN, STATUS_FAIL};
         char *status = strchr(line, '\t');
@@ -199,9 +199,18 @@ static void take_broker(json_t *checks, char *line)
         for (size_t i = 0; i < ARRAY_LEN(known); i++) {
                 if (strcmp(status, known[i]) == 0) {
                         CLEANUP(free_text)
-                        char *name = text_printf("broker %s", line);
+                        char *name = text_printf("%s%s", what, line);
                         doctor_note(checks, name, known[i], text_copy(detail), advice);
                 }
+        }
+}
+
+static void take_lines(json_t *checks, const char *what, struct buf *out)
+{
+        char *rest = NULL;
+        for (char *line = out->n ? strtok_r(out->p, "\n", &rest) : NULL; line;
+             line = strtok_r(NULL, "\n", &rest)) {
+                take_line(checks, what, line);
         }
 }
 
@@ -212,17 +221,40 @@ static void check_brokers(json_t *checks, const char *program, const char *file,
         struct buf out = {0};
         CLEANUP(buf_deinit)
         struct buf err = {0};
-        char *rest = NULL;
         if (ask_program(program, file, pid, "--check-transports", &out, &err) != 0) {
                 doctor_note(checks, "brokers", STATUS_WARN,
                             text_printf("not looked at: %s --check-transports failed", program),
                             "install the same version of skepd and skep");
                 return;
         }
-        for (char *line = out.n ? strtok_r(out.p, "\n", &rest) : NULL; line;
-             line = strtok_r(NULL, "\n", &rest)) {
-                take_broker(checks, line);
+        take_lines(checks, "broker ", &out);
+}
+
+/* --- the ledger's server ---------------------------------------------------------------------- */
+
+/* skep-scratch asks it: this program may not know the password, and skepd has no time for it. */
+static void check_server(json_t *checks, const char *ledger, const char *file, int pid)
+{
+        CLEANUP(free_text)
+        char *program = place_program("skep-scratch", "scratch/skep-scratch");
+        CLEANUP(buf_deinit)
+        struct buf out = {0};
+        CLEANUP(buf_deinit)
+        struct buf err = {0};
+        if (!ledger || strncmp(ledger, "postgres", 8) != 0) {
+                return;
         }
+        if (program && ask_program(program, file, pid, "look", &out, &err) == 0) {
+                take_lines(checks, "", &out);
+                return;
+        }
+        size_t n = err.n;
+        for (; n > 0 && err.p[n - 1] == '\n'; n--) {}
+        doctor_note(checks, "ledger keys", STATUS_WARN,
+                    program ? text_printf("not looked at: %.*s", (int)n, buf_z(&err))
+                            : text_copy("not looked at: skep-scratch was not found"),
+                    "install the same version of skepd and skep, and see that the server can be "
+                    "reached");
 }
 
 void doctor_config(json_t *checks, const char *file, int pid, struct doctor_places *ret)
@@ -260,4 +292,5 @@ void doctor_config(json_t *checks, const char *file, int pid, struct doctor_plac
         ret->socket = find_value(buf_z(&out), "http", "socket");
         ret->ledger = find_value(buf_z(&out), "ledger", "url");
         check_brokers(checks, program, file, pid);
+        check_server(checks, ret->ledger, file, pid);
 }

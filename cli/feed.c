@@ -20,8 +20,9 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#define PAGE_LINES 500
-#define PAGE_BYTES ((size_t)512 << 10)
+#define PAGE_LINES  1000
+#define PAGE_BYTES  ((size_t)1 << 20)
+#define BLOCK_BYTES (64u << 10)
 
 struct page_line {
         size_t at, n; /* in the page's text */
@@ -38,6 +39,9 @@ struct feed {
         struct buf page;
         struct page_line lines[PAGE_LINES];
         size_t n;
+        char block[BLOCK_BYTES]; /* of the file */
+        size_t block_at, block_n;
+        struct buf line;        /* one that lies in several blocks */
         uint64_t number, bytes; /* read so far */
         uint64_t created, existing, refused;
         struct progress progress;
@@ -55,12 +59,10 @@ int line_prepare(struct buf *page, struct str line, const char *key, bool *ret_m
         struct json_walk walk;
         struct json_item item;
         bool has_key = false, empty = true;
-        int r = json_check(line, &fault);
-        if (r == 0) {
-                r = json_walk_begin(&walk, line, &fault);
-        }
+        int r = json_walk_begin(&walk, line, &fault);
         if (r == 0 && !walk.object) {
-                fault = (struct json_fault){0, "a job is a JSON object"};
+                r = json_check(line, &fault);
+                fault = r ? fault : (struct json_fault){0, "a job is a JSON object"};
                 r = JSON_BAD;
         }
         while (r == 0 && (r = json_walk_next(&walk, &item, &fault)) == 0) {
@@ -75,7 +77,9 @@ int line_prepare(struct buf *page, struct str line, const char *key, bool *ret_m
         }
         const char *open = memchr(line.p, '{', line.n);
         if (!has_key) {
-                buf_printf(page, "{\"key\":\"%s\"%s", key, empty ? "" : ",");
+                buf_text(page, "{\"key\":\"");
+                buf_text(page, key);
+                buf_text(page, empty ? "\"" : "\",");
                 buf_add(page, open + 1, (size_t)(line.p + line.n - open - 1));
         } else {
                 buf_add(page, line.p, line.n);
@@ -97,8 +101,41 @@ static void describe_refusal(const json_t *line, struct buf *ret_reason)
         }
 }
 
+/* What most answers say, read without building their values. false: it says something else. */
+static bool judge_plain(struct str answer, struct str *ret_id, bool *ret_existing)
+{
+        struct json_fault fault;
+        struct json_walk walk;
+        struct json_item item;
+        struct str id = {0};
+        bool good = false;
+        int r = json_walk_begin(&walk, answer, &fault);
+        *ret_existing = false;
+        while (r == 0 && (r = json_walk_next(&walk, &item, &fault)) == 0) {
+                if (str_eq(item.name, STR("id"))) {
+                        id = item.value;
+                } else if (str_eq(item.name, STR("status"))) {
+                        good = str_eq(item.value, STR("201"));
+                } else if (str_eq(item.name, STR("existing"))) {
+                        *ret_existing = str_eq(item.value, STR("true"));
+                }
+        }
+        bool plain = r == JSON_END && walk.object && good && id.n > 2 && id.p[0] == '"' &&
+                     !memchr(id.p, '\\', id.n);
+        if (plain) {
+                *ret_id = (struct str){id.p + 1, id.n - 2};
+        }
+        return plain;
+}
+
 enum line_fate line_judge(struct str answer, struct buf *ret_id, struct buf *ret_reason)
 {
+        struct str plain;
+        bool existing;
+        if (judge_plain(answer, &plain, &existing)) {
+                buf_add(ret_id, plain.p, plain.n);
+                return existing ? LINE_EXISTS : LINE_CREATED;
+        }
         CLEANUP(json_cleanup)
         json_t *o = json_loadb(answer.p, answer.n, JSON_ALLOW_NUL, NULL);
         const char *id = pick_text(o, "id");
@@ -121,46 +158,75 @@ static void refuse_line(struct feed *f, uint64_t number, const char *reason)
         say("%s: line %llu: %s", f->name, (unsigned long long)number, reason);
 }
 
-/* One line without its newline. false: the end. A line over the limit is cut and *ret_long set. */
-static bool read_line(struct feed *f, struct buf *line, bool *ret_long)
+/* More bytes of the file. false: there are none. */
+static bool read_block(struct feed *f)
 {
-        int c;
-        buf_reset(line);
-        *ret_long = false;
-        bool any = false;
-        while ((c = getc_unlocked(f->file)) != EOF) {
-                any = true;
-                f->bytes++;
-                if (c == '\n') {
-                        break;
-                }
-                if (line->n >= FEED_LINE_MAX) {
-                        *ret_long = true;
-                        continue;
-                }
-                char byte = (char)c;
-                buf_add(line, &byte, 1);
-        }
-        f->number += any;
-        return any;
+        f->block_at = 0;
+        f->block_n = fread(f->block, 1, sizeof f->block, f->file);
+        f->bytes += f->block_n;
+        return f->block_n > 0;
 }
 
-static bool is_blank(const struct buf *line)
+/* A line over the limit is cut. */
+static void keep_part(struct feed *f, const char *p, size_t n, bool *ret_long)
 {
-        return strspn(buf_z(line), " \t\r") == line->n;
+        size_t room = FEED_LINE_MAX - f->line.n;
+        *ret_long |= n > room;
+        buf_add(&f->line, p, n < room ? n : room);
+}
+
+/* One line without its newline, valid until the next. false: the end. *ret_long: it is over the
+ * limit. Most lines lie within a block and are not copied. */
+static bool read_line(struct feed *f, struct str *ret_line, bool *ret_long)
+{
+        buf_reset(&f->line);
+        *ret_long = false;
+        for (bool any = false;; any = true) {
+                if (f->block_at == f->block_n && !read_block(f)) {
+                        f->number += any;
+                        *ret_line = (struct str){buf_z(&f->line), (uint32_t)f->line.n};
+                        return any;
+                }
+                const char *p = f->block + f->block_at;
+                size_t left = f->block_n - f->block_at;
+                const char *end = memchr(p, '\n', left);
+                size_t n = end ? (size_t)(end - p) : left;
+                f->block_at += n + (end != NULL);
+                if (end && !any) {
+                        f->number++;
+                        *ret_line = (struct str){p, (uint32_t)n};
+                        return true;
+                }
+                keep_part(f, p, n, ret_long);
+                if (end) {
+                        f->number++;
+                        *ret_line = (struct str){buf_z(&f->line), (uint32_t)f->line.n};
+                        return true;
+                }
+        }
+}
+
+static bool is_blank(struct str line)
+{
+        uint32_t i = 0;
+        while (i < line.n && strchr(" \t\r", line.p[i]) && line.p[i]) {
+                i++;
+        }
+        return i == line.n;
 }
 
 /* Takes lines until the page is full or the file ends. */
-static void fill_page(struct feed *f, struct buf *line)
+static void fill_page(struct feed *f)
 {
         CLEANUP(buf_deinit)
         struct buf reason = {0};
         char key[JOB_ID_TEXT];
+        struct str line;
         bool too_long;
         buf_reset(&f->page);
         f->n = 0;
         while (f->n < PAGE_LINES && f->page.n < PAGE_BYTES) {
-                if (!read_line(f, line, &too_long)) {
+                if (!read_line(f, &line, &too_long)) {
                         f->ended = true;
                         return;
                 }
@@ -175,8 +241,7 @@ static void fill_page(struct feed *f, struct buf *line)
                 }
                 key_mint(key);
                 buf_reset(&reason);
-                struct str text = {buf_z(line), (uint32_t)line->n};
-                if (line_prepare(&f->page, text, key, &l->minted, &reason) != 0) {
+                if (line_prepare(&f->page, line, key, &l->minted, &reason) != 0) {
                         refuse_line(f, f->number, buf_z(&reason));
                         continue;
                 }
@@ -334,10 +399,8 @@ static int send_lines(struct feed *f, struct page_line *lines, size_t n)
 
 static int run_pages(struct feed *f)
 {
-        CLEANUP(buf_deinit)
-        struct buf line = {0};
         while (!f->ended) {
-                fill_page(f, &line);
+                fill_page(f);
                 if (ferror(f->file)) {
                         say("%s: %s", f->name, strerror(errno));
                         return EXIT_NO_INPUT;
@@ -371,6 +434,7 @@ static void feed_free(struct feed **f)
                         fclose((*f)->file);
                 }
                 client_free((*f)->client);
+                buf_deinit(&(*f)->line);
                 buf_deinit(&(*f)->page);
                 buf_deinit(&(*f)->later);
                 free(*f);

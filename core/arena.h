@@ -25,6 +25,9 @@ void arena_reset(struct arena *a);
 void *arena_alloc(struct arena *a, size_t n);
 void *arena_zalloc(struct arena *a, size_t n);
 
+/* Of the piece that was taken last only n bytes are needed. MAY be without effect (large ones). */
+void arena_shrink(struct arena *a, const void *p, size_t n);
+
 /* A copy of s, with a NUL behind it. p is NULL when memory is out (n stays, so callers can tell).
  */
 struct str arena_str(struct arena *a, struct str s);

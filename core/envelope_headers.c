@@ -215,6 +215,7 @@ void opening_keep_headers(struct opening *o)
                 keep_all(&k, o, properties, room - (uint32_t)DROPPED_ROOM);
                 put_dropped(&k);
         }
+        arena_shrink(o->arena, k.p, k.n);
         o->row->headers = k.n ? (struct str){k.p, k.n} : (struct str){0};
 }
 

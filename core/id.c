@@ -52,32 +52,32 @@ void id_text(const struct job_id *id, char ret_text[static JOB_ID_TEXT])
         *p = 0;
 }
 
-static int hex_digit(char c)
-{
-        if (c >= '0' && c <= '9') {
-                return c - '0';
-        }
-        c |= 0x20;
-        return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* HEX_DIGIT and a digit's value; 0 for all others. A table, since each letter with an id is parsed.
+ */
+#define HEX_DIGIT 0x10
+static const uint8_t hex_digits[256] = {
+    ['0'] = 0x10, ['1'] = 0x11, ['2'] = 0x12, ['3'] = 0x13, ['4'] = 0x14, ['5'] = 0x15,
+    ['6'] = 0x16, ['7'] = 0x17, ['8'] = 0x18, ['9'] = 0x19, ['a'] = 0x1a, ['b'] = 0x1b,
+    ['c'] = 0x1c, ['d'] = 0x1d, ['e'] = 0x1e, ['f'] = 0x1f, ['A'] = 0x1a, ['B'] = 0x1b,
+    ['C'] = 0x1c, ['D'] = 0x1d, ['E'] = 0x1e, ['F'] = 0x1f};
 
 bool id_parse(struct str text, struct job_id *ret_id)
 {
+        static const uint8_t places[16] = {0,  2,  4,  6,  9,  11, 14, 16,
+                                           19, 21, 24, 26, 28, 30, 32, 34};
         struct job_id id;
-        uint32_t at = 0;
+        uint8_t good = HEX_DIGIT;
         if (text.n != JOB_ID_TEXT - 1) {
                 return false;
         }
+        const uint8_t *p = (const uint8_t *)text.p;
         for (int i = 0; i < 16; i++) {
-                if ((i == 4 || i == 6 || i == 8 || i == 10) && text.p[at++] != '-') {
-                        return false;
-                }
-                int high = hex_digit(text.p[at]), low = hex_digit(text.p[at + 1]);
-                if (high < 0 || low < 0) {
-                        return false;
-                }
-                id.b[i] = (uint8_t)(high << 4 | low);
-                at += 2;
+                uint8_t high = hex_digits[p[places[i]]], low = hex_digits[p[places[i] + 1]];
+                good &= high & low;
+                id.b[i] = (uint8_t)(high << 4 | (low & 15));
+        }
+        if (!good || p[8] != '-' || p[13] != '-' || p[18] != '-' || p[23] != '-') {
+                return false;
         }
         *ret_id = id;
         return true;

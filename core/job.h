@@ -71,6 +71,7 @@ struct claim {
         struct arrivals *letters; /* the batches that brought some of them; freed with the claim */
         struct job *jobs;
         uint32_t n;
+        uint64_t bytes;   /* the engine's: of the payloads of its jobs */
         uint32_t open;    /* jobs whose end is not yet on its way to the ledger */
         int64_t taken_us; /* the engine's: wall time when it was answered */
         bool

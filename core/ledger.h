@@ -338,7 +338,8 @@ struct ledger_recall {
 
 struct finish_row {
         struct job_id id;
-        int64_t ref; /* from the claim; 0: not known, found by id */
+        int64_t ref;      /* from the claim; 0: not known, found by id */
+        struct str queue; /* from the claim; empty: not known, which costs more */
         uint32_t claim;
         uint64_t token;
         enum job_state to; /* a legal edge from running */

@@ -21,6 +21,7 @@ static void start_row(const struct settle_job *j, struct finish_row *row)
             .snoozes = j->snoozes,
             .strikes = j->strikes,
             .left_work = j->left_work && !PLANT(work_left),
+            .queue = row->queue,
             .job = row->job,
         };
 }

@@ -4,6 +4,7 @@
  * follows this, the main thread, which becomes the engine's.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -345,6 +346,7 @@ int main(int argc, char **argv)
                 }
                 return EX_OK;
         }
+        mallopt(M_ARENA_MAX, 1);   /* threads hand each other what they allocate */
         prctl(PR_SET_DUMPABLE, 0); /* no core file or ptrace of what holds credentials */
         d.sources = (struct config_sources){
             .file = d.options.config,

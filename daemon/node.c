@@ -5,6 +5,7 @@
 #include "daemon/node.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -13,7 +14,9 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define FDS_MAX (WORKERS_MAX * 2 + 256)
+#define FDS_MAX   (WORKERS_MAX * 2 + 256)
+#define MANY_JOBS 100
+#define REST_NS   (3 * NS_PER_S)
 
 static void take_ledger(struct node *n)
 {
@@ -27,6 +30,7 @@ static void take_ledger(struct node *n)
                                 : b->op == LEDGER_SUBMIT ? LEDGER_AS(submit, SUBMIT, b)->rows
                                                          : 0;
                 metrics_committed(n->metrics, b->op, now - b->posted_ns, jobs);
+                n->worked_ns = jobs >= MANY_JOBS ? now : n->worked_ns;
                 b->next = NULL;
                 node_step(n, &(struct engine_event){.kind = EV_LEDGER, .batch = b});
                 b = next;
@@ -158,6 +162,16 @@ static void tell_seen(struct node *n)
         }
 }
 
+/* What a burst took from the system goes back after it, with the first thing that wakes the loop.
+ */
+static void give_memory_back(struct node *n, int64_t now)
+{
+        if (n->worked_ns && now - n->worked_ns >= REST_NS) {
+                n->worked_ns = 0;
+                malloc_trim(0);
+        }
+}
+
 static void take_time(struct node *n)
 {
         int64_t now = node_now().mono_ns;
@@ -168,6 +182,7 @@ static void take_time(struct node *n)
         if (api_wake_ns(n) <= now) {
                 api_look_at_waiters(n, now);
         }
+        give_memory_back(n, now);
         operate_look(n);
 }
 

@@ -104,6 +104,7 @@ struct call {
         bool array, complete, failed, suspended, takes_long;
         bool hurried; /* the problem is told before the body is read, and the connection closed */
         struct problem problem;      /* when failed */
+        int64_t now_us;              /* when its body was complete */
         uint32_t wait_s;             /* Prefer: wait; 0: none */
         struct str request_key;      /* Idempotency-Key; in the arena */
         struct stream *stream;       /* NDJSON */

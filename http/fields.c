@@ -9,23 +9,41 @@
 
 #define EXAMPLE "a job is an object, as in {\"type\":\"echo\",\"payload\":{}}"
 
+static struct job_taking begin_job(const struct settings *s, struct arena *a, struct str body,
+                                   int64_t now_us, struct problem *ret_problem)
+{
+        return (struct job_taking){.t = {.settings = s,
+                                         .arena = a,
+                                         .body = body,
+                                         .now_us = now_us,
+                                         .problem = ret_problem,
+                                         .table = fields_table,
+                                         .prefix = "",
+                                         .example = EXAMPLE}};
+}
+
+/* taken: what the walk over its members said. */
+static int end_job(struct job_taking *j, int taken, struct submit_row *ret_row)
+{
+        int r = taken ? taken : fields_finish(j);
+        if (r == 0) {
+                *ret_row = j->row;
+        }
+        return r;
+}
+
 int fields_parse(const struct settings *s, struct arena *a, struct str body, struct str text,
                  int64_t now_us, struct submit_row *ret_row, struct problem *ret_problem)
 {
-        struct job_taking j = {.t = {.settings = s,
-                                     .arena = a,
-                                     .body = body,
-                                     .now_us = now_us,
-                                     .problem = ret_problem,
-                                     .table = fields_table,
-                                     .prefix = "",
-                                     .example = EXAMPLE}};
-        int r = object_take(&j.t, text);
-        r = r ? r : fields_finish(&j);
-        if (r == 0) {
-                *ret_row = j.row;
-        }
-        return r;
+        struct job_taking j = begin_job(s, a, body, now_us, ret_problem);
+        return end_job(&j, object_take(&j.t, text), ret_row);
+}
+
+int fields_walk(const struct settings *s, struct arena *a, struct json_walk *walk, int64_t now_us,
+                struct submit_row *ret_row, struct problem *ret_problem)
+{
+        struct job_taking j = begin_job(s, a, walk->text, now_us, ret_problem);
+        return end_job(&j, object_walk(&j.t, walk), ret_row);
 }
 
 int fields_parse_tick(const struct taking *outer, struct str text, struct submit_row *ret_row)

@@ -22,6 +22,10 @@
 int fields_parse(const struct settings *s, struct arena *a, struct str body, struct str text,
                  int64_t now_us, struct submit_row *ret_row, struct problem *ret_problem);
 
+/* The same of an object that is walked already, which stays at its end. */
+int fields_walk(const struct settings *s, struct arena *a, struct json_walk *walk, int64_t now_us,
+                struct submit_row *ret_row, struct problem *ret_problem);
+
 /* The job of a schedule, as the member `job` of `outer`: without what a tick decides by itself
  * (its key and times), and what would make its runs one. */
 int fields_parse_tick(const struct taking *outer, struct str text, struct submit_row *ret_row);

@@ -16,16 +16,15 @@
 #define HEARTBEAT_MIN_MS 100
 #define ADDRESS_MAX      255 /* bytes of reply_to, correlation_id */
 
-static int take_type(struct taking *t, const struct field *f, json_t *v)
+static int take_type(struct taking *t, const struct field *f, struct str v)
 {
-        return type_valid(json_str(v)) ? object_keep(t, json_str(v), &job_of(t)->row.type)
-                                       : field_refuse(t, f);
+        return type_valid(v) ? object_keep(t, v, &job_of(t)->row.type) : field_refuse(t, f);
 }
 
-static int take_queue(struct taking *t, const struct field *f, json_t *v)
+static int take_queue(struct taking *t, const struct field *f, struct str v)
 {
-        if (config_queue_named(&t->settings->config, json_str(v)) >= 0) {
-                return object_keep(t, json_str(v), &job_of(t)->row.queue);
+        if (config_queue_named(&t->settings->config, v) >= 0) {
+                return object_keep(t, v, &job_of(t)->row.queue);
         }
         char quoted[QUOTE_TEXT];
         field_refuse_text(
@@ -37,14 +36,13 @@ static int take_queue(struct taking *t, const struct field *f, json_t *v)
         return OBJECT_REFUSED;
 }
 
-static int take_key(struct taking *t, const struct field *f, json_t *v)
+static int take_key(struct taking *t, const struct field *f, struct str v)
 {
-        struct str text = json_str(v);
-        if (text.n < 1 || text.n > KEY_TEXT_MAX) {
+        if (v.n < 1 || v.n > KEY_TEXT_MAX) {
                 return field_refuse(t, f);
         }
-        job_of(t)->row.key = key_from_text(text);
-        return object_keep(t, text, &job_of(t)->row.key_text);
+        job_of(t)->row.key = key_from_text(v);
+        return object_keep(t, v, &job_of(t)->row.key_text);
 }
 
 static int take_priority(struct taking *t, const struct field *f, json_t *v)
@@ -66,40 +64,39 @@ static int take_max_attempts(struct taking *t, const struct field *f, json_t *v)
         return 0;
 }
 
-static int take_run_at(struct taking *t, const struct field *f, json_t *v)
+static int take_run_at(struct taking *t, const struct field *f, struct str v)
 {
-        return rfc3339_parse(json_str(v), &job_of(t)->run_at_us) ? 0 : field_refuse(t, f);
+        return rfc3339_parse(v, &job_of(t)->run_at_us) ? 0 : field_refuse(t, f);
 }
 
-static int take_deadline(struct taking *t, const struct field *f, json_t *v)
+static int take_deadline(struct taking *t, const struct field *f, struct str v)
 {
-        return rfc3339_parse(json_str(v), &job_of(t)->row.deadline_us) &&
-                       job_of(t)->row.deadline_us > 0
+        return rfc3339_parse(v, &job_of(t)->row.deadline_us) && job_of(t)->row.deadline_us > 0
                    ? 0
                    : field_refuse(t, f);
 }
 
-static int take_delay(struct taking *t, const struct field *f, json_t *v)
+static int take_delay(struct taking *t, const struct field *f, struct str v)
 {
         int64_t *ms = &job_of(t)->delay_ms;
-        bool fits = duration_parse(json_str(v), ms) && *ms >= 0 && *ms <= DELAY_MAX_MS;
+        bool fits = duration_parse(v, ms) && *ms >= 0 && *ms <= DELAY_MAX_MS;
         return fits ? 0 : field_refuse(t, f);
 }
 
-static int take_timeout(struct taking *t, const struct field *f, json_t *v)
+static int take_timeout(struct taking *t, const struct field *f, struct str v)
 {
         int64_t ms;
-        if (!duration_parse(json_str(v), &ms) || ms < 1 || ms > TIMEOUT_MAX_MS) {
+        if (!duration_parse(v, &ms) || ms < 1 || ms > TIMEOUT_MAX_MS) {
                 return field_refuse(t, f);
         }
         job_of(t)->row.timeout_ms = (uint32_t)ms;
         return 0;
 }
 
-static int take_heartbeat(struct taking *t, const struct field *f, json_t *v)
+static int take_heartbeat(struct taking *t, const struct field *f, struct str v)
 {
         int64_t ms;
-        if (!duration_parse(json_str(v), &ms) || ms < HEARTBEAT_MIN_MS || ms > TIMEOUT_MAX_MS) {
+        if (!duration_parse(v, &ms) || ms < HEARTBEAT_MIN_MS || ms > TIMEOUT_MAX_MS) {
                 return field_refuse(t, f);
         }
         job_of(t)->row.heartbeat_ms = (uint32_t)ms;
@@ -197,36 +194,33 @@ static int take_headers(struct taking *t, const struct field *f, json_t *v)
         return n == 0 ? 0 : object_keep(t, (struct str){text, n}, &job_of(t)->row.headers);
 }
 
-static int take_content_type(struct taking *t, const struct field *f, json_t *v)
+static int take_content_type(struct taking *t, const struct field *f, struct str v)
 {
-        struct str s = json_str(v);
-        const char *slash = memchr(s.p, '/', s.n);
-        bool fits = slash && slash > s.p && slash < s.p + s.n - 1 && s.n <= 255;
-        for (uint32_t i = 0; fits && i < s.n; i++) {
-                fits = s.p[i] >= 0x20 && s.p[i] < 0x7f;
+        const char *slash = memchr(v.p, '/', v.n);
+        bool fits = slash && slash > v.p && slash < v.p + v.n - 1 && v.n <= 255;
+        for (uint32_t i = 0; fits && i < v.n; i++) {
+                fits = v.p[i] >= 0x20 && v.p[i] < 0x7f;
         }
-        return fits ? object_keep(t, s, &job_of(t)->row.content_type) : field_refuse(t, f);
+        return fits ? object_keep(t, v, &job_of(t)->row.content_type) : field_refuse(t, f);
 }
 
 /* 1 to ADDRESS_MAX bytes without control characters. */
-static int take_address(struct taking *t, const struct field *f, json_t *v)
+static int take_address(struct taking *t, const struct field *f, struct str v)
 {
         struct job_taking *j = job_of(t);
-        struct str s = json_str(v);
-        bool fits = s.n >= 1 && s.n <= ADDRESS_MAX;
-        for (uint32_t i = 0; fits && i < s.n; i++) {
-                fits = (uint8_t)s.p[i] >= 0x20 && s.p[i] != 0x7f;
+        bool fits = v.n >= 1 && v.n <= ADDRESS_MAX;
+        for (uint32_t i = 0; fits && i < v.n; i++) {
+                fits = (uint8_t)v.p[i] >= 0x20 && v.p[i] != 0x7f;
         }
         bool reply = f == &fields_table[F_REPLY_TO];
-        return fits ? object_keep(t, s, reply ? &j->reply_to : &j->correlation_id)
+        return fits ? object_keep(t, v, reply ? &j->reply_to : &j->correlation_id)
                     : field_refuse(t, f);
 }
 
-static int take_parent(struct taking *t, const struct field *f, json_t *v)
+static int take_parent(struct taking *t, const struct field *f, struct str v)
 {
         struct job_id id;
-        return id_parse(json_str(v), &id) ? object_keep(t, json_str(v), &job_of(t)->parent_id)
-                                          : field_refuse(t, f);
+        return id_parse(v, &id) ? object_keep(t, v, &job_of(t)->parent_id) : field_refuse(t, f);
 }
 
 static int refuse_large(struct taking *t, const struct field *f, size_t bytes)
@@ -280,20 +274,21 @@ const struct field fields_table[] = {
     [F_TYPE] = {"type", FIELD_STRING, FIELD_SHORT,
                 "a string of 1 to 255 bytes: letters, digits, _ and - in words joined by dots, as "
                 "in \"email.send\"",
-                take_type, NULL},
+                .take_text = take_type},
     [F_QUEUE] = {"queue", FIELD_STRING, FIELD_SHORT, "the name of a configured queue, as a string",
-                 take_queue, NULL},
-    [F_KEY] = {"key", FIELD_STRING, FIELD_SHORT, "a string of 1 to 255 bytes", take_key, NULL},
+                 .take_text = take_queue},
+    [F_KEY] = {"key", FIELD_STRING, FIELD_SHORT, "a string of 1 to 255 bytes",
+               .take_text = take_key},
     [F_PRIORITY] = {"priority", FIELD_INTEGER, FIELD_SHORT, "an integer from 0 (last) to 9 (first)",
                     take_priority, NULL},
-    [F_RUN_AT] = {"run_at", FIELD_STRING, FIELD_SHORT, TIME_TEXT, take_run_at, NULL},
+    [F_RUN_AT] = {"run_at", FIELD_STRING, FIELD_SHORT, TIME_TEXT, .take_text = take_run_at},
     [F_DELAY] = {"delay", FIELD_STRING, FIELD_SHORT,
-                 "a duration of at most 3660d, as in " DURATIONS, take_delay, NULL},
-    [F_DEADLINE] = {"deadline", FIELD_STRING, FIELD_SHORT, TIME_TEXT, take_deadline, NULL},
+                 "a duration of at most 3660d, as in " DURATIONS, .take_text = take_delay},
+    [F_DEADLINE] = {"deadline", FIELD_STRING, FIELD_SHORT, TIME_TEXT, .take_text = take_deadline},
     [F_TIMEOUT] = {"timeout", FIELD_STRING, FIELD_SHORT,
-                   "a duration from 1ms to 30d, as in " DURATIONS, take_timeout, NULL},
+                   "a duration from 1ms to 30d, as in " DURATIONS, .take_text = take_timeout},
     [F_HEARTBEAT] = {"heartbeat", FIELD_STRING, FIELD_SHORT,
-                     "a duration from 100ms to 30d, as in " DURATIONS, take_heartbeat, NULL},
+                     "a duration from 100ms to 30d, as in " DURATIONS, .take_text = take_heartbeat},
     [F_MAX_ATTEMPTS] = {"max_attempts", FIELD_INTEGER, FIELD_SHORT,
                         "an integer from 1 to 1000, the first attempt included", take_max_attempts,
                         NULL},
@@ -313,7 +308,8 @@ const struct field fields_table[] = {
     [F_PAYLOAD_BASE64] = {"payload_base64", FIELD_STRING, FIELD_LARGE,
                           "a string of base64 (RFC 4648 section 4, padded)", NULL, take_base64},
     [F_CONTENT_TYPE] = {"content_type", FIELD_STRING, FIELD_SHORT,
-                        "a media type as a string, as in \"image/png\"", take_content_type, NULL},
+                        "a media type as a string, as in \"image/png\"",
+                        .take_text = take_content_type},
     [F_UNIQUE_KEY] = {"unique_key", FIELD_STRING, FIELD_SHORT,
                       "a string of at most 255 bytes; an empty one with \"payload\" in "
                       "unique_scope",
@@ -329,11 +325,11 @@ const struct field fields_table[] = {
     [F_REPLY_TO] = {"reply_to", FIELD_STRING, FIELD_SHORT,
                     "an address of the queue's transport (AMQP: a queue's name, NATS: a subject), "
                     "1 to 255 bytes without control characters",
-                    take_address, NULL},
+                    .take_text = take_address},
     [F_CORRELATION_ID] = {"correlation_id", FIELD_STRING, FIELD_SHORT,
-                          "a string of 1 to 255 bytes without control characters", take_address,
-                          NULL},
+                          "a string of 1 to 255 bytes without control characters",
+                          .take_text = take_address},
     [F_PARENT_ID] = {"parent_id", FIELD_STRING, FIELD_SHORT,
-                     "a job's id, a UUID in its form of 36 characters", take_parent, NULL},
+                     "a job's id, a UUID in its form of 36 characters", .take_text = take_parent},
     {0},
 };

@@ -1,8 +1,10 @@
 /*
  * The scanner: one loop, one bit per open container. It must never recurse, allocate or look beyond
- * its text.
+ * its text. Most bytes are those of long strings, so plain ones are passed eight at a time.
  */
 #include "http/json.h"
+
+#include <endian.h>
 
 struct scan {
         const char *p;
@@ -141,11 +143,37 @@ static int scan_escape(struct scan *s)
         return 0;
 }
 
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* The eight bytes at p: the top bit of the first that is no plain ASCII (a control character, a
+ * quote, a backslash, a byte beyond 0x7f), and perhaps of some behind it. 0: all are plain. */
+static uint64_t special_bytes(const char *p)
+{
+        uint64_t v;
+        memcpy(&v, p, sizeof v);
+        v = le64toh(v);
+        uint64_t quote = (v ^ EACH('"')) - EACH(1), slash = (v ^ EACH('\\')) - EACH(1);
+        return (v | (v - EACH(0x20)) | quote | slash) & EACH(0x80);
+}
+
+static void skip_plain(struct scan *s)
+{
+        uint64_t special = 0;
+        while (!special && s->n - s->at >= 8) {
+                special = special_bytes(s->p + s->at);
+                s->at += special ? (size_t)__builtin_ctzll(special) / 8 : 8;
+        }
+}
+
 /* At the opening quote; afterwards behind the closing one. */
 static int scan_string(struct scan *s)
 {
         size_t from = s->at++;
         while (s->at < s->n) {
+                skip_plain(s);
+                if (s->at == s->n) {
+                        break;
+                }
                 uint8_t c = (uint8_t)s->p[s->at];
                 if (c == '"') {
                         s->at++;
@@ -341,44 +369,80 @@ int json_walk_begin(struct json_walk *w, struct str text, struct json_fault *ret
                                s.at < s.n ? "an object or array must stand here"
                                           : "the text is empty");
         }
-        *w = (struct json_walk){text, s.at + 1, text.p[s.at] == '{', true};
+        *w = (struct json_walk){
+            .text = text, .at = s.at + 1, .object = text.p[s.at] == '{', .first = true};
         return 0;
+}
+
+/* To the first byte of the next item. JSON_END, with w->at behind the walk's end. */
+static int step(struct json_walk *w, struct scan *s)
+{
+        skip_space(s);
+        if (next_is(s, w->object ? '}' : ']')) {
+                w->at = ++s->at;
+                int r = w->within ? 0 : check_end(s);
+                return r ? r : JSON_END;
+        }
+        if (!w->first) {
+                if (!next_is(s, ',')) {
+                        return fail(s, w->object ? "a comma or } must follow a member"
+                                                 : "a comma or ] must follow an element");
+                }
+                s->at++;
+        }
+        skip_space(s);
+        return 0;
+}
+
+static int take_name(struct scan *s, struct json_item *item)
+{
+        size_t quote = s->at;
+        int r = scan_name(s);
+        if (r) {
+                return r;
+        }
+        size_t end = s->at - 1;
+        while (s->p[end] != '"') {
+                end--; /* from the colon back to the closing quote */
+        }
+        item->name = (struct str){s->p + quote + 1, (uint32_t)(end - quote - 1)};
+        item->name_has = s->has;
+        s->has = 0;
+        skip_space(s);
+        return 0;
+}
+
+int json_walk_enter(struct json_walk *w, struct json_walk *ret_inner, struct json_fault *ret_fault)
+{
+        struct scan s = {.p = w->text.p, .n = w->text.n, .at = w->at, .fault = ret_fault};
+        int r = step(w, &s);
+        if (r == 0) {
+                *ret_inner = (struct json_walk){.text = w->text,
+                                                .at = s.at + 1,
+                                                .object = next_is(&s, '{'),
+                                                .first = true,
+                                                .within = true};
+        }
+        return r;
+}
+
+void json_walk_leave(struct json_walk *w, const struct json_walk *inner)
+{
+        w->at = inner->at;
+        w->first = false;
 }
 
 int json_walk_next(struct json_walk *w, struct json_item *ret_item, struct json_fault *ret_fault)
 {
         struct scan s = {.p = w->text.p, .n = w->text.n, .at = w->at, .fault = ret_fault};
         struct json_item item = {0};
-        int r = 0;
-        skip_space(&s);
-        if (next_is(&s, w->object ? '}' : ']')) {
-                s.at++;
-                r = check_end(&s);
-                return r ? r : JSON_END;
+        int r = step(w, &s);
+        if (r == 0 && w->object) {
+                r = take_name(&s, &item);
         }
-        if (!w->first) {
-                if (!next_is(&s, ',')) {
-                        return fail(&s, w->object ? "a comma or } must follow a member"
-                                                  : "a comma or ] must follow an element");
-                }
-                s.at++;
+        if (r) {
+                return r;
         }
-        if (w->object) {
-                skip_space(&s);
-                size_t quote = s.at;
-                r = scan_name(&s);
-                if (r) {
-                        return r;
-                }
-                size_t end = s.at - 1;
-                while (s.p[end] != '"') {
-                        end--; /* from the colon back to the closing quote */
-                }
-                item.name = (struct str){s.p + quote + 1, (uint32_t)(end - quote - 1)};
-                item.name_has = s.has;
-                s.has = 0;
-        }
-        skip_space(&s);
         size_t from = s.at;
         r = scan_value(&s);
         if (r) {

@@ -40,6 +40,7 @@ struct json_walk {
         struct str text;
         size_t at;
         bool object, first;
+        bool within; /* something may follow it in the text */
 };
 
 /* Begins at the object or array that fills the text. JSON_BAD when it is neither (`what` says so).
@@ -48,6 +49,12 @@ int json_walk_begin(struct json_walk *w, struct str text, struct json_fault *ret
 
 /* The next member or element; JSON_END after the last, when nothing but white space follows. */
 int json_walk_next(struct json_walk *w, struct json_item *ret_item, struct json_fault *ret_fault);
+
+/* As json_walk_next(), for an element that is walked itself, so that its bytes are looked at once:
+ * to its JSON_END with `ret_inner`, whose offsets are those of the whole text; then w goes on
+ * behind it. Not `object`: it is no object, and not to be walked. */
+int json_walk_enter(struct json_walk *w, struct json_walk *ret_inner, struct json_fault *ret_fault);
+void json_walk_leave(struct json_walk *w, const struct json_walk *inner);
 
 /* The characters that a validated string means, without its quotes. `to` has room for raw.n bytes
  * and may be raw.p. A lone surrogate becomes U+FFFD. Returns how many bytes. */

@@ -1,6 +1,6 @@
 /*
  * NDJSON: any number of jobs in bounded memory. Lines are cut out of the stream as it comes,
- * gathered into pages of up to 500, and each page is one submission whose rows stand for
+ * gathered into pages of up to 1,000, and each page is one submission whose rows stand for
  * themselves. While a page is written the connection is suspended, so a fast client is slowed down
  * to the ledger's pace.
  *

@@ -148,7 +148,7 @@ static int refuse_place(struct taking *t, const char *at, const char *what)
         return OBJECT_REFUSED;
 }
 
-static void note_unknown(struct taking *t, struct str name)
+static int note_unknown(struct taking *t, struct str name)
 {
         const char *names[OBJECT_FIELDS];
         char quoted[QUOTE_TEXT];
@@ -156,32 +156,37 @@ static void note_unknown(struct taking *t, struct str name)
         for (const struct field *f = t->table; f->name; f++) {
                 names[n++] = f->name;
         }
-        t->unknown++;
-        if (t->unknown > UNKNOWN_NAMED) {
-                return;
+        struct unknown_fields *u = t->unknown;
+        u = u ? u : arena_zalloc(t->arena, sizeof *u);
+        if (!u) {
+                return -ENOMEM;
+        }
+        t->unknown = u;
+        u->n++;
+        if (u->n > UNKNOWN_NAMED) {
+                return 0;
         }
         const char *near = nearest_name(names, n, name);
-        int k = snprintf(t->unknown_text + t->unknown_n, sizeof t->unknown_text - t->unknown_n,
-                         "%s\"%s%s\"%s%s%s", t->unknown > 1 ? ", " : "", t->prefix,
-                         quote_text(name, quoted), near ? " (did you mean \"" : "",
-                         near ? near : "", near ? "\"?)" : "");
-        t->unknown_n += (size_t)k;
-        if (t->unknown == 1) {
-                snprintf(t->unknown_first, sizeof t->unknown_first, "%s", quoted);
+        int k = snprintf(u->text + u->text_n, sizeof u->text - u->text_n, "%s\"%s%s\"%s%s%s",
+                         u->n > 1 ? ", " : "", t->prefix, quote_text(name, quoted),
+                         near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
+        u->text_n += (size_t)k;
+        if (u->n == 1) {
+                snprintf(u->first, sizeof u->first, "%s", quoted);
         }
+        return 0;
 }
 
 static int refuse_unknown(struct taking *t)
 {
         struct problem *p = t->problem;
-        problem_set(p, PROBLEM_UNKNOWN_FIELD, "unknown field%s: %s", t->unknown > 1 ? "s" : "",
-                    t->unknown_text);
-        if (t->unknown > UNKNOWN_NAMED) {
+        const struct unknown_fields *u = t->unknown;
+        problem_set(p, PROBLEM_UNKNOWN_FIELD, "unknown field%s: %s", u->n > 1 ? "s" : "", u->text);
+        if (u->n > UNKNOWN_NAMED) {
                 size_t n = strlen(p->detail);
-                snprintf(p->detail + n, sizeof p->detail - n, " and %u more",
-                         t->unknown - UNKNOWN_NAMED);
+                snprintf(p->detail + n, sizeof p->detail - n, " and %u more", u->n - UNKNOWN_NAMED);
         }
-        snprintf(p->field, sizeof p->field, "%s%s", t->prefix, t->unknown_first);
+        snprintf(p->field, sizeof p->field, "%s%s", t->prefix, u->first);
         size_t at = 0;
         for (const struct field *f = t->table; f->name && at < sizeof p->allowed_text; f++) {
                 at += (size_t)snprintf(p->allowed_text + at, sizeof p->allowed_text - at, "%s%s",
@@ -212,25 +217,25 @@ int object_keep(struct taking *t, struct str s, struct str *ret)
         return 0;
 }
 
-/* The field's entry, or NULL; the name may be written with escapes. */
-static const struct field *find_field(struct taking *t, const struct json_item *item)
+/* The field's entry, or NULL, which is noted; the name may be written with escapes. */
+static int find_field(struct taking *t, const struct json_item *item, const struct field **ret)
 {
         char room[192];
         struct str name = item->name;
+        *ret = NULL;
         if (name.n > sizeof room) {
-                note_unknown(t, name);
-                return NULL;
+                return note_unknown(t, name);
         }
         if (item->name_has & JSON_HAS_ESCAPE) {
                 name = (struct str){room, json_unescape(name, room)};
         }
         for (const struct field *f = t->table; f->name; f++) {
                 if (str_eq(name, str_of(f->name))) {
-                        return f;
+                        *ret = f;
+                        return 0;
                 }
         }
-        note_unknown(t, name);
-        return NULL;
+        return note_unknown(t, name);
 }
 
 static bool type_fits(enum field_type type, char c)
@@ -270,6 +275,20 @@ static int take_value(struct taking *t, const struct field *f, const struct json
         return r;
 }
 
+/* Without jansson, which would allocate for each. */
+static int take_text(struct taking *t, const struct field *f, const struct json_item *item)
+{
+        struct str v = {item->value.p + 1, item->value.n - 2};
+        if (item->value_has & JSON_HAS_ESCAPE) {
+                char *room = arena_alloc(t->arena, v.n);
+                if (!room) {
+                        return -ENOMEM;
+                }
+                v = (struct str){room, json_unescape(v, room)};
+        }
+        return f->take_text(t, f, v);
+}
+
 static int take_member(struct taking *t, const struct json_item *item)
 {
         if ((item->name_has & (JSON_HAS_NUL | JSON_HAS_LONE)) != 0) {
@@ -277,15 +296,16 @@ static int take_member(struct taking *t, const struct json_item *item)
                     t, item->name.p,
                     "\\u0000 and half surrogate pairs are not allowed in a field's name");
         }
-        const struct field *f = find_field(t, item);
+        const struct field *f;
+        int r = find_field(t, item, &f);
         if (!f) {
-                return 0; /* told together, at the end */
+                return r; /* told together, at the end */
         }
         uint32_t bit = 1u << (f - t->table);
         if (t->seen & bit) {
                 char text[128];
                 snprintf(text, sizeof text, "the field \"%s\" is given twice; keep one", f->name);
-                int r = refuse_place(t, item->name.p, text);
+                r = refuse_place(t, item->name.p, text);
                 snprintf(t->problem->field, sizeof t->problem->field, "%s%s", t->prefix, f->name);
                 return r;
         }
@@ -301,6 +321,9 @@ static int take_member(struct taking *t, const struct json_item *item)
         if (!type_fits(f->type, item->value.p[0]) || item->value.n > f->raw_max) {
                 return field_refuse(t, f);
         }
+        if (f->take_text) {
+                return take_text(t, f, item);
+        }
         return f->take_raw ? f->take_raw(t, f, item) : take_value(t, f, item);
 }
 
@@ -315,26 +338,36 @@ void object_inner(const struct taking *outer, const char *prefix, struct taking 
                                .example = "an object must stand here"};
 }
 
-int object_take(struct taking *t, struct str text)
+int object_walk(struct taking *t, struct json_walk *walk)
 {
-        struct json_walk walk;
         struct json_item item;
         struct json_fault fault;
-        int r = json_walk_begin(&walk, text, &fault);
-        if (r == JSON_BAD ? fault.at < text.n : !walk.object) {
-                return refuse_place(t, text.p, t->example);
+        if (!walk->object) {
+                return refuse_place(t, walk->text.p + walk->at - 1, t->example);
         }
-        while (r == 0) {
-                r = json_walk_next(&walk, &item, &fault);
-                if (r == 0) {
-                        r = take_member(t, &item);
-                        if (r) {
-                                return r;
-                        }
+        int r;
+        while ((r = json_walk_next(walk, &item, &fault)) == 0) {
+                int refused = take_member(t, &item);
+                if (refused) {
+                        return refused;
                 }
         }
         if (r == JSON_BAD) {
-                return refuse_place(t, text.p + fault.at, fault.what);
+                return refuse_place(t, walk->text.p + fault.at, fault.what);
         }
         return t->unknown ? refuse_unknown(t) : 0;
+}
+
+int object_take(struct taking *t, struct str text)
+{
+        struct json_walk walk;
+        struct json_fault fault;
+        int r = json_walk_begin(&walk, text, &fault);
+        if (r == JSON_BAD && fault.at == text.n) {
+                return refuse_place(t, text.p + fault.at, fault.what);
+        }
+        if (r == JSON_BAD || !walk.object) {
+                return refuse_place(t, text.p, t->example);
+        }
+        return object_walk(t, &walk);
 }

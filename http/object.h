@@ -22,6 +22,14 @@
 
 struct field;
 
+/* Members that no table has. */
+struct unknown_fields {
+        uint32_t n;
+        size_t text_n;
+        char text[UNKNOWN_NAMED * (QUOTE_TEXT + 48)];
+        char first[QUOTE_TEXT];
+};
+
 /* An object that is being taken. First member of what its takers fill. */
 struct taking {
         const struct settings *settings;
@@ -29,15 +37,12 @@ struct taking {
         struct str body;     /* line and column are told within it */
         int64_t now_us;
         struct problem *problem;
-        const struct field *table; /* ends with name NULL */
-        const char *prefix;        /* of its members' names: "", "filter." */
-        const char *example;       /* told when it is no object */
-        uint32_t seen;             /* bit per field of the table */
-        struct str raw;            /* the value being taken, as written */
-        uint32_t unknown;
-        size_t unknown_n;
-        char unknown_text[UNKNOWN_NAMED * (QUOTE_TEXT + 48)];
-        char unknown_first[QUOTE_TEXT];
+        const struct field *table;      /* ends with name NULL */
+        const char *prefix;             /* of its members' names: "", "filter." */
+        const char *example;            /* told when it is no object */
+        uint32_t seen;                  /* bit per field of the table */
+        struct str raw;                 /* the value being taken, as written */
+        struct unknown_fields *unknown; /* NULL: none */
 };
 
 enum field_type {
@@ -55,14 +60,19 @@ struct field {
         enum field_type type;
         uint32_t raw_max; /* bytes of the value as written */
         const char *allowed;
+        /* One of the three. */
         int (*take)(struct taking *t, const struct field *f, json_t *v);
         int (*take_raw)(struct taking *t, const struct field *f, const struct json_item *item);
         bool opaque; /* take_raw's: NUL and half surrogates are its own to judge */
+        int (*take_text)(struct taking *t, const struct field *f, struct str v); /* of a string */
 };
 
 /* Reads the object that fills `text`, a part of t->body. OBJECT_REFUSED with the problem; -ENOMEM;
  * or what a taker returned. */
 int object_take(struct taking *t, struct str text);
+
+/* The same with one that is walked already, and stays at its end. */
+int object_walk(struct taking *t, struct json_walk *walk);
 
 /* One inside another: shares settings, arena, body, time and problem. */
 void object_inner(const struct taking *outer, const char *prefix, struct taking *ret);

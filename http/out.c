@@ -163,8 +163,17 @@ void out_member(struct out *o, const char *name, struct str s)
 
 void out_number(struct out *o, const char *name, int64_t value)
 {
+        char text[24], *p = text + sizeof text;
+        uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
+        do {
+                *--p = (char)('0' + left % 10);
+                left /= 10;
+        } while (left);
+        if (value < 0) {
+                *--p = '-';
+        }
         out_name(o, name);
-        out_printf(o, "%lld", (long long)value);
+        out_put(o, p, (size_t)(text + sizeof text - p));
 }
 
 void out_real(struct out *o, const char *name, double value)

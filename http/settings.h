@@ -11,7 +11,7 @@
 #define ARRAY_ROWS_MAX    10000
 #define ARRAY_BYTES_MIN   (16u << 20)
 #define NDJSON_LINES_MAX  250000
-#define NDJSON_PAGE       500
+#define NDJSON_PAGE       1000
 #define NDJSON_PAGE_BYTES (4u << 20)
 #define HELD_MIN          (96u << 20)
 

@@ -14,29 +14,34 @@ static void free_submission(struct submission **s)
         submission_free(*s);
 }
 
-/* The n-th job of the body, from its text. */
-static int parse_row(struct call *call, struct submission *s, struct str body, struct str text,
-                     uint32_t n)
+/* What fields_parse() said of the row that begins behind the last one. */
+static int note_row(struct call *call, struct submission *s, int said)
 {
-        struct submit_row row;
-        int64_t now = now_wall_us();
-        int r =
-            fields_parse(call->http->settings, &s->arena, body, text, now, &row, &call->problem);
-        if (r == -ENOMEM) {
+        if (said == -ENOMEM) {
                 call_out_of_memory(call);
-                return r;
-        }
-        if (r) {
+        } else if (said) {
                 call->failed = true;
                 if (call->array) {
-                        call->problem.index = n;
+                        call->problem.index = s->n;
                 }
-                return r;
+        } else {
+                s->rows[s->n].id = id_mint(&call->http->mint, call->now_us);
+                s->n++;
         }
-        row.id = id_mint(&call->http->mint, now);
-        s->rows[n] = row;
-        s->n = n + 1;
-        return 0;
+        return said;
+}
+
+static int parse_one(struct call *call, struct submission *s, struct str body)
+{
+        struct problem *p = &call->problem;
+        s->rows = arena_alloc(&s->arena, sizeof *s->rows);
+        if (!s->rows) {
+                call_out_of_memory(call);
+                return -ENOMEM;
+        }
+        return note_row(
+            call, s,
+            fields_parse(call->http->settings, &s->arena, body, body, call->now_us, s->rows, p));
 }
 
 static void refuse_json(struct call *call, struct str body, const struct json_fault *f)
@@ -45,8 +50,8 @@ static void refuse_json(struct call *call, struct str body, const struct json_fa
         call->failed = true;
 }
 
-/* How many elements, so that the rows are one piece. Validates the whole body on the way. */
-static int count_elements(struct call *call, struct str body, uint32_t *ret_n)
+/* Is it JSON, and of a length that is allowed? Said before anything about one of its jobs. */
+static bool is_array(struct call *call, struct str body)
 {
         struct json_walk w;
         struct json_item item;
@@ -59,7 +64,7 @@ static int count_elements(struct call *call, struct str body, uint32_t *ret_n)
         }
         if (r == JSON_BAD) {
                 refuse_json(call, body, &f);
-                return -1;
+                return false;
         }
         if (n == 0 || n > ARRAY_ROWS_MAX) {
                 problem_set(
@@ -68,28 +73,65 @@ static int count_elements(struct call *call, struct str body, uint32_t *ret_n)
                     "application/x-ndjson",
                     n, ARRAY_ROWS_MAX);
                 call->failed = true;
-                return -1;
+                return false;
         }
-        *ret_n = n;
-        return 0;
+        return true;
 }
 
-static int parse_rows(struct call *call, struct submission *s, struct str body, uint32_t n)
+/* Room for a row more: first for as many as there are, if all are as long as the first. */
+static bool make_room(struct submission *s, const struct json_walk *array, uint32_t *room)
 {
-        struct json_walk w;
-        struct json_item item;
-        struct json_fault f;
-        if (!call->array) {
-                return parse_row(call, s, body, body, 0);
+        if (s->n < *room) {
+                return true;
         }
-        int r = json_walk_begin(&w, body, &f);
-        for (uint32_t i = 0; r == 0 && i < n; i++) {
-                r = json_walk_next(&w, &item, &f);
-                if (r == 0) {
-                        r = parse_row(call, s, body, item.value, i);
+        size_t wanted = s->n > 1 ? 2 * (size_t)s->n : s->n ? array->text.n / array->at + 2 : 1;
+        wanted = wanted > ARRAY_ROWS_MAX ? ARRAY_ROWS_MAX : wanted;
+        struct submit_row *rows =
+            wanted > s->n ? arena_alloc(&s->arena, wanted * sizeof *rows) : NULL;
+        if (rows && s->n) {
+                memcpy(rows, s->rows, s->n * sizeof *rows);
+        }
+        s->rows = rows ? rows : s->rows;
+        *room = (uint32_t)wanted;
+        return rows != NULL;
+}
+
+/* Each byte is looked at once. JSON_END, when all of them are taken; else who refused knows why. */
+static int walk_rows(struct call *call, struct submission *s, struct str body)
+{
+        struct json_walk array, object;
+        struct json_fault f;
+        uint32_t room = 0;
+        int r = json_walk_begin(&array, body, &f);
+        while (r == 0 && (r = json_walk_enter(&array, &object, &f)) == 0) {
+                if (!make_room(s, &array, &room)) {
+                        call_out_of_memory(call);
+                        return -ENOMEM;
                 }
+                int said = fields_walk(call->http->settings, &s->arena, &object, call->now_us,
+                                       &s->rows[s->n], &call->problem);
+                if (note_row(call, s, said)) {
+                        return 0;
+                }
+                json_walk_leave(&array, &object);
+        }
+        if (r == JSON_BAD) {
+                refuse_json(call, body, &f);
         }
         return r;
+}
+
+static int parse_array(struct call *call, struct submission *s, struct str body)
+{
+        int r = walk_rows(call, s, body);
+        if (r == JSON_END && s->n > 0) {
+                return 0;
+        }
+        struct problem own = call->problem;
+        if (is_array(call, body)) {
+                call->problem = own;
+        }
+        return -1;
 }
 
 void submit_body(struct call *call)
@@ -97,7 +139,6 @@ void submit_body(struct call *call)
         CLEANUP(free_submission)
         struct submission *s = submission_new();
         struct str body = {call->body.p, (uint32_t)call->body.n};
-        uint32_t n = 1;
         if (!s) {
                 call_out_of_memory(call);
                 return;
@@ -109,16 +150,9 @@ void submit_body(struct call *call)
                 call->failed = true;
                 return;
         }
-        if (call->array && count_elements(call, body, &n) != 0) {
-                return;
-        }
-        s->rows = arena_zalloc(&s->arena, n * sizeof *s->rows);
         s->atomic = true;
-        if (!s->rows) {
-                call_out_of_memory(call);
-                return;
-        }
-        if (parse_rows(call, s, body, n) != 0) {
+        call->now_us = now_wall_us();
+        if (call->array ? parse_array(call, s, body) : parse_one(call, s, body)) {
                 return;
         }
         if (call->request_key.n) {

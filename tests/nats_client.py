@@ -247,7 +247,7 @@ class Nats:
         question = {"batch": count, "expires": int(patience * 1e9)}
         self.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", json.dumps(question), None, inbox)
         while len(found) < count:
-            message = self.next(sid, patience + 1)
+            message = self.next(sid, patience + self.patience)
             if message is None or message.status not in (0, 100):
                 break
             found += [message] if not message.status else []

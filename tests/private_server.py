@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-PATIENCE = float(os.environ.get("SKEP_SERVERS_PATIENCE", "120"))
+PATIENCE = float(os.environ.get("SKEP_SERVERS_PATIENCE", "300"))
 BELOW_EPHEMERAL = (20000, 32000)
 TAKEN = re.compile("address.*in use|eaddrinuse", re.IGNORECASE)
 

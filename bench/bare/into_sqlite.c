@@ -1,6 +1,7 @@
 /*
  * The bare loop's side to SQLite: one file, as durable as skep's (WAL, synchronous = FULL). A claim
- * is committed as it begins; what is received meanwhile the broker's library receives.
+ * is committed as it begins; what is received meanwhile the broker's library receives. A large
+ * payload stands in a table of its own: SQLite writes a row that is updated as a whole.
  */
 #include <sqlite3.h>
 #include <stdio.h>
@@ -11,10 +12,11 @@
 #include "bench/kit.h"
 
 static const char table_sql[] =
-    "drop table if exists bare;"
-    "create table bare (id blob primary key, type text not null, payload blob not null,"
+    "drop table if exists bare; drop table if exists large;"
+    "create table bare (id blob primary key, type text not null, payload blob,"
     " state int not null, attempts int not null, created int not null, started int not null,"
-    " finished int)";
+    " finished int);"
+    "create table large (of integer primary key, payload blob not null)";
 
 /* A letter that comes again is claimed again, unless its row is completed. */
 static const char claim_sql[] =
@@ -23,12 +25,16 @@ static const char claim_sql[] =
     " on conflict (id) do update set state = 2, attempts = attempts + 1,"
     " started = excluded.started where state <> 4";
 
+static const char large_sql[] =
+    "insert or ignore into large (of, payload) select rowid, ?2 from bare where id = ?1";
+
 static const char finish_sql[] = "update bare set state = 4, finished = ?2 where id = ?1";
 
 static const char bad_sql[] =
-    "select count(*) from bare where state <> 4 or length(payload) <> %ld or finished is null";
+    "select count(*) from bare b where state <> 4 or finished is null or length(coalesce(payload,"
+    " (select l.payload from large l where l.of = b.rowid))) is not %ld";
 
-enum { BEGIN, CLAIM, FINISH, COMMIT, STATEMENTS };
+enum { BEGIN, CLAIM, LARGE, FINISH, COMMIT, STATEMENTS };
 
 struct sqlite {
         struct bare_ledger base;
@@ -74,10 +80,8 @@ static sqlite3_stmt *prepare(sqlite3 *db, const char *sql)
 static struct bare_ledger *open_sqlite(const char *url)
 {
         static const char *const texts[] = {
-            [BEGIN] = "begin immediate",
-            [CLAIM] = claim_sql,
-            [FINISH] = finish_sql,
-            [COMMIT] = "commit",
+            [BEGIN] = "begin immediate", [CLAIM] = claim_sql, [LARGE] = large_sql,
+            [FINISH] = finish_sql,       [COMMIT] = "commit",
         };
         struct sqlite *s = calloc(1, sizeof *s);
         if (!s) {
@@ -99,6 +103,13 @@ static void step(struct sqlite *s, int which)
         sqlite3_reset(s->statements[which]);
 }
 
+static void write_large(struct sqlite *s, const uint8_t *id, const char *payload)
+{
+        sqlite3_bind_blob(s->statements[LARGE], 1, id, 16, SQLITE_STATIC);
+        sqlite3_bind_blob(s->statements[LARGE], 2, payload, (int)payload_size, SQLITE_STATIC);
+        step(s, LARGE);
+}
+
 static void begin_claim(struct bare_ledger *l, const struct batch *b)
 {
         struct sqlite *s = of(l);
@@ -106,12 +117,16 @@ static void begin_claim(struct bare_ledger *l, const struct batch *b)
         int64_t now = wall_us();
         step(s, BEGIN);
         for (long i = 0; i < b->n; i++) {
+                const char *payload = b->payloads + payload_size * i;
                 sqlite3_bind_blob(claim, 1, b->ids + 16 * i, 16, SQLITE_STATIC);
                 sqlite3_bind_text(claim, 2, "noop", 4, SQLITE_STATIC);
-                sqlite3_bind_blob(claim, 3, b->payloads + payload_size * i, (int)payload_size,
-                                  SQLITE_STATIC);
+                sqlite3_bind_blob(claim, 3, payload_is_large() ? NULL : payload, (int)payload_size,
+                                  SQLITE_STATIC); /* NULL: null */
                 sqlite3_bind_int64(claim, 4, now);
                 step(s, CLAIM);
+                if (payload_is_large()) {
+                        write_large(s, b->ids + 16 * i, payload);
+                }
         }
         step(s, COMMIT);
 }

@@ -11,7 +11,8 @@
  *                                              commit, claim commit; the time from before to after
  *
  * Before FILE may stand `--payload BYTES`. Each prints one JSON line. The same durability as
- * skep's: WAL, synchronous=FULL. No guard, no fence, no keys, no isolation: that is the point.
+ * skep's: WAL, synchronous=FULL. No guard, no fence, no keys, no isolation: that is the point. A
+ * large payload stands in a table of its own: SQLite writes a row that is updated as a whole.
  */
 #include <sqlite3.h>
 #include <stdio.h>
@@ -58,9 +59,10 @@ static void open_file(const char *url)
         run("pragma synchronous=full");
         run("create table if not exists jobs(seq integer primary key, id blob not null unique, "
             "type text not null,"
-            " payload blob not null, state int not null, lane int, created int, started int, "
+            " payload blob, state int not null, lane int, created int, started int, "
             "finished int)");
         run("create index if not exists waiting on jobs(lane) where lane is not null");
+        run("create table if not exists large(of integer primary key, payload blob not null)");
 }
 
 /* --- filling ---------------------------------------------------------------------------------- */
@@ -68,8 +70,19 @@ static void open_file(const char *url)
 static const char insert_sql[] =
     "insert into jobs(id, type, payload, state, lane, created) values(?1, ?2, ?3, 1, ?4, ?5)";
 
+#define LARGE "(select l.payload from large l where l.of = jobs.seq)"
+
 static const char claim_sql[] =
     "update jobs set state = 2, lane = null, started = ?2 where seq = ?1";
+
+static void insert_large(int64_t seq, const char *payload)
+{
+        static sqlite3_stmt *s; /* ends with the program */
+        s = s ? s : prepare("insert into large(of, payload) values(?1, ?2)");
+        sqlite3_bind_int64(s, 1, seq);
+        sqlite3_bind_blob(s, 2, payload, (int)payload_size, SQLITE_STATIC);
+        step(s);
+}
 
 static int64_t insert(sqlite3_stmt *s, int64_t lane)
 {
@@ -80,11 +93,16 @@ static int64_t insert(sqlite3_stmt *s, int64_t lane)
         make_payload(now, lane, payload);
         sqlite3_bind_blob(s, 1, id, 16, SQLITE_STATIC);
         sqlite3_bind_text(s, 2, "noop", 4, SQLITE_STATIC);
-        sqlite3_bind_blob(s, 3, payload, (int)payload_size, SQLITE_STATIC);
+        sqlite3_bind_blob(s, 3, payload_is_large() ? NULL : payload, (int)payload_size,
+                          SQLITE_STATIC); /* NULL: null */
         sqlite3_bind_int64(s, 4, lane);
         sqlite3_bind_int64(s, 5, now);
         step(s);
-        return sqlite3_last_insert_rowid(db);
+        int64_t seq = sqlite3_last_insert_rowid(db);
+        if (payload_is_large()) {
+                insert_large(seq, payload);
+        }
+        return seq;
 }
 
 static void fill(long n, long batch)
@@ -146,8 +164,8 @@ static void drain(long batch)
 {
         static int64_t seqs[BATCH_MAX];
         char *payloads = malloc((size_t)(batch * payload_size));
-        sqlite3_stmt *select =
-            prepare("select seq, payload from jobs where lane is not null order by lane limit ?1");
+        sqlite3_stmt *select = prepare("select seq, coalesce(payload, " LARGE
+                                       ") from jobs where lane is not null order by lane limit ?1");
         sqlite3_stmt *claim = prepare(claim_sql);
         sqlite3_stmt *finish = prepare("update jobs set state = 4, finished = ?2 where seq = ?1");
         double begin = monotonic_s();
@@ -175,7 +193,7 @@ static void audit(void)
 {
         sqlite3_stmt *s =
             prepare("select count(*) from jobs where state <> 4 or finished is null or"
-                    " length(payload) <> ?1");
+                    " length(coalesce(payload, " LARGE ")) is not ?1");
         sqlite3_bind_int64(s, 1, payload_size);
         if (sqlite3_step(s) != SQLITE_ROW || sqlite3_column_int64(s, 0) != 0) {
                 die("not all rows are completed with their payload");

@@ -15,6 +15,8 @@
 #define REFUSED_WAIT   (100 * NS_PER_MS)
 #define REFUSED_TOLD   (30 * NS_PER_S)
 #define UNDECIDED_WAIT (250 * NS_PER_MS)
+#define ARRIVE_MAX     2000              /* arrivals answered in one write, */
+#define ARRIVE_BYTES   (3u << 20)        /* of so many bytes of payloads, or in one batch */
 #define ROOM_WAIT      (100 * NS_PER_MS) /* while workers are busy, for room to start all */
 
 static void receipt_out(struct engine *e, enum engine_action_kind kind, struct arrivals *a)
@@ -169,15 +171,17 @@ static bool goes_with(const struct engine *e, const struct ledger_arrive *b,
 }
 
 /* A letter that cannot start is written once more before it does. So while workers have enough to
- * do, and nothing of the queue waits elsewhere, only so many are taken as can start at once. */
-static bool room_is_worth_waiting_for(const struct queue_books *q)
+ * do, and nothing of the queue waits elsewhere, only so many are taken as can start at once; and so
+ * it is while memory is what bounds them. */
+static bool room_is_worth_waiting_for(const struct engine *e, const struct queue_books *q)
 {
-        return q->ready.n > 0 && !q->backlog && !q->taken_in && !q->paused;
+        bool tight = e->claimed_bytes && claim_bytes_left(e) < CLAIMED_BYTES / 2;
+        return (tight || (q->ready.n > 0 && !q->backlog)) && !q->taken_in && !q->paused;
 }
 
 static uint32_t arrive_most(const struct engine *e, const struct queue_books *q)
 {
-        uint32_t room = room_is_worth_waiting_for(q) ? room_of(e, q) : 0;
+        uint32_t room = room_is_worth_waiting_for(e, q) ? room_of(e, q) : 0;
         return room && room < ARRIVE_MAX ? room : ARRIVE_MAX;
 }
 
@@ -187,10 +191,11 @@ static void take_arrived(struct engine *e, struct queue_books *q, struct ledger_
 {
         struct arrivals **tail = &b->list, **at = &q->arrived;
         uint32_t most = arrive_most(e, q);
+        uint64_t bytes = 0;
         bool full = false;
         while (*at) {
                 struct arrivals *a = *at;
-                full |= b->n && b->n + a->n > most;
+                full |= b->n && (b->n + a->n > most || bytes + a->bytes > ARRIVE_BYTES);
                 if (full || !goes_with(e, b, a)) {
                         at = &a->next;
                         continue;
@@ -200,6 +205,7 @@ static void take_arrived(struct engine *e, struct queue_books *q, struct ledger_
                 *tail = a;
                 tail = &a->next;
                 b->n += a->n;
+                bytes += a->bytes;
         }
         q->n_arrived -= b->n;
         q->arrived_tail = at;
@@ -243,7 +249,7 @@ static int64_t arrive_time(const struct engine *e, const struct queue_books *q)
         }
         bool more = q->n_arrived < HOLD_ROWS;
         int64_t held = more ? q->arrived->came_ns + hold_ns(q->last_arrive) : 0;
-        if (room_is_worth_waiting_for(q) && room_of(e, q) < q->arrived->n) {
+        if (room_is_worth_waiting_for(e, q) && room_of(e, q) < q->arrived->n) {
                 held = q->arrived->came_ns + ROOM_WAIT;
         }
         held = q->arrive_after_ns > held ? q->arrive_after_ns : held;

@@ -41,9 +41,13 @@ static uint32_t room_wanted(const struct engine *e, const struct queue_books *q)
         if (q->taken_in) {
                 return TAKE_IN;
         }
-        uint32_t target = queue_target(q, workers_able(e));
+        uint32_t able = workers_able(e), target = queue_target(q, able);
         if (target == 0) {
                 return 0;
+        }
+        if (q->job_bytes && CLAIMED_BYTES / q->job_bytes < target) {
+                uint32_t fit = (uint32_t)(CLAIMED_BYTES / q->job_bytes);
+                target = fit < able ? able : fit;
         }
         if (q->idle_arrivals && target < TAKE_IN) {
                 target = TAKE_IN; /* workers are not what bounds it */

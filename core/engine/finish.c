@@ -59,7 +59,8 @@ static bool filling_grow(struct engine *e)
         if (f->n < e->filling_capacity) {
                 return true;
         }
-        uint32_t capacity = e->filling_capacity ? e->filling_capacity * 2 : 32;
+        uint32_t first = e->last_finish < 32 ? 32 : e->last_finish + e->last_finish / 8;
+        uint32_t capacity = e->filling_capacity ? e->filling_capacity * 2 : first;
         struct finish_row *rows = arena_alloc(&f->base.arena, capacity * sizeof *rows);
         if (!rows) {
                 return false;
@@ -96,6 +97,7 @@ void claim_let_go(struct engine *e, struct claim *c)
                 c->next = e->filling->ended;
                 e->filling->ended = c;
         } else if (!named) {
+                e->claimed_bytes -= c->bytes;
                 claim_free(c);
         }
 }
@@ -120,7 +122,7 @@ struct finish_row *finish_add(struct engine *e, struct job *j)
                 f->n_retire += !c->unretired;
         }
         struct finish_row *row = &f->rows[f->n++];
-        *row = (struct finish_row){.job = j};
+        *row = (struct finish_row){.job = j, .queue = j->queue};
         return row;
 }
 
@@ -224,6 +226,9 @@ static void finish_over(struct engine *e, struct ledger_finish *f)
                 reply_written(e, f);
         }
         e->claimed -= f->n;
+        for (const struct claim *c = f->ended; c; c = c->next) {
+                e->claimed_bytes -= c->bytes;
+        }
         limit_ended(e, f);
         e->dirty = true;
         struct engine_action *a = engine_act(e, ACT_SETTLED);

@@ -42,22 +42,19 @@
 #include "core/settle.h"
 #include "core/transport.h"
 
-#define CLAIMED_MAX     8000 /* jobs claimed and not durably ended */
-#define CLAIM_MAX       2000 /* jobs in one claim */
-#define CLAIM_BYTES_MAX (8u << 20)
-#define LOADED          100              /* a batch that took so many says: we are under load */
-#define HOLD_ROWS       2000             /* then small batches wait for so many */
-#define HOLD_NS         (20 * NS_PER_MS) /* or so long, */
-#define HOLD_EACH_NS    20000            /* but not longer than this for each row of the last one */
-#define SUBMIT_ROWS     1000
-#define AHEAD_NS        (250 * NS_PER_MS) /* claim what starts within about so long */
-#define AHEAD_URGENT_NS (25 * NS_PER_MS)  /* where the order counts */
-#define WATCH_NS        (100 * NS_PER_MS) /* how often busy workers are looked at */
-#define HANDLER_LOOK    64                /* jobs of a line that may be passed over */
-#define NODES_MAX       64
-#define NEVER           INT64_MAX
+#define CLAIMED_MAX   8000        /* jobs claimed and not durably ended */
+#define CLAIMED_BYTES (16u << 20) /* of payloads; beyond it only for workers that have nothing */
+#define LOADED        100         /* a batch that took so many says: we are under load */
+#define HOLD_ROWS     2000        /* then small batches wait for so many */
+#define HOLD_NS       (20 * NS_PER_MS) /* or so long, */
+#define HOLD_EACH_NS  20000            /* but not longer than this for each row of the last one */
+#define SUBMIT_ROWS   1000
+#define AHEAD_NS      (250 * NS_PER_MS) /* claim what starts within about so long */
+#define WATCH_NS      (100 * NS_PER_MS) /* how often busy workers are looked at */
+#define HANDLER_LOOK  64                /* jobs of a line that may be passed over */
+#define NODES_MAX     64
+#define NEVER         INT64_MAX
 
-#define ARRIVE_MAX    2000  /* arrivals answered in one write */
 #define PARKED_MAX    10000 /* letters parked for want of a handler before a queue is not consumed */
 #define TIDE_OLDER_US (10 * US_PER_S)
 
@@ -100,6 +97,7 @@ struct queue_books {
         bool claiming;         /* a claim is on its way */
         uint32_t coming;       /* jobs asked for by it */
         uint32_t last_claim;   /* jobs that the last one brought */
+        uint64_t job_bytes;    /* of a payload, about */
         int64_t answered_ns;   /* when */
         int64_t not_before_ns; /* back-off after a refusal */
         uint32_t given;        /* jobs in workers' rings */
@@ -243,7 +241,7 @@ struct engine {
         /* submissions */
         struct submission *waiting, **waiting_tail;
         uint32_t waiting_rows;
-        bool submitting;
+        uint32_t submitting; /* batches on their way */
 
         /* transports */
         struct transport_books *transports; /* that were heard of */
@@ -276,7 +274,8 @@ struct engine {
         uint32_t n_queues, next_queue;
         struct claim *claims;
         uint32_t claimed;
-        uint32_t recalling; /* claims that happened and are being read back */
+        uint64_t claimed_bytes; /* of payloads */
+        uint32_t recalling;     /* claims that happened and are being read back */
         struct worker_books workers[ENGINE_WORKERS_MAX];
         uint32_t workers_top; /* slots in use are below it */
         bool batching;        /* some handler of the roster takes several jobs at once */
@@ -388,6 +387,7 @@ int queues_configure(struct engine *e, const struct config *c);
 
 uint32_t queue_want(const struct engine *e, const struct queue_books *q);
 uint32_t queue_target(const struct queue_books *q, uint32_t able);
+uint64_t claim_bytes_left(const struct engine *e);
 int64_t queue_ahead_ns(const struct queue_books *q); /* what starts within so long is claimed */
 void take_claim(struct engine *e, struct claim **got, struct commit_no no, uint64_t token,
                 uint32_t queue);

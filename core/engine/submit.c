@@ -1,6 +1,8 @@
 /*
  * Submissions gather while one batch is on its way to the ledger; the next takes all of them (group
- * commit by nature: one job alone is one commit at once). After an unknown commit the same rows are
+ * commit by nature: one job alone is one commit at once). A batch that is full anyway goes at once
+ * behind the one before it, so that the ledger never waits for the answer to be looked at. After an
+ * unknown commit the same rows are
  * written again: their ids make that harmless. Operators' requests go through one at a time as they
  * come.
  */
@@ -11,6 +13,7 @@
 #include <stdio.h>
 
 #define WAITING_ROWS_MAX 200000
+#define SUBMIT_FLIGHT    2 /* full batches at once */
 
 static void refuse(struct engine *e, struct submission *s, const char *note)
 {
@@ -97,11 +100,8 @@ void submit_refuse_all(struct engine *e, const char *note)
         }
 }
 
-void submit_pump(struct engine *e)
+static void post_gathered(struct engine *e)
 {
-        if (e->submitting || !e->waiting || !e->registered) {
-                return;
-        }
         struct ledger_batch *b = ledger_batch_new(LEDGER_SUBMIT);
         if (!b) {
                 submit_refuse_all(e, "out of memory");
@@ -119,7 +119,21 @@ void submit_pump(struct engine *e)
         }
         e->waiting_rows -= submit->rows;
         bounds_tell(e, submit);
-        e->submitting = post_batch(e, b);
+        e->submitting += post_batch(e, b);
+}
+
+void submit_pump(struct engine *e)
+{
+        if (!e->submitting && e->waiting && e->registered) {
+                post_gathered(e);
+        }
+        while (e->submitting && e->submitting < SUBMIT_FLIGHT && e->waiting_rows >= SUBMIT_ROWS) {
+                uint32_t before = e->submitting;
+                post_gathered(e);
+                if (e->submitting == before) {
+                        return;
+                }
+        }
 }
 
 void submit_hint(struct engine *e, const struct submission *s)
@@ -179,7 +193,7 @@ void submit_answered(struct engine *e, struct ledger_submit *b)
                            200 * NS_PER_MS); /* the rows exist: refused would be a lie */
                 return;
         }
-        e->submitting = false;
+        e->submitting--;
         e->dirty = true;
         if (b->base.outcome == LEDGER_COMMITTED) {
                 ring_outbox(e, b->outbox, b->n_outbox);
@@ -228,7 +242,7 @@ void submit_repeat(struct engine *e, struct ledger_submit *b, bool happened, boo
                 b->base.cookie = b; /* its rows may be there: to be repeated until it is answered */
         }
         if (!post_batch(e, &b->base)) {
-                e->submitting = false;
+                e->submitting--;
         }
 }
 

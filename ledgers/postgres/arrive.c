@@ -173,115 +173,11 @@ static int send_journal(struct lane *n, struct work *w, const struct ledger_arri
 
 /* --- letters ---------------------------------------------------------------------------------- */
 
-/* A column of the letters: its text or its number. */
-enum letter_text { TEXT_TYPE, TEXT_HEADERS, TEXT_CONTENT_TYPE, TEXT_TAGS };
-enum letter_number { NUMBER_PRIORITY, NUMBER_MAX_ATTEMPTS, NUMBER_TIMEOUT, NUMBER_DEADLINE };
-
-static struct str text_of(const struct submit_row *r, enum letter_text which)
-{
-        switch (which) {
-        case TEXT_TYPE: return r->type;
-        case TEXT_HEADERS: return r->headers;
-        case TEXT_CONTENT_TYPE: return r->content_type;
-        default: return r->tags;
-        }
-}
-
-static int64_t number_of(const struct submit_row *r, enum letter_number which)
-{
-        switch (which) {
-        case NUMBER_PRIORITY: return r->priority;
-        case NUMBER_MAX_ATTEMPTS: return r->max_attempts;
-        case NUMBER_TIMEOUT: return r->timeout_ms;
-        default: return r->deadline_us;
-        }
-}
-
-/* All the same as `common`: none is sent, and each counts as that. */
-static void put_texts(struct params *p, const struct arriving *k, enum letter_text which,
-                      struct str common)
-{
-        bool same = true;
-        for (uint32_t i = 0; i < k->n_letters && same; i++) {
-                same = str_eq(text_of(k->rows[i], which), common);
-        }
-        array_begin(p, OID_BYTEA);
-        for (uint32_t i = 0; i < k->n_letters && !same; i++) {
-                struct str v = text_of(k->rows[i], which);
-                if (which == TEXT_TYPE || common.n) {
-                        put_bytes(p, v);
-                } else {
-                        put_blob(p, v);
-                }
-        }
-        array_end(p);
-}
-
-static void put_numbers_of(struct params *p, const struct arriving *k, enum letter_number which,
-                           int64_t common, uint32_t oid)
-{
-        bool same = true;
-        for (uint32_t i = 0; i < k->n_letters && same; i++) {
-                same = number_of(k->rows[i], which) == common;
-        }
-        array_begin(p, oid);
-        for (uint32_t i = 0; i < k->n_letters && !same; i++) {
-                int64_t v = number_of(k->rows[i], which);
-                if (oid == OID_INT2) {
-                        put_i16(p, (int16_t)v);
-                } else if (oid == OID_INT4) {
-                        put_i32(p, (int32_t)v);
-                } else {
-                        put_i64(p, v);
-                }
-        }
-        array_end(p);
-}
-
-static void put_ids_and_keys(struct params *p, const struct arriving *k)
-{
-        bool keys = false;
-        array_begin(p, OID_UUID);
-        for (uint32_t i = 0; i < k->n_letters; i++) {
-                put_id(p, &k->rows[i]->id);
-                keys |= k->rows[i]->key.set;
-        }
-        array_end(p);
-        array_begin(p, OID_UUID);
-        for (uint32_t i = 0; i < k->n_letters && keys; i++) {
-                put_uuid(p, k->rows[i]->key.set, k->rows[i]->key.b);
-        }
-        array_end(p);
-}
-
-static void put_key_texts(struct params *p, const struct arriving *k)
-{
-        bool any = false;
-        for (uint32_t i = 0; i < k->n_letters && !any; i++) {
-                const struct submit_row *r = k->rows[i];
-                any = r->key.set ? !key_tells_text(r) : r->key_text.n > 0;
-        }
-        array_begin(p, OID_BYTEA);
-        for (uint32_t i = 0; i < k->n_letters && any; i++) {
-                put_key_text(p, k->rows[i]);
-        }
-        array_end(p);
-}
-
-/* A null is no payload: never left out. */
-static void put_payloads(struct params *p, const struct arriving *k)
-{
-        array_begin(p, OID_BYTEA);
-        for (uint32_t i = 0; i < k->n_letters; i++) {
-                put_bytes(p, k->rows[i]->payload);
-        }
-        array_end(p);
-}
-
 static int send_letters(struct lane *n, struct work *w, const struct ledger_arrive *b,
                         const struct arriving *k)
 {
         const struct submit_row *one = k->rows[0];
+        struct columns rows = {k->rows, k->n_letters};
         struct params *p = params_for(n);
         put_bytes(p, b->queue);
         put_u64(p, b->base.no.holder);
@@ -291,18 +187,18 @@ static int send_letters(struct lane *n, struct work *w, const struct ledger_arri
         put_i16(p, one->priority);
         put_i32(p, one->max_attempts);
         put_i64(p, one->timeout_ms);
-        put_ids_and_keys(p, k);
-        put_texts(p, k, TEXT_TYPE, one->type);
-        put_payloads(p, k);
-        put_texts(p, k, TEXT_HEADERS, (struct str){0});
-        put_texts(p, k, TEXT_CONTENT_TYPE, one->content_type);
-        put_key_texts(p, k);
-        put_texts(p, k, TEXT_TAGS, (struct str){0});
-        put_numbers_of(p, k, NUMBER_PRIORITY, one->priority, OID_INT2);
-        put_numbers_of(p, k, NUMBER_MAX_ATTEMPTS, one->max_attempts, OID_INT4);
-        put_numbers_of(p, k, NUMBER_TIMEOUT, one->timeout_ms, OID_INT8);
-        put_numbers_of(p, k, NUMBER_DEADLINE, 0, OID_INT8);
-        int r = work_send(n, w, ST_LETTERS);
+        put_id_columns(p, &rows);
+        put_payload_column(p, &rows);
+        put_text_column(p, &rows, TEXT_TYPE, one->type);
+        put_text_column(p, &rows, TEXT_HEADERS, (struct str){0});
+        put_text_column(p, &rows, TEXT_CONTENT_TYPE, one->content_type);
+        put_key_text_column(p, &rows);
+        put_text_column(p, &rows, TEXT_TAGS, (struct str){0});
+        put_number_column(p, &rows, NUMBER_PRIORITY, one->priority, OID_INT2);
+        put_number_column(p, &rows, NUMBER_MAX_ATTEMPTS, one->max_attempts, OID_INT4);
+        put_number_column(p, &rows, NUMBER_TIMEOUT, one->timeout_ms, OID_INT8);
+        put_number_column(p, &rows, NUMBER_DEADLINE, 0, OID_INT8);
+        int r = work_send(n, w, params_cut(p, LETTERS_PLAIN) ? ST_LETTERS_PLAIN : ST_LETTERS);
         r = r ? r : send_journal(n, w, b, k);
         p = params_for(n);
         put_bytes(p, b->queue);

@@ -1,8 +1,11 @@
 /*
  * FINISH: verdicts. The fence is the WHERE of the update itself, never a look before it.
  *
- * Plain completions take one statement that changes no indexed column. All others go through
- * finish() in the schema, and the whole batch does when the store refused something of it.
+ * Completions take one statement that changes no indexed column. When they differ in nothing but
+ * their times, as on the happy path, it does not even say which of them it met: a fence that does
+ * not hold takes the transaction down, and they are sent once more by the other. Verdicts of other
+ * kinds go through finish() in the schema, and the whole batch does when the store refused
+ * something of it.
  */
 #include "ledgers/postgres/internal.h"
 
@@ -10,11 +13,11 @@
 #include <stdlib.h>
 
 struct finishing {
-        struct finish_row **plain, **other;
-        uint32_t n_plain, n_other;
+        struct finish_row **done, **other;
+        uint32_t n_done, n_other;
 };
 
-static bool is_plain(const struct finish_row *r)
+static bool is_done(const struct finish_row *r)
 {
         return r->to == STATE_COMPLETED && r->reason == REASON_NONE && !r->keep_attempt &&
                r->error == ERROR_NONE && !r->children && !r->left_work && !r->reply;
@@ -36,7 +39,7 @@ static struct finishing *sort_rows(struct ledger_finish *b, bool careful)
         if (!k || !all) {
                 return NULL;
         }
-        k->plain = all;
+        k->done = all;
         k->other = all + b->n;
         for (uint32_t i = 0; i < b->n; i++) {
                 struct finish_row *r = &b->rows[i];
@@ -47,20 +50,20 @@ static struct finishing *sort_rows(struct ledger_finish *b, bool careful)
                 if (r->ref && r->ref != ref_of(&r->id)) {
                         continue; /* the handle of another row */
                 }
-                if (!careful && is_plain(r)) {
-                        k->plain[k->n_plain++] = r;
+                if (!careful && is_done(r)) {
+                        k->done[k->n_done++] = r;
                 } else {
                         k->other[k->n_other++] = r;
                 }
         }
-        qsort(k->plain, k->n_plain, sizeof *k->plain, compare_rows);
+        qsort(k->done, k->n_done, sizeof *k->done, compare_rows);
         qsort(k->other, k->n_other, sizeof *k->other, compare_rows);
         return k;
 }
 
-/* --- plain completions ------------------------------------------------------------------------ */
+/* --- completions ------------------------------------------------------------------------------ */
 
-enum column { CLAIM, TOKEN, ATTEMPT, SNOOZES, STRIKES, STARTED, ENDED };
+enum column { CLAIM, ATTEMPT, SNOOZES, STRIKES, TOKEN, STARTED, ENDED };
 
 static int64_t value_of(const struct finish_row *r, enum column which)
 {
@@ -79,13 +82,13 @@ static int64_t value_of(const struct finish_row *r, enum column which)
 static void put_column(struct params *p, const struct finishing *k, enum column which,
                        int64_t common)
 {
-        bool wide = which == TOKEN || which == STARTED || which == ENDED, same = true;
-        for (uint32_t i = 0; i < k->n_plain && same; i++) {
-                same = value_of(k->plain[i], which) == common;
+        bool wide = which >= TOKEN, same = true;
+        for (uint32_t i = 0; i < k->n_done && same; i++) {
+                same = value_of(k->done[i], which) == common;
         }
         array_begin(p, wide ? OID_INT8 : OID_INT4);
-        for (uint32_t i = 0; i < k->n_plain && !same; i++) {
-                int64_t v = value_of(k->plain[i], which);
+        for (uint32_t i = 0; i < k->n_done && !same; i++) {
+                int64_t v = value_of(k->done[i], which);
                 if (wide) {
                         put_i64(p, v);
                 } else {
@@ -95,28 +98,33 @@ static void put_column(struct params *p, const struct finishing *k, enum column 
         array_end(p);
 }
 
-static void put_results(struct params *p, const struct finishing *k, bool types)
+static void put_ids(struct params *p, const struct finishing *k)
 {
-        bool any = false;
-        for (uint32_t i = 0; i < k->n_plain; i++) {
-                any |= (types ? k->plain[i]->result_type : k->plain[i]->result).n > 0;
-        }
-        array_begin(p, OID_BYTEA);
-        for (uint32_t i = 0; i < k->n_plain && any; i++) {
-                put_blob(p, types ? k->plain[i]->result_type : k->plain[i]->result);
+        array_begin(p, OID_UUID);
+        for (uint32_t i = 0; i < k->n_done; i++) {
+                put_id(p, &k->done[i]->id);
         }
         array_end(p);
 }
 
-static int send_plain(struct lane *n, struct work *w, const struct finishing *k)
+static void put_results(struct params *p, const struct finishing *k, bool types)
 {
-        const struct finish_row *one = k->plain[0];
-        struct params *p = params_for(n);
-        array_begin(p, OID_UUID);
-        for (uint32_t i = 0; i < k->n_plain; i++) {
-                put_id(p, &k->plain[i]->id);
+        bool any = false;
+        for (uint32_t i = 0; i < k->n_done; i++) {
+                any |= (types ? k->done[i]->result_type : k->done[i]->result).n > 0;
+        }
+        array_begin(p, OID_BYTEA);
+        for (uint32_t i = 0; i < k->n_done && any; i++) {
+                put_blob(p, types ? k->done[i]->result_type : k->done[i]->result);
         }
         array_end(p);
+}
+
+static int send_done(struct lane *n, struct work *w, const struct finishing *k)
+{
+        const struct finish_row *one = k->done[0];
+        struct params *p = params_for(n);
+        put_ids(p, k);
         put_column(p, k, CLAIM, one->claim);
         put_column(p, k, TOKEN, (int64_t)one->token);
         put_column(p, k, ATTEMPT, one->attempt);
@@ -132,27 +140,91 @@ static int send_plain(struct lane *n, struct work *w, const struct finishing *k)
         put_i32(p, one->strikes);
         put_i32(p, (int32_t)one->claim);
         put_u64(p, one->token);
-        put_i64(p, k->n_plain);
+        put_i64(p, k->n_done);
         return work_send(n, w, ST_FINISH_DONE);
 }
 
-static int take_plain(struct finishing *k, const PGresult *r)
+static int take_done(struct finishing *k, const PGresult *r)
 {
-        if (cell_i64(r, 0, 0) == k->n_plain) {
-                for (uint32_t i = 0; i < k->n_plain; i++) {
-                        k->plain[i]->stale = false;
+        if (cell_i64(r, 0, 0) == k->n_done) {
+                for (uint32_t i = 0; i < k->n_done; i++) {
+                        k->done[i]->stale = false;
                 }
                 return 0;
         }
         struct cells hits = cell_array(r, 0, 1, 4);
         for (uint32_t i = 0; i < hits.n; i++) {
                 int64_t no = cells_int(&hits, i);
-                if (no < 1 || no > k->n_plain) {
+                if (no < 1 || no > k->n_done) {
                         return -EBADMSG;
                 }
-                k->plain[no - 1]->stale = false;
+                k->done[no - 1]->stale = false;
         }
         return 0;
+}
+
+/* --- completions that differ in nothing but their times --------------------------------------- */
+
+static bool is_plain(const struct work *w, const struct finishing *k)
+{
+        const struct finish_row *one = k->done[0];
+        bool plain = !w->stale;
+        for (uint32_t i = 0; plain && i < k->n_done; i++) {
+                const struct finish_row *r = k->done[i];
+                plain = r->queue.n && !r->result.n && !r->result_type.n && r->claim == one->claim &&
+                        r->attempt == one->attempt && r->snoozes == one->snoozes &&
+                        r->strikes == one->strikes;
+        }
+        return plain;
+}
+
+/* Runs of rows of one queue: mostly there is one run. A queue may have several. */
+static void put_counts(struct params *p, const struct finishing *k)
+{
+        array_begin(p, OID_BYTEA);
+        for (uint32_t i = 0; i < k->n_done; i++) {
+                if (!i || !str_eq(k->done[i]->queue, k->done[i - 1]->queue)) {
+                        put_bytes(p, k->done[i]->queue);
+                }
+        }
+        array_end(p);
+        array_begin(p, OID_INT8);
+        for (uint32_t i = 0, n = 0; i < k->n_done; i++) {
+                n++;
+                if (i + 1 == k->n_done || !str_eq(k->done[i]->queue, k->done[i + 1]->queue)) {
+                        put_i64(p, n);
+                        n = 0;
+                }
+        }
+        array_end(p);
+}
+
+static int send_plain(struct lane *n, struct work *w, const struct finishing *k)
+{
+        const struct finish_row *one = k->done[0];
+        struct params *p = params_for(n);
+        put_ids(p, k);
+        for (enum column which = TOKEN; which <= ENDED; which++) { /* wide ones, whole */
+                array_begin(p, OID_INT8);
+                for (uint32_t i = 0; i < k->n_done; i++) {
+                        put_i64(p, value_of(k->done[i], which));
+                }
+                array_end(p);
+        }
+        put_i32(p, (int32_t)one->claim);
+        put_i32(p, one->attempt);
+        put_i32(p, one->snoozes);
+        put_i32(p, one->strikes);
+        put_counts(p, k);
+        return work_send(n, w, ST_FINISH_PLAIN);
+}
+
+/* The answer says no more than that the fence of each held. */
+static void take_plain(struct finishing *k)
+{
+        for (uint32_t i = 0; i < k->n_done; i++) {
+                k->done[i]->stale = false;
+        }
 }
 
 /* --- others ----------------------------------------------------------------------------------- */
@@ -289,8 +361,8 @@ static int send_finish(struct lane *n, struct work *w)
         b->stale = 0;
         w->finishing = k;
         int r = send_number(n, w);
-        if (!r && k->n_plain) {
-                r = send_plain(n, w, k);
+        if (!r && k->n_done) {
+                r = is_plain(w, k) ? send_plain(n, w, k) : send_done(n, w, k);
         }
         if (!r && k->n_other) {
                 r = send_other(n, w, b, k);
@@ -305,7 +377,8 @@ static int send_finish(struct lane *n, struct work *w)
 static int take_finish(struct lane *n, struct work *w, enum statement which, const PGresult *r)
 {
         switch (which) {
-        case ST_FINISH_DONE: return take_plain(w->finishing, r);
+        case ST_FINISH_PLAIN: take_plain(w->finishing); return 0;
+        case ST_FINISH_DONE: return take_done(w->finishing, r);
         case ST_FINISH: return take_other(w->finishing, n, w, r);
         default: return 0;
         }

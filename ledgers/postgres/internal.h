@@ -36,6 +36,7 @@ struct work {
         struct work *next;
         bool careful; /* the quick way failed: the row that is at fault is looked for */
         bool slow;    /* likewise: a key may be that of a pruned job */
+        bool stale;   /* likewise: a fence did not hold */
         bool written; /* made UNKNOWN by a test once it is committed */
         uint8_t tries;
         /* of the segment under way */
@@ -122,6 +123,7 @@ struct pg_ledger {
         bool schema_ready;
         uint32_t oid_new_row, oid_verdict, oid_extra, oid_reply;
         bool old_keys; /* there are keys of pruned jobs, as far as is known */
+        uint32_t wary; /* batches with keys that are not tried the quick way */
         uint64_t random;
         struct ledger_batch *done, **done_tail;
         char note[NOTE_SIZE]; /* why there is no connection */
@@ -218,6 +220,43 @@ void put_row(struct lane *n, const struct submit_row *r, uint64_t fingerprint, b
 void put_extra(struct params *p, const struct submit_row *r); /* its fields */
 bool has_extra(const struct submit_row *r);
 bool has_keys(const struct submit_row *r); /* that pruned or unique jobs may have: the slow way */
+
+/* --- columns (columns.c) ---------------------------------------------------------------------- */
+
+/* Rows to be sent as one array a column, which is empty when all are as `common`. */
+struct columns {
+        struct submit_row **rows;
+        uint32_t n;
+};
+enum text_column {
+        TEXT_QUEUE,
+        TEXT_TYPE,
+        TEXT_HEADERS,
+        TEXT_CONTENT_TYPE,
+        TEXT_TAGS,
+        TEXT_POLICY,
+};
+enum number_column {
+        NUMBER_PRIORITY,
+        NUMBER_REASON,
+        NUMBER_LANE, /* lane_base() */
+        NUMBER_MAX_ATTEMPTS,
+        NUMBER_TIMEOUT,
+        NUMBER_DEADLINE,
+        NUMBER_AT,
+        NUMBER_AFTER,
+        NUMBER_RETRY_UNTIL,
+        NUMBER_HEARTBEAT,
+};
+int64_t lane_base(const struct submit_row *r); /* of its lane, without its seq; -1: in none */
+void put_text_column(struct params *p, const struct columns *k, enum text_column which,
+                     struct str common);
+void put_number_column(struct params *p, const struct columns *k, enum number_column which,
+                       int64_t common, uint32_t oid);
+void put_id_columns(struct params *p, const struct columns *k); /* ids; keys, none when none has */
+void put_key_text_column(struct params *p, const struct columns *k);
+void put_payload_column(struct params *p, const struct columns *k);
+
 /* Of the type `said`. */
 enum said_kind {
         SAID_CREATED,
@@ -239,6 +278,15 @@ enum said_kind {
 /* The row that a `said` names by id or by ord; NULL: none. */
 struct submit_row *said_row(struct work *w, const PGresult *r, int i);
 void said_apply(struct submit_row *row, const PGresult *r, int i);
+struct submit_row *work_row(struct work *w, const struct job_id *id); /* quick when in order */
+void submit_row_reset(struct submit_row *r);                          /* its answers */
+
+/* --- the quick way of SUBMIT (submit_quick.c) ------------------------------------------------- */
+
+bool submit_is_quick(struct pg_ledger *l, const struct work *w, const struct ledger_submit *b);
+int submit_send_quick(struct lane *n, struct work *w, const struct ledger_submit *b);
+int submit_take_quick(struct work *w, struct ledger_submit *b, enum statement which,
+                      const PGresult *r);
 
 int64_t ref_of(const struct job_id *id); /* never 0 */
 /* A job of `handed`, texts copied into the claim. */

@@ -156,7 +156,7 @@ static void put_runs(struct params *p, const struct run *runs, uint32_t n, bool 
         }
 }
 
-static void reset_row(struct submit_row *r)
+void submit_row_reset(struct submit_row *r)
 {
         r->result = SUBMIT_UNDONE;
         r->existing = (struct job_id){{0}};
@@ -190,7 +190,7 @@ int put_units(struct lane *n, struct work *w, const struct unit *units, uint32_t
                 struct run run = run_of(&units[u], w->n_rows + 1);
                 s->refused = s->request_conflict = false;
                 for (uint32_t i = 0; i < s->n; i++) {
-                        reset_row(&s->rows[i]);
+                        submit_row_reset(&s->rows[i]);
                         put_row(n, &s->rows[i], 0, false);
                         list[w->n_rows++] = &s->rows[i];
                 }
@@ -209,23 +209,27 @@ int put_units(struct lane *n, struct work *w, const struct unit *units, uint32_t
 
 enum { SAID_KIND, SAID_ORD, SAID_ID, SAID_STATE, SAID_SEQ, SAID_QUEUE };
 
-/* Created ones are named by their id, and come in order. */
-struct submit_row *said_row(struct work *w, const PGresult *r, int i)
+struct submit_row *work_row(struct work *w, const struct job_id *id)
 {
-        struct submit_row **rows = w->rows;
-        if (!cell_null(r, i, SAID_ORD)) {
-                uint32_t ord = (uint32_t)cell_i32(r, i, SAID_ORD);
-                return ord >= 1 && ord <= w->n_rows ? rows[ord - 1] : NULL;
-        }
-        struct job_id id = cell_id(r, i, SAID_ID);
         for (uint32_t k = 0; k < w->n_rows; k++) {
                 uint32_t at = (w->next_row + k) % w->n_rows;
-                if (job_id_eq(&rows[at]->id, &id)) {
+                if (job_id_eq(&w->rows[at]->id, id)) {
                         w->next_row = at + 1;
-                        return rows[at];
+                        return w->rows[at];
                 }
         }
         return NULL;
+}
+
+/* Created ones are named by their id. */
+struct submit_row *said_row(struct work *w, const PGresult *r, int i)
+{
+        if (!cell_null(r, i, SAID_ORD)) {
+                uint32_t ord = (uint32_t)cell_i32(r, i, SAID_ORD);
+                return ord >= 1 && ord <= w->n_rows ? w->rows[ord - 1] : NULL;
+        }
+        struct job_id id = cell_id(r, i, SAID_ID);
+        return work_row(w, &id);
 }
 
 void said_apply(struct submit_row *row, const PGresult *r, int i)

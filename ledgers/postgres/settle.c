@@ -106,6 +106,10 @@ static bool try_again(struct work *w)
                 w->slow = true;
                 return true;
         }
+        if (is(w, "SK006") && !w->stale) {
+                w->stale = true;
+                return true;
+        }
         return (is(w, "40P01") || is(w, "40001")) && ++w->tries < TRIES_MAX;
 }
 

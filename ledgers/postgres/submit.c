@@ -1,8 +1,8 @@
 /*
- * SUBMIT: one call of submit() in the schema. First without care: an existing key costs nothing
- * then, and data that the store refuses takes the transaction down, which is sent again with care.
- * Unique rows, bounds and what happened before go the slow way from the start, keys of pruned jobs
- * when one is met.
+ * SUBMIT: the quick way where it can be taken (submit_quick.c), else one call of put_units() in the
+ * schema. First without care: an existing key costs nothing then, and data that the store refuses
+ * takes the transaction down, which is sent again with care. Unique rows, bounds and what happened
+ * before go the slow way from the start, keys of pruned jobs when one is met.
  */
 #include "ledgers/postgres/internal.h"
 
@@ -92,16 +92,13 @@ static int send_keys(struct lane *n, struct work *w, const struct ledger_submit 
         return work_send(n, w, ST_ALIVE_KEYED);
 }
 
-static int send_submit(struct lane *n, struct work *w)
+static int send_units(struct lane *n, struct work *w, const struct ledger_submit *b, bool slow)
 {
-        struct ledger_submit *b = LEDGER_AS(submit, SUBMIT, w->b);
         uint32_t n_units = 0;
-        b->outbox = NULL;
-        b->n_outbox = 0;
         for (const struct submission *s = b->list; s; s = s->next) {
                 n_units++;
         }
-        struct unit *units = arena_alloc(&b->base.arena, (n_units + 1) * sizeof *units);
+        struct unit *units = arena_alloc(&w->b->arena, (n_units + 1) * sizeof *units);
         if (!units) {
                 return -ENOMEM;
         }
@@ -109,9 +106,20 @@ static int send_submit(struct lane *n, struct work *w)
         for (struct submission *s = b->list; s; s = s->next) {
                 units[n_units++] = (struct unit){.s = s};
         }
+        return send_rows(n, w, b, units, n_units, slow);
+}
+
+static int send_submit(struct lane *n, struct work *w)
+{
+        struct ledger_submit *b = LEDGER_AS(submit, SUBMIT, w->b);
         struct needs k = needs_of(w, b);
+        b->outbox = NULL;
+        b->n_outbox = 0;
         int r = send_number(n, w);
-        r = r ? r : send_rows(n, w, b, units, n_units, k.slow);
+        if (r) {
+                return r;
+        }
+        r = submit_is_quick(n->l, w, b) ? submit_send_quick(n, w, b) : send_units(n, w, b, k.slow);
         if (r) {
                 return r;
         }
@@ -167,6 +175,9 @@ static int take_submit(struct lane *n, struct work *w, enum statement which, con
 {
         struct ledger_submit *b = LEDGER_AS(submit, SUBMIT, w->b);
         (void)n;
+        if (which == ST_SUBMIT_ALIKE || which == ST_SUBMIT_QUICK || which == ST_SUBMIT_RING) {
+                return submit_take_quick(w, b, which, r);
+        }
         for (int i = 0; (which == ST_SUBMIT || which == ST_SUBMIT_SLOW) && i < PQntuples(r); i++) {
                 int kind = cell_i16(r, i, 0);
                 if (kind == SAID_OUTBOX) {

@@ -168,6 +168,8 @@ void put_null(struct params *p, uint32_t oid)
 }
 
 /* dimensions, has nulls, element type, then (how many, first index) of each dimension */
+#define ARRAY_EMPTY 12 /* bytes */
+
 void array_begin(struct params *p, uint32_t oid)
 {
         begin_param(p);
@@ -184,10 +186,10 @@ void array_begin(struct params *p, uint32_t oid)
 void array_end(struct params *p)
 {
         p->inside = false;
-        patch_i32(p, p->array_start + 12, (int32_t)p->elements);
+        patch_i32(p, p->array_start + ARRAY_EMPTY, (int32_t)p->elements);
         if (!p->elements) { /* an empty array has no dimension */
                 patch_i32(p, p->array_start, 0);
-                p->n = p->array_start + 12;
+                p->n = p->array_start + ARRAY_EMPTY;
         }
         p->length[p->count++] = (int)(p->n - p->array_start);
 }
@@ -196,6 +198,20 @@ void array_none(struct params *p, uint32_t oid)
 {
         array_begin(p, oid);
         array_end(p);
+}
+
+bool params_cut(struct params *p, int n)
+{
+        for (int i = n; i < p->count; i++) {
+                if (p->length[i] != ARRAY_EMPTY) {
+                        return false;
+                }
+        }
+        if (n < p->count) {
+                p->n = p->at[n];
+                p->count = n;
+        }
+        return true;
 }
 
 void record_begin(struct params *p)

@@ -60,6 +60,8 @@ void put_null(struct params *p, uint32_t oid);
 void array_begin(struct params *p, uint32_t oid);
 void array_end(struct params *p);
 void array_none(struct params *p, uint32_t oid); /* an empty one */
+/* All after the first n are empty arrays: they are taken away. */
+bool params_cut(struct params *p, int n);
 void record_begin(struct params *p);
 void record_end(struct params *p);
 void nest_begin(struct params *p, uint32_t oid); /* a record as a field of a record */

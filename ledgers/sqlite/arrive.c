@@ -83,6 +83,16 @@ static int letter_refused(struct arriving *k, struct arrival *a)
         return row_bury(k->t, &a->row);
 }
 
+static void take_letter(struct arriving *k, struct arrival *a, int64_t seq)
+{
+        a->result = ARRIVAL_TAKEN;
+        a->ref = seq;
+        if (a->row.state == STATE_RUNNING) {
+                k->refs[k->n_refs++] = seq;
+        }
+        journal_note(&k->journal, a->fingerprint, &a->row.id);
+}
+
 static int arrive_letter(struct arriving *k, struct arrival *a)
 {
         struct submit_row *r = &a->row;
@@ -100,13 +110,29 @@ static int arrive_letter(struct arriving *k, struct arrival *a)
         if (rc || !seq) {
                 return db_data_error(rc) ? letter_refused(k, a) : rc;
         }
-        a->result = ARRIVAL_TAKEN;
-        a->ref = seq;
-        if (r->state == STATE_RUNNING) {
-                k->refs[k->n_refs++] = seq;
-        }
-        journal_note(&k->journal, a->fingerprint, &r->id);
+        take_letter(k, a, seq);
         return SQLITE_OK;
+}
+
+/* Behind the letters from i on of which the journal knows nothing. */
+static uint32_t end_of_new(const struct arrivals *l, uint32_t i)
+{
+        while (i < l->n && l->items[i].kind == ARRIVAL_LETTER &&
+               !(l->items[i].redelivered && l->items[i].fingerprint)) {
+                i++;
+        }
+        return i;
+}
+
+/* Those that go in together, of the n letters from `a` on. */
+static int arrive_alike(struct arriving *k, struct arrival *a, uint32_t n, uint32_t *ret_done)
+{
+        struct incoming x = {.first = &a->row, .stride = sizeof *a, .n = n};
+        int rc = incoming_put(k->t, x, &k->by, ret_done);
+        for (uint32_t i = 0; i < *ret_done; i++) {
+                take_letter(k, &a[i], k->t->seq - *ret_done + 1 + i);
+        }
+        return rc;
 }
 
 /* --- doorbells -------------------------------------------------------------------------------- */
@@ -218,13 +244,26 @@ static int arrive_one(struct arriving *k, struct arrival *a)
         }
 }
 
+static int arrive_list(struct arriving *k, struct arrivals *l)
+{
+        int rc = SQLITE_OK;
+        uint32_t end = 0;
+        for (uint32_t i = 0, done = 0; i < l->n && !rc; i += done) {
+                end = i < end ? end : end_of_new(l, i);
+                rc = arrive_alike(k, &l->items[i], end - i, &done);
+                if (!rc && !done) {
+                        rc = arrive_one(k, &l->items[i]);
+                        done = 1;
+                }
+        }
+        return rc;
+}
+
 static int arrive_all(struct arriving *k)
 {
         int rc = SQLITE_OK;
         for (struct arrivals *l = k->b->list; l && !rc; l = l->next) {
-                for (uint32_t i = 0; i < l->n && !rc; i++) {
-                        rc = arrive_one(k, &l->items[i]);
-                }
+                rc = arrive_list(k, l);
         }
         job_read_end(k->t->db);
         return rc ? rc : claim_bells(k);

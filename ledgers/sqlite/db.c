@@ -213,6 +213,7 @@ int db_open(const char *path, int busy_timeout_ms, bool read_only, char *note, s
         }
         rc = configure(db, busy_timeout_ms, read_only);
         rc = rc ? rc : neighbours_open(db);
+        rc = rc ? rc : incoming_open(db);
         if (rc) {
                 return db_note(rc, db->sql, path, note, note_size);
         }

@@ -36,10 +36,20 @@ struct neighbours {
         uint32_t n;
 };
 
+/* Rows that are being put in together; n 0: none are. */
+struct incoming {
+        const struct submit_row *first;
+        size_t stride; /* from one to the next: they may stand in something larger */
+        uint32_t n, at;
+        int64_t seq, now_us; /* of the first */
+        struct job_key key;
+};
+
 struct db {
         sqlite3 *sql;
         sqlite3_stmt *st[STATEMENTS_N];
         struct neighbours neighbours;
+        struct incoming incoming;
         int wal_pages;        /* in the log after the last commit */
         sqlite3_blob *blob;   /* open on some payload while a claim is read */
         int64_t data_version; /* at the last beat: changes when another connection commits */
@@ -123,6 +133,7 @@ struct tx {
         struct trim trims[8];
         uint32_t trim_next;
         struct arena scratch;  /* until the batch is written */
+        uint32_t alone;        /* so many more rows are not put in together */
         bool keys_kept;        /* keys of pruned rows are there; known once seq is */
         struct limits *limits; /* of the batch being written; NULL: none */
 };
@@ -194,6 +205,27 @@ struct taker {
 /* Puts the row in with its payload and its error, or nothing of it. *ret_seq 0: something with its
  * id or its key is there. `by` NULL: a RUNNING row is refused as data. */
 int row_put(struct tx *t, const struct submit_row *r, const struct taker *by, int64_t *ret_seq);
+
+/* Where a new row waits; one of the three at most. */
+struct waiting {
+        int64_t lane, due, parked_at;
+};
+#define NOWHERE INT64_MIN
+struct waiting row_place(int64_t now_us, const struct submit_row *r, int64_t seq);
+
+bool row_fits(const struct submit_row *r, const struct taker *by);
+
+/* The table `incoming` of a connection. */
+int incoming_open(struct db *db);
+
+static inline const struct submit_row *incoming_row(const struct incoming *x, uint32_t i)
+{
+        return (const struct submit_row *)((const char *)x->first + i * x->stride);
+}
+
+/* Puts in as many of the rows, from the first on, as go in together: *ret_done of them, with the
+ * seqs before t->seq. The one behind them is to be put in alone. */
+int incoming_put(struct tx *t, struct incoming x, const struct taker *by, uint32_t *ret_done);
 
 /* What is it that stands in the way? SUBMIT_EXISTS or SUBMIT_CONFLICT, and which job. */
 int row_explain(struct tx *t, struct submit_row *r);

@@ -8,12 +8,6 @@
 
 #define NAME_BYTES_MAX 255 /* of a queue, of a type */
 
-/* Where a new row waits; exactly one of the three, or none. */
-struct waiting {
-        int64_t lane, due, parked_at;
-};
-#define NOWHERE INT64_MIN
-
 static void bind_where(struct binder *b, int64_t v)
 {
         if (v == NOWHERE) {
@@ -23,7 +17,7 @@ static void bind_where(struct binder *b, int64_t v)
         }
 }
 
-static struct waiting place_row(const struct tx *t, const struct submit_row *r, int64_t seq)
+struct waiting row_place(int64_t now_us, const struct submit_row *r, int64_t seq)
 {
         struct waiting w = {NOWHERE, NOWHERE, NOWHERE};
         switch (r->state) {
@@ -31,9 +25,9 @@ static struct waiting place_row(const struct tx *t, const struct submit_row *r, 
                 w.lane = r->band == BAND_PARKED ? lane_parked(r->type, seq)
                                                 : lane_value(r->band, r->priority, seq);
                 break;
-        case STATE_SCHEDULED: w.due = r->after_us ? t->now_us + r->after_us : r->at_us; break;
+        case STATE_SCHEDULED: w.due = r->after_us ? now_us + r->after_us : r->at_us; break;
         case STATE_DEAD:
-        case STATE_CANCELLED: w.parked_at = t->now_us; break;
+        case STATE_CANCELLED: w.parked_at = now_us; break;
         default: break;
         }
         return w;
@@ -42,7 +36,7 @@ static struct waiting place_row(const struct tx *t, const struct submit_row *r, 
 static int insert_job(struct tx *t, const struct submit_row *r, const struct taker *by, int64_t seq)
 {
         static const struct taker nobody;
-        struct waiting w = place_row(t, r, seq);
+        struct waiting w = row_place(t->now_us, r, seq);
         bool inside = r->payload.n <= PAYLOAD_INLINE_MAX, runs = r->state == STATE_RUNNING;
         by = runs ? by : &nobody;
         struct job_key key = key_within(r->queue, &r->key);
@@ -135,7 +129,7 @@ static int settle_row(struct tx *t, const struct submit_row *r, int64_t seq)
 /* An illegal first state is looked for here, since the schema's guard takes the whole transaction
  * down. */
 /* What every row would pay for if the schema asked it, too. */
-static bool row_fits(const struct submit_row *r, const struct taker *by)
+bool row_fits(const struct submit_row *r, const struct taker *by)
 {
         bool legal = r->state == STATE_RUNNING ? by != NULL : state_edge(STATE_NONE, r->state);
         return legal && r->queue.n <= NAME_BYTES_MAX && r->type.n <= NAME_BYTES_MAX &&

@@ -110,6 +110,14 @@ enum {
           "key, key_text, content_type, tags, headers, size, payload, claim, attempt, token, "     \
           "holder, started, room, life) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "  \
           "?, ?, ?, ?, ?, ?, ?23, ?23, ?, ?, ?, ?, ?) on conflict do nothing")                     \
+        X(INCOMING,                                                                                \
+          "insert or fail into jobs (seq, id, queue, type, state, reason, lane, due, "             \
+          "max_attempts, priority, timeout_ms, created, deadline, key, key_text, content_type, "   \
+          "tags, headers, size, payload, claim, attempt, token, holder, started, room) "           \
+          "select seq, id, ?1, ?2, ?3, ?4, lane, due, ?5, ?6, ?7, ?8, ?9, key, key_text, ?10, "    \
+          "?11, headers, size, payload, ?12, ?12, ?13, ?14, ?15, ?16 from incoming")               \
+        X(INCOMING_BLOBS, "insert into blobs (seq, payload) select seq, apart from incoming "      \
+                          "where apart is not null")                                               \
         X(BLOB_INSERT, "insert or fail into blobs (seq, payload) values (?, ?)")                   \
         X(BLOB_DELETE, "delete from blobs where seq = ?")                                          \
         X(BLOB_SHOW, "select payload from blobs where seq = ?")                                    \

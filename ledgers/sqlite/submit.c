@@ -36,12 +36,29 @@ static bool row_fails(const struct submission *s, const struct submit_row *r)
         }
 }
 
+/* Those that go in together, from row *at on, which it moves behind them. */
+static int submit_alike(struct tx *t, struct submission *s, uint32_t *at)
+{
+        struct incoming x = {.first = s->rows + *at, .stride = sizeof *s->rows, .n = s->n - *at};
+        uint32_t done;
+        int rc = incoming_put(t, x, NULL, &done);
+        for (uint32_t i = 0; i < done; i++, (*at)++) {
+                s->rows[*at].result = SUBMIT_CREATED;
+                s->rows[*at].seq = t->seq - done + 1 + i;
+        }
+        return rc;
+}
+
 static int submit_rows(struct tx *t, struct submission *s, uint32_t *ret_failed)
 {
         *ret_failed = s->n;
         for (uint32_t i = 0; i < s->n; i++) {
+                int rc = submit_alike(t, s, &i);
+                if (rc || i == s->n) {
+                        return rc;
+                }
                 struct submit_row *r = &s->rows[i];
-                int rc = submit_row(t, r, s->atomic);
+                rc = submit_row(t, r, s->atomic);
                 if (rc) {
                         return rc;
                 }

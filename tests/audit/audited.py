@@ -60,7 +60,7 @@ def kill_again_and_again(node, log, submitters):
         node.start(ready=False)
         kills += 1
     for one in submitters:
-        one.join(180)
+        one.join(600)
         check(not one.is_alive(), "a producer is stuck")
         check(not one.error, f"a producer failed: {one.error}")
     node.wait_ready()
@@ -82,7 +82,7 @@ def work(root):
         for one in submitters:
             one.start()
         kill_again_and_again(node, log, submitters)
-        wait_for("all jobs to end", lambda: is_idle(node), 180)
+        wait_for("all jobs to end", lambda: is_idle(node), 600)
         begin, pid = time.monotonic_ns(), node.pid
         code = node.stop()
         log.fault("term", node="a", pid=pid, from_=begin, to=time.monotonic_ns(), code=code)

@@ -121,7 +121,7 @@ class Http:
     """Submits over the API. With a key a submission is repeated until its answer is known; without one it is sent once,
     and an answer that does not come is written down as unknown."""
 
-    def __init__(self, log, socket_path, timeout=10, patience=120):
+    def __init__(self, log, socket_path, timeout=60, patience=300):
         self.log, self.socket, self.timeout, self.patience = log, socket_path, timeout, patience
 
     def send(self, method, path, body=None, headers=None):
@@ -197,8 +197,9 @@ class Pika:
         import pika  # here, so that stories without it run without it
         self.pika, self.exchange = pika, exchange
         self.parameters = url if isinstance(url, pika.connection.Parameters) else pika.URLParameters(url)
-        self.parameters.heartbeat, self.parameters.socket_timeout = 5, 10
-        self.parameters.blocked_connection_timeout = 30
+        # A client that answers nobody for a while, since its story waits for something else, keeps its connection.
+        self.parameters.heartbeat, self.parameters.socket_timeout = 120, 60
+        self.parameters.blocked_connection_timeout = 120
         self.broken = (pika.exceptions.AMQPError, OSError)
         self.connection = self.channel = None
 
@@ -301,7 +302,7 @@ class Letters:
     """Confirmed letters that go on through the broker's deaths: nothing is written down before there is a connection.
     With a key a letter is repeated until it is confirmed; without one it is `unknown` when the connection broke."""
 
-    def __init__(self, log, client, patience=120):
+    def __init__(self, log, client, patience=300):
         self.log, self.client, self.patience = log, client, patience
         self.broken = (Refused, *client.broken)
         self.confirmed = self.unconfirmed = self.repeated = 0

@@ -381,6 +381,7 @@ struct finish_row bed_verdict(const struct job *j, enum job_state to)
         return (struct finish_row){
             .id = j->id,
             .ref = j->ref,
+            .queue = j->queue,
             .claim = j->claim,
             .token = j->token,
             .to = to,

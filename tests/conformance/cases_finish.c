@@ -101,6 +101,59 @@ static void completes_many_together(void)
         bed_free(bed);
 }
 
+/* Of the queue named so; 0 when it has none. */
+static uint64_t completed_of(struct bed *bed, const char *queue)
+{
+        const struct ledger_stats *s = bed_stats(bed);
+        uint64_t n = 0;
+        for (uint32_t i = 0; i < s->n; i++) {
+                if (str_eq(s->queues[i].queue, str_of(queue))) {
+                        n += (uint64_t)s->queues[i].jobs[STATE_COMPLETED];
+                }
+        }
+        return n;
+}
+
+/* Nothing but their times differs: each queue counts its own, told or not; the second time all are
+ * stale. */
+static void counts_completions_by_queue(void)
+{
+        enum { MANY = 12 };
+        static const char *const queues[] = {"q", "other", "q", "third"};
+        struct bed *bed = bed_new();
+        for (int told = 0; told < 2; told++) {
+                struct finish_row rows[MANY];
+                struct arrival letters[MANY];
+                for (int i = 0; i < MANY; i++) {
+                        letters[i] = bed_letter(bed);
+                        letters[i].row.queue = str_of(queues[i % 4]);
+                }
+                for (int i = 0; i < MANY; i++) {
+                        struct ledger_arrive *b = bed_arrive(bed, &letters[i], 1);
+                        b->queue = letters[i].row.queue;
+                        bed_must(bed, &b->base);
+                        rows[i] = (struct finish_row){.id = b->list->items[0].row.id,
+                                                      .claim = 1,
+                                                      .token = b->token,
+                                                      .to = STATE_COMPLETED,
+                                                      .attempt = 1,
+                                                      .queue = told ? letters[i].row.queue
+                                                                    : (struct str){0},
+                                                      .started_us = 1000 + i,
+                                                      .ended_us = 2000 + i};
+                        bed_arrive_free(b);
+                }
+                CU_ASSERT(bed_finish(bed, rows, MANY) == 0);
+                CU_ASSERT(completed_of(bed, "q") == MANY / 2 * (uint64_t)(told + 1));
+                CU_ASSERT(completed_of(bed, "other") == MANY / 4 * (uint64_t)(told + 1));
+                CU_ASSERT(completed_of(bed, "third") == MANY / 4 * (uint64_t)(told + 1));
+                CU_ASSERT(bed_show(bed, &rows[5].id)->finished_us == 2005);
+                CU_ASSERT(bed_finish(bed, rows, MANY) == MANY);
+                CU_ASSERT(completed_of(bed, "q") == MANY / 2 * (uint64_t)(told + 1));
+        }
+        bed_free(bed);
+}
+
 static void refuses_the_verdict_of_an_earlier_claim(void)
 {
         struct bed *bed = bed_new();
@@ -282,6 +335,7 @@ CASES(cases_finish, {"writes a completion with its result", writes_a_completion,
       {"finds the row without its ref", finds_the_row_without_its_ref, 0},
       {"refuses every stale fence", refuses_every_stale_fence, 0},
       {"completes many together", completes_many_together, 0},
+      {"counts completions by queue", counts_completions_by_queue, 0},
       {"refuses the verdict of an earlier claim", refuses_the_verdict_of_an_earlier_claim, 0},
       {"gives back to its own place, without an attempt", gives_back_to_its_own_place, 0},
       {"keeps the history of tries", keeps_the_history_of_tries, 0},

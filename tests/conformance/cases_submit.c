@@ -241,6 +241,119 @@ static void undoes_an_atomic_array_with_a_poisoned_row(void)
         bed_free(bed);
 }
 
+/* --- many at once ----------------------------------------------------------------------------- */
+
+/* Each but the first differs from it in something. */
+static void vary(struct submission *s, int64_t now)
+{
+        struct submit_row *r = s->rows;
+        r[1].type = STR("mail.send");
+        r[2].content_type = STR("text/plain");
+        r[3].headers = (struct str){"a\0b\0", 4};
+        r[4].tags = STR(",red,");
+        r[5].key = key_of("its key");
+        r[5].key_text = STR("its key");
+        r[6].key_text = STR("a text without a key");
+        r[7].priority = 9;
+        r[8].max_attempts = 9;
+        r[9].timeout_ms = 1234;
+        r[10].deadline_us = now + 60 * SECOND;
+        r[11].payload = (struct str){"", 0};
+        r[12].queue = STR("q2");
+        r[13].state = STATE_SCHEDULED;
+        r[13].after_us = 5 * SECOND;
+        r[14].state = STATE_SCHEDULED;
+        r[14].at_us = now + 7 * SECOND;
+        r[15].band = BAND_PARKED;
+        r[15].reason = REASON_NO_HANDLER;
+        r[16].policy = STR("fixed base=1s");
+        r[16].retry_until_us = now + 90 * SECOND;
+        r[17].heartbeat_ms = 700;
+}
+
+static bool same_texts(const struct job_row *j, const struct submit_row *r)
+{
+        return str_eq(j->queue, r->queue) && str_eq(j->type, r->type) &&
+               str_eq(j->key_text, r->key_text) && str_eq(j->tags, r->tags) &&
+               str_eq(j->content_type, r->content_type) && str_eq(j->headers, r->headers) &&
+               str_eq(j->payload, r->payload) && str_eq(j->policy, r->policy);
+}
+
+static bool same_numbers(const struct job_row *j, const struct submit_row *r)
+{
+        return j->priority == r->priority && j->max_attempts == r->max_attempts &&
+               j->timeout_ms == r->timeout_ms && j->deadline_us == r->deadline_us &&
+               j->retry_until_us == r->retry_until_us && j->heartbeat_ms == r->heartbeat_ms &&
+               j->claim == 0;
+}
+
+static bool is_shown(struct bed *bed, const struct submit_row *r, int64_t now)
+{
+        const struct job_row *j = bed_show(bed, &r->id);
+        int64_t due = r->after_us ? now + r->after_us : r->at_us;
+        bool place = j->state == r->state && j->reason == r->reason && j->due_us == due &&
+                     (j->state != STATE_PENDING || j->band == r->band);
+        return same_texts(j, r) && same_numbers(j, r) && place && j->created_us == now;
+}
+
+static void keeps_what_differs_from_row_to_row(void)
+{
+        struct bed *bed = bed_new();
+        int64_t now = fixture->now_us(bed->store);
+        struct submission *s = bed_submission(bed, 19);
+        vary(s, now);
+        struct ledger_submit *b = bed_submit(s);
+        bed_must(bed, &b->base);
+        for (uint32_t i = 0; i < s->n; i++) {
+                CU_ASSERT(s->rows[i].result == SUBMIT_CREATED);
+                CU_ASSERT(is_shown(bed, &s->rows[i], now));
+        }
+        struct claim *c = bed_claim(bed, 100);
+        CU_ASSERT_FATAL(c->n == 15); /* of q: neither scheduled nor parked ones */
+        CU_ASSERT(job_id_eq(&c->jobs[0].id, &s->rows[7].id));
+        CU_ASSERT(job_id_eq(&c->jobs[1].id, &s->rows[0].id));
+        CU_ASSERT(job_id_eq(&c->jobs[14].id, &s->rows[18].id));
+        claim_free(c);
+        ledger_batch_free(&b->base);
+        submission_free(s);
+        bed_free(bed);
+}
+
+/* Three submissions, and in the midst of the second a key that is taken. */
+static void meets_a_key_among_many(void)
+{
+        struct bed *bed = bed_new();
+        struct submit_row there = bed_row(bed);
+        there.key = key_of("taken");
+        CU_ASSERT(bed_add(bed, &there) == SUBMIT_CREATED);
+        struct submission *all[] = {bed_submission(bed, 50), bed_submission(bed, 50),
+                                    bed_submission(bed, 50)};
+        all[0]->atomic = true;
+        all[0]->next = all[1];
+        all[1]->next = all[2];
+        all[1]->rows[20].key = key_of("taken");
+        for (int again = 0; again < 2; again++) {
+                struct ledger_submit *b = bed_submit(all[0]);
+                b->rows = 150;
+                bed_must(bed, &b->base);
+                for (uint32_t i = 0; i < 150; i++) {
+                        const struct submit_row *r = &all[i / 50]->rows[i % 50];
+                        bool met = i == 70;
+                        CU_ASSERT(r->result == (met || again ? SUBMIT_EXISTS : SUBMIT_CREATED));
+                        CU_ASSERT(bed_state(bed, &r->id) == (met ? STATE_NONE : STATE_PENDING));
+                        CU_ASSERT(r->result == SUBMIT_CREATED ||
+                                  job_id_eq(&r->existing, met ? &there.id : &r->id));
+                }
+                ledger_batch_free(&b->base);
+        }
+        const struct ledger_stats *stats = bed_stats(bed);
+        CU_ASSERT(stats->n == 1 && stats->queues[0].jobs[STATE_PENDING] == 150);
+        for (int i = 0; i < 3; i++) {
+                submission_free(all[i]);
+        }
+        bed_free(bed);
+}
+
 /* --- the inbox -------------------------------------------------------------------------------- */
 
 static void an_empty_inbox_gives_none(void)
@@ -333,6 +446,8 @@ CASES(cases_submit, {"keeps every field", keeps_every_field, 0},
       {"keeps payloads of any size", keeps_payloads_of_any_size, 0},
       {"begins in each first state", begins_in_each_first_state, 0},
       {"a dead row says why", a_dead_row_says_why, 0},
+      {"keeps what differs from row to row", keeps_what_differs_from_row_to_row, 0},
+      {"meets a key among many", meets_a_key_among_many, 0},
       {"an empty inbox gives none", an_empty_inbox_gives_none, 0},
       {"a row whose letter is gone is undone", a_row_whose_letter_is_gone_is_undone, 0},
       {"a key names one job of its queue", is_the_same_job_under_its_key, 0},

@@ -23,7 +23,7 @@
 #define QUEUES_MAX  8
 #define NAME_SIZE   128
 #define PATIENCE_MS 60000
-#define LISTEN_MS   5000
+#define LISTEN_MS   10000
 #define CHANNEL     1
 #define PUBLISHER   2 /* the channel with confirms */
 

@@ -26,7 +26,8 @@
 
 #define NAME_SIZE   96
 #define PATIENCE_MS 60000
-#define LETTER_MS   10000 /* a PubAck comes within */
+#define LETTER_MS   60000 /* a PubAck comes within */
+#define LISTEN_MS   10000 /* a reply, if any */
 #define HELD        1     /* the number of the pull that holds a message */
 #define HELD_MS     2000  /* it asks for more time so often: AckWait is longer */
 
@@ -554,7 +555,7 @@ static struct str start_listening(void *store, bool direct)
 static bool heard(void *store, struct fixture_reply *ret_reply)
 {
         static struct nats_answer a;
-        if (!nats_wire_next(((struct store *)store)->ear, LETTER_MS / 2, &a)) {
+        if (!nats_wire_next(((struct store *)store)->ear, LISTEN_MS, &a)) {
                 return false;
         }
         *ret_reply = (struct fixture_reply){

@@ -62,9 +62,9 @@ const char *refusal(struct ledger *l)
 void end_sessions(struct bed *bed, PGconn *c)
 {
         bed->l = bed->l->ops->close(bed->l);
-        for (int i = 0; i < 500 && ask_number(c, "select count(*) from pg_stat_activity where "
-                                                 "datname = current_database() and "
-                                                 "backend_type = 'client backend'") > 1;
+        for (int i = 0; i < 6000 && ask_number(c, "select count(*) from pg_stat_activity where "
+                                                  "datname = current_database() and "
+                                                  "backend_type = 'client backend'") > 1;
              i++) {
                 (void)poll(NULL, 0, 10);
         }
@@ -119,18 +119,22 @@ static pid_t spawn(const struct server *s, char **argv)
         return pid;
 }
 
+/* Out of those that the kernel gives to no client: it may be a while until the server takes it. */
 static int free_port(void)
 {
         struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        socklen_t n = sizeof a;
-        int fd = socket(AF_INET, SOCK_STREAM, 0);
-        if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) < 0 ||
-            getsockname(fd, (struct sockaddr *)&a, &n) < 0) {
-                perror("port");
-                exit(1);
+        for (int64_t tries = 0; tries < 1000; tries++) {
+                int port = 20000 + (int)((own_now_ns() / 1000 + getpid() * 7919 + tries) % 12000);
+                int fd = socket(AF_INET, SOCK_STREAM, 0);
+                a.sin_port = htons((uint16_t)port);
+                bool is_free = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0;
+                close(fd);
+                if (is_free) {
+                        return port;
+                }
         }
-        close(fd);
-        return ntohs(a.sin_port);
+        fprintf(stderr, "no port is free\n");
+        exit(1);
 }
 
 /* After kill -9 its children hold the shared memory for a moment: then it ends again at once. */
@@ -143,7 +147,7 @@ void server_start(struct server *s)
         char *argv[] = {path,         (char *)"-D",        data,         (char *)"-p", port,
                         (char *)"-h", (char *)"127.0.0.1", (char *)"-k", s->dir,       NULL};
         s->pid = spawn(s, argv);
-        for (int i = 0; i < 600; i++) {
+        for (int i = 0; i < 2400; i++) {
                 if (PQping(s->url) == PQPING_OK) {
                         return;
                 }
@@ -217,7 +221,7 @@ void server_set(struct server *s, const char *name, const char *value)
         must_run(c, sql);
         must_run(c, "select pg_reload_conf()");
         PQfinish(c);
-        for (int i = 0; i < 500; i++) {
+        for (int i = 0; i < 3000; i++) {
                 c = connect_to(s->url);
                 snprintf(sql, sizeof sql, "select (current_setting('%s') = '%s')::int", name,
                          value);

@@ -15,8 +15,9 @@
 #include <stdlib.h>
 
 #define BED_TRANSPORTS 4
-#define Q              0 /* the engine's index of the case's first queue, "q" */
-#define R              1 /* of its second, "r" */
+#define Q              0    /* the engine's index of the case's first queue, "q" */
+#define R              1    /* of its second, "r" */
+#define SEEN_MS        4000 /* within which what was asked for holds, and what was under way is here */
 
 struct came {
         struct arrivals *batch;

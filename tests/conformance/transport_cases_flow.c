@@ -11,7 +11,7 @@ static void none_stops_more_resumes(void)
         CU_ASSERT_FATAL(bed_came(bed, 5));
         bed_settle_all(bed);
         bed_consume(bed, Q, 0);
-        bed_pass(bed, 1500);
+        bed_pass(bed, SEEN_MS);
         bed_send(bed, 5, 20);
         bed_pass(bed, 2000);
         CU_ASSERT(bed->n == 5 && fixture->ready(bed->store, bed_queue(bed, Q)) == 20);
@@ -29,7 +29,7 @@ static void handed_over_whatever_the_room(void)
         bed_send(bed, 0, 500);
         CU_ASSERT_FATAL(bed_came(bed, 1));
         bed_consume(bed, Q, 0);
-        bed_pass(bed, 2500);
+        bed_pass(bed, SEEN_MS);
         int64_t left = fixture->ready(bed->store, bed_queue(bed, Q));
         CU_ASSERT(left >= 0 && left + bed->n == 500);
         bed_check(bed, 0, 0, bed->n);
@@ -137,16 +137,16 @@ static void empty_only_when_empty(void)
         struct bed *bed = bed_serving();
         bed_send(bed, 0, 10);
         CU_ASSERT_FATAL(bed_came(bed, 10));
-        bed_pass(bed, 500); /* what it saw before they came */
+        bed_pass(bed, SEEN_MS); /* what it saw before they came */
         uint32_t told = bed->empty;
         bed_pass(bed, 8000);
         CU_ASSERT(bed->empty == told);
         bed_settle_all(bed);
         CU_ASSERT(bed_empty(bed, told + 1));
         bed_consume(bed, Q, 0);
-        bed_pass(bed, 1500);
+        bed_pass(bed, SEEN_MS);
         bed_send(bed, 10, 10);
-        bed_pass(bed, 500);
+        bed_pass(bed, SEEN_MS);
         told = bed->empty;
         bed_pass(bed, 8000);
         CU_ASSERT(bed->empty == told);
@@ -157,11 +157,11 @@ static void empty_not_while_held(void)
 {
         struct bed *bed = bed_serving();
         bed_consume(bed, Q, 0);
-        bed_pass(bed, 1500);
+        bed_pass(bed, SEEN_MS);
         bed_send(bed, 0, 1);
         CU_ASSERT_FATAL(fixture->hold(bed->store, bed_queue(bed, Q)));
         bed_consume(bed, Q, 100);
-        bed_pass(bed, 500);
+        bed_pass(bed, SEEN_MS);
         uint32_t told = bed->empty;
         bed_pass(bed, 15000);
         CU_ASSERT(bed->empty == told && bed->n == 0);

@@ -94,7 +94,7 @@ static void out_of_order(void)
 {
         struct bed *bed = in_groups(3, 1);
         CU_ASSERT(settle_range(bed, 2, 3) == 1);
-        bed_pass(bed, 1500);
+        bed_pass(bed, SEEN_MS);
         uint32_t taken = bed->n_confirmed;
         CU_ASSERT(taken <= 1);
         cut_and_come_again(bed, 3 - taken);

@@ -5,7 +5,8 @@ import os
 import socket
 import subprocess
 
-from harness import SKEPD, Node, Skip, check, run, wait_for
+from harness import PATIENCE, SKEPD, Failure, Node, Skip, check, run, wait_for
+from private_server import free_ports
 
 
 def refused(node, status, words, body, headers=None):
@@ -60,11 +61,11 @@ def bad_configuration_ends_with_78_and_names_the_line():
             node.write_config(text)
             for more in (["-t"], []):
                 command = [SKEPD, "--config", node.config_path, "--set", f"node.state_dir={node.state}", *more]
-                done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+                done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
                 check(done.returncode == 78, f"{text!r}: exit {done.returncode}: {done.stderr}")
                 for word in words:
                     check(word in done.stderr, f"{text!r}: {word!r} is not said: {done.stderr}")
-        done = subprocess.run([SKEPD, "--nonsense"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([SKEPD, "--nonsense"], capture_output=True, text=True, timeout=PATIENCE, check=False)
         check(done.returncode == 64, f"usage: {done.returncode}")
 
 
@@ -82,7 +83,7 @@ def a_bad_reload_keeps_the_old_configuration():
 def ends_at_once(node, code, words, settings=(), other=None):
     process = node.process
     node.start(settings, ready=False)
-    got = node.process.wait(60)
+    got = node.process.wait(PATIENCE)
     text = node.log()
     node.process = process
     check(got == code, f"exit {got}, not {code}: {text[-500:]}")
@@ -188,16 +189,25 @@ def a_full_disk_refuses_and_loses_nothing():
         unmount(where)
 
 
+def start_on_a_free_port(node, *settings):
+    """Returns the port. Another program may be quicker to take it: then another one."""
+    for _ in range(10):
+        port = free_ports(1)[0]
+        try:
+            node.start([f"http.listen=127.0.0.1:{port}", *settings])
+            return port
+        except Failure:
+            if str(port) not in node.log() or node.process.poll() is None:
+                raise
+    raise Failure("no port is free")
+
+
 def the_tcp_listener_wants_its_token():
     with Node() as node:
         tokens = os.path.join(node.root, "tokens")
         with open(os.open(tokens, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
             file.write("a-token-that-nobody-guesses\n")
-        probe = socket.socket()
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
-        node.start([f"http.listen=127.0.0.1:{port}", "http.token_file=" + tokens])
+        port = start_on_a_free_port(node, "http.token_file=" + tokens)
 
         def curl(path, *words):
             done = subprocess.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", *words,

@@ -192,7 +192,7 @@ class Flow:
         """Lets so much more flow, and returns when it did."""
         before = self.share
         self.share = min(before + part, 1.0)
-        wait_for(f"{self.share:.0%} of the jobs to be sent", lambda: self.alive() and self.done() >= self.share - 0.01, 180)
+        wait_for(f"{self.share:.0%} of the jobs to be sent", lambda: self.alive() and self.done() >= self.share - 0.01, 600)
 
     def alive(self):
         for one in self.senders:

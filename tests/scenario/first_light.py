@@ -121,9 +121,9 @@ def a_file_of_jobs_is_enqueued_once_even_if_repeated():
 def metrics_and_health_are_served():
     with Node().start() as node:
         node.finish(node.enqueue("echo", 1))
-        text = node.get("/metrics").body.decode()
-        check('skep_jobs_finished_total{queue="default",type="echo",outcome="completed"} 1' in text, text[:2000])
-        check("skep_build_info" in text, "build info")
+        wait_for("it to be counted", lambda: 'skep_jobs_finished_total{queue="default",type="echo",outcome="completed"} 1'
+                 in node.get("/metrics").body.decode())
+        check("skep_build_info" in node.get("/metrics").body.decode(), "build info")
         check(node.get("/livez").status == 200 and node.get("/readyz").status == 200, "alive and ready")
 
 

@@ -37,7 +37,7 @@ SKEP = os.path.join(BUILD, "cli", "skep")
 WORKER = os.path.join(BUILD, "plugins", "skep-worker")
 HANDLERS = os.path.join(BUILD, "handlers")
 VILLAINS = os.path.join(BUILD, "tests", "villains")
-PATIENCE = float(os.environ.get("SKEP_PATIENCE", "60"))
+PATIENCE = float(os.environ.get("SKEP_PATIENCE", "180"))
 BROKER = os.environ.get("SKEP_BROKER", "amqp")  # of the stories that are told for each: amqp or nats
 TERMINAL = ("completed", "dead", "cancelled")
 

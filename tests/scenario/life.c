@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "skep/handler.h"
 
@@ -34,18 +35,35 @@ static int say(struct skep_job *job, const char *fmt, long a, long b)
                                                                                  : SKEP_DONE;
 }
 
-/* {"steps":N,"ms":M,"die_at":K}: N steps of M ms, a checkpoint and progress after each; the first
- * attempt aborts before step K. */
+/* "gate":"PATH" in the payload: the handler goes on at once when there is such a file. */
+static bool freed(const struct skep_job *job)
+{
+        char path[256];
+        const char *at = strstr(job->payload.p, "\"gate\":");
+        at = at ? strchr(at + strlen("\"gate\":"), '"') : NULL;
+        if (!at) {
+                return false;
+        }
+        snprintf(path, sizeof path, "%.*s", (int)strcspn(at + 1, "\""), at + 1);
+        return access(path, F_OK) == 0;
+}
+
+/* {"steps":N,"ms":M,"die_at":K,"hold_at":L}: N steps of M ms, a checkpoint and progress after each;
+ * the first attempt aborts before step K, and never goes beyond step L. */
 static int run_steps(struct skep_job *job, void *state)
 {
         (void)state;
         long steps = number(job, "steps", 3), die_at = number(job, "die_at", -1);
+        long hold_at = number(job, "hold_at", -1);
         struct skep_str saved = job->services->checkpoint_load(job);
         long from = saved.n ? strtol(saved.p, NULL, 10) : 0;
         for (long step = from; step < steps; step++) {
                 char text[24];
                 if (job->attempt == 1 && step == die_at) {
                         abort();
+                }
+                while (job->attempt == 1 && step == hold_at) {
+                        nap(100);
                 }
                 nap(number(job, "ms", 1));
                 int n = snprintf(text, sizeof text, "%ld", step + 1);
@@ -57,11 +75,11 @@ static int run_steps(struct skep_job *job, void *state)
         return say(job, "from %ld to %ld", from, steps);
 }
 
-/* {"ms":M}: says nothing for so long. */
+/* {"ms":M}: says nothing for so long, or until it is freed. */
 static int run_silent(struct skep_job *job, void *state)
 {
         (void)state;
-        for (long left = number(job, "ms", 1000); left > 0; left -= 10) {
+        for (long left = number(job, "ms", 1000); left > 0 && !freed(job); left -= 10) {
                 if (job->services->cancelled(job)) {
                         return SKEP_CANCELLED;
                 }
@@ -70,13 +88,14 @@ static int run_silent(struct skep_job *job, void *state)
         return say(job, "%ld ms", number(job, "ms", 1000), 0);
 }
 
-/* The same with a sign of life every 20 ms. */
+/* The same with a sign of life every 20 ms; with "deaf":1 it cannot be asked to stop. */
 static int run_lively(struct skep_job *job, void *state)
 {
         (void)state;
         long ms = number(job, "ms", 1000);
-        for (long at = 0; at < ms; at += 20) {
-                if (job->services->cancelled(job)) {
+        bool deaf = number(job, "deaf", 0);
+        for (long at = 0; at < ms && !freed(job); at += 20) {
+                if (!deaf && job->services->cancelled(job)) {
                         return SKEP_CANCELLED;
                 }
                 job->services->progress(job, (double)at, (double)ms);

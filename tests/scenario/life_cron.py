@@ -90,13 +90,13 @@ def a_node_that_dies_misses_nothing():
 def missed_ticks_are_made_up_for_as_the_schedule_says():
     names = {"none": ("none", 100), "last": ("last", 100), "all": ("all", 100), "three": ("all", 3)}
     with life() as it:
-        for name, (catch_up, most) in names.items():
-            put(it, name, "30 * * * *", catch_up=catch_up, catch_max=most)
-        it.node.stop()
-        # as if nobody had been there since half past, six times
         now = time.time()
-        latest = now // HOUR * HOUR + HOUR / 2
-        latest -= 0 if latest <= now - 60 else HOUR
+        latest = now // 60 * 60 - HOUR / 2  # no tick is near, however long all this takes
+        minute = datetime.datetime.fromtimestamp(latest, datetime.timezone.utc).minute
+        for name, (catch_up, most) in names.items():
+            put(it, name, f"{minute} * * * *", catch_up=catch_up, catch_max=most)
+        it.node.stop()
+        # as if nobody had been there for six ticks
         first = latest - 5 * HOUR
         write(it, f"update schedules set next = {int(first) * 1000000}")
         it.node.start()
@@ -128,9 +128,10 @@ def watched(it, name, count):
 
 def what_a_tick_does_while_the_last_job_runs():
     with life(settings=("handlers.workers=4",)) as it:
-        put(it, "allow", type_="sleep", payload={"ms": 2500}, overlap="allow")
+        put(it, "allow", type_="sleep", payload={"ms": 600000}, overlap="allow")
         check(watched(it, "allow", 4) >= 2, "allow: none ran beside another")
         it.ask("DELETE", "/v1/schedules/allow")
+        it.stop_all()
 
         put(it, "skip", type_="sleep", payload={"ms": 2500}, overlap="skip")
         check(watched(it, "skip", 3) == 1, "skip: two at once")
@@ -138,20 +139,20 @@ def what_a_tick_does_while_the_last_job_runs():
         found = ticks(it, "skip")
         check(all(b - a > 1 for a, b in zip(found, found[1:])), f"skip: no tick passed: {found}")
 
-        put(it, "buffer", type_="sleep", payload={"ms": 2500}, overlap="buffer")
+        put(it, "buffer", type_="sleep", payload={"ms": 2500}, overlap="buffer", catch_up="all")  # also when skepd is late
         check(watched(it, "buffer", 3) == 1, "buffer: two at once")
         found = ticks(it, "buffer")
         check(found[1] - found[0] == 1, f"buffer: the tick after the first was the one to wait: {found}")
         it.ask("DELETE", "/v1/schedules/buffer")
 
-        put(it, "cancel", type_="sleep", payload={"ms": 60000}, overlap="cancel")
+        put(it, "cancel", type_="sleep", payload={"ms": 600000}, overlap="cancel")
         wait_for("two that run to be stopped", lambda: sum(state == 6 for _, state in rows(it, "cancel")) >= 2)
         it.ask("DELETE", "/v1/schedules/cancel")
 
         put(it, "waits", type_="nobody.here", overlap="cancel")
         wait_for("two that wait to be cancelled", lambda: sum(state == 6 for _, state in rows(it, "waits")) >= 2)
-        check(alive(it, "waits") == 1, "the latest waits")
         it.ask("DELETE", "/v1/schedules/waits")
+        wait_for("the latest alone to wait", lambda: alive(it, "waits") == 1)
         last = it.ask("GET", "/v1/jobs?state=cancelled&type=nobody.here&limit=1")["jobs"][0]
         check(last["reason"] == "overlapped", f"cancelled, and not told why: {last}")
         it.stop_all()
@@ -171,8 +172,8 @@ def it_is_paused_edited_and_taken_out_at_runtime():
         check(len(ticks(it, "n")) == before, "it is paused and ticks")
         check(show(it, "n")["paused"], "it says so")
         put(it, "n", type_="echo", payload={"edited": True}, paused=True)
-        it.ask("POST", "/v1/schedules/n/resume")
         paused_until = time.time()
+        it.ask("POST", "/v1/schedules/n/resume")
         wait_for("it to go on", lambda: len(ticks(it, "n")) > before)
         check(ticks(it, "n")[before] > paused_until - 2, f"what it slept through is no missed tick: {ticks(it, 'n')}")
         last = it.ask("GET", "/v1/jobs?limit=1")["jobs"][0]

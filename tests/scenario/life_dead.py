@@ -55,17 +55,19 @@ def they_are_requeued_by_filter():
 def it_stops_when_too_many_die_again():
     with life() as it:
         died(it, 120)
-        over = operation(it, "/v1/dead/requeue", {"filter": {"type": "life.fail"}, "rate": 40, "stop_when": 0.2})
+        over = operation(it, "/v1/dead/requeue", {"filter": {"type": "life.fail"}, "rate": 12, "stop_when": 0.2})
         print(f"  {over['done']} of 120 were requeued, {over['died_again']} died again: {over['note']}")
         check(20 <= over["done"] < 120 and over.get("note"), f"it stopped by itself: {over}")
 
 
 def without_a_rate_it_watches_by_itself():
     with life() as it:
-        died(it, 400)
+        lines = "".join('{"type":"life.fail","payload":{"n":%d},"max_attempts":1}\n' % n for n in range(2000))
+        it.node.request("POST", "/v1/jobs", lines, {"Content-Type": "application/x-ndjson"})
+        wait_for("them to die", lambda: it.counts() == {5: 2000})
         over = operation(it, "/v1/dead/requeue", {"filter": {"type": "life.fail"}})
-        print(f"  {over['done']} of 400 were requeued, {over['died_again']} died again: {over['note']}")
-        check(20 <= over["done"] < 300 and over.get("note"), f"it stopped by itself: {over}")
+        print(f"  {over['done']} of 2000 were requeued, {over['died_again']} died again: {over['note']}")
+        check(20 <= over["done"] < 2000 and over.get("note"), f"it stopped by itself: {over}")
 
 
 def one_is_edited_and_submitted_anew():
@@ -99,7 +101,7 @@ def an_export_is_imported_once():
 
 def many_are_cancelled_by_a_filter():
     with life(nodes=2, settings=("handlers.workers=1",)) as it:
-        ids = [it.submit("life.silent", {"ms": 60000, "n": n}, tags=["batch-7"]) for n in range(30)]
+        ids = [it.submit("life.silent", {"ms": 600000, "n": n}, tags=["batch-7"]) for n in range(30)]
         wait_for("some to run", lambda: it.counts().get(2))
         it.submit("echo", {"n": 1}, delay="1h")
         over = operation(it, "/v1/jobs/cancel", {"filter": {"tag": "batch-7"}})
@@ -111,7 +113,7 @@ def many_are_cancelled_by_a_filter():
 
 def a_running_job_is_cancelled_from_another_node():
     with life(nodes=2, settings=("handlers.workers=1",)) as it:
-        key = it.send("life.silent", {"ms": 60000})
+        key = it.send("life.silent", {"ms": 600000})
         job = wait_for("it to run", lambda: (lambda j: j if j and j["state"] == "running" else None)(it.by_key(key)))
         other = next(node for node in it.w.nodes
                      if not any(row.get("job_id") == job["id"] for row in node.workers()))
@@ -132,7 +134,7 @@ def why_is_it_not_running():
         why(later, "scheduled")
         odd = it.submit("nobody.knows", {})
         why(odd, "no_handler", "nobody.knows")
-        busy = it.submit("life.silent", {"ms": 60000})
+        busy = it.submit("life.silent", {"ms": 600000})
         it.node.until(busy, "running")
         why(busy, "running")
         waits = it.submit("echo", {}, queue="idle")

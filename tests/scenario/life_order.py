@@ -24,9 +24,9 @@ def the_most_urgent_start_first_with_ten_thousand_waiting():
         it.ask("POST", "/v1/queues/default/pause")
         for priority in (5, 0, 9, 3, 7):
             bulk(it, 2000, priority=priority)
-        wait_for("ten thousand to wait", lambda: it.counts().get(1) == 10000, 60)
+        wait_for("ten thousand to wait", lambda: it.counts().get(1) == 10000)
         it.ask("POST", "/v1/queues/default/resume")
-        wait_for("all to end", lambda: it.counts().get(4) == 10000, 60)
+        wait_for("all to end", lambda: it.counts().get(4) == 10000, 300)
         order = in_order_of_start(it)
         wrong = sum(before < after for before, after in zip(order, order[1:]))
         print(f"  10000 jobs of five priorities: {wrong} times a job started after one of lower priority")
@@ -35,11 +35,15 @@ def the_most_urgent_start_first_with_ten_thousand_waiting():
 
 def what_comes_later_and_is_urgent_goes_first():
     with life(queue={"order": "priority"}, settings=("handlers.workers=1",)) as it:
-        slow = [it.send("life.silent", {"ms": 30, "n": n}, priority=1) for n in range(100)]
-        wait_for("some to have run", lambda: it.counts().get(4, 0) >= 5)
-        urgent = it.ended(it.send("echo", {}, priority=9))
-        before = [it.by_key(key) for key in slow]
-        passed = sum(job["state"] != "completed" or job["started_at"] > urgent["started_at"] for job in before)
+        gate, let_go = it.gate()
+        it.send("life.silent", {"ms": 600000, "gate": gate}, priority=1)
+        wait_for("the worker to be busy", lambda: it.counts().get(2))
+        slow = [it.send("life.silent", {"ms": 10, "n": n}, priority=1) for n in range(100)]
+        urgent = it.send("echo", {}, priority=9)
+        wait_for("all to wait", lambda: sum(it.counts().values()) == 102)
+        let_go()
+        urgent = it.ended(urgent)
+        passed = sum(it.ended(key)["started_at"] > urgent["started_at"] for key in slow)
         print(f"  100 slow jobs waited; the urgent one that came later passed {passed}")
         check(passed >= 50, f"{passed}")
 
@@ -101,10 +105,12 @@ def running(it):
 
 def a_global_limit_holds_while_a_node_is_killed():
     with life(nodes=2, queue={"global": 3}, settings=("handlers.workers=4",)) as it:
-        keys = [it.send("life.silent", {"ms": 150, "n": n}) for n in range(60)]
-        wait_for("the limit to be used", lambda: running(it) == 3)
-        most, killed = 0, False
-        while it.counts().get(4, 0) < 60:
+        gate, let_go = it.gate()
+        keys = [it.send("life.silent", {"ms": 600000, "gate": gate}) for _ in range(3)]
+        keys += [it.send("life.silent", {"ms": 150, "n": n}) for n in range(60)]
+        most, killed = wait_for("the limit to be used", lambda: running(it) >= 3 and running(it)), False
+        let_go()
+        while it.counts().get(4, 0) < 63:
             most = max(most, running(it))
             if not killed and it.counts().get(4, 0) > 15:
                 it.w.kill(it.w.nodes[1])
@@ -120,10 +126,17 @@ def limits_change_at_runtime():
     with life(settings=("handlers.workers=4",)) as it:
         it.ask("PATCH", "/v1/queues/default", {"concurrency": 1})
         wait_for("it to hold", lambda: it.ask("GET", "/v1/queues/default")["concurrency"] == 1)
-        keys = [it.send("life.silent", {"ms": 60, "n": n}) for n in range(12)]
-        most = 0
-        while it.counts().get(4, 0) < 12:
-            most = max(most, sum(bool(row.get("job_id")) for row in it.node.workers()))
+        gate, let_go = it.gate()
+        keys = [it.send("life.silent", {"ms": 600000, "gate": gate})]
+
+        def busy():
+            return sum(bool(row.get("job_id")) for row in it.node.workers())
+        most = wait_for("a busy worker", busy)
+        keys += [it.send("life.silent", {"ms": 60, "n": n}) for n in range(12)]
+        most = max(most, busy())
+        let_go()
+        while it.counts().get(4, 0) < 13:
+            most = max(most, busy())
         check(most == 1, f"one worker at a time: {most}")
         for key in keys:
             it.ended(key)

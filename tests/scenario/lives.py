@@ -89,6 +89,11 @@ class Life:
     def counts(self):
         return {int(state): int(n) for state, n in self.w.select("select state, count(*) from jobs group by state")}
 
+    def gate(self, name="gate"):
+        """A place that handlers of life.c look at: they wait while nothing is there. Returns it, and what opens it."""
+        path = os.path.join(self.w.folder, name)
+        return path, lambda: open(path, "w", encoding="utf-8").close()
+
     def stop_all(self):
         """Ends what waits and runs, so that nodes need not wait for it."""
         self.ask("POST", "/v1/jobs/cancel", {"filter": {}, "all": True})

@@ -253,7 +253,7 @@ def an_id_inside_and_outside_of_the_window():
     holds."""
     with broker() as one:
         one.api("STREAM.CREATE.JOBS", {"name": "JOBS", "subjects": ["jobs.>"], "retention": "workqueue",
-                                       "duplicate_window": SECOND // 2})
+                                       "duplicate_window": 5 * SECOND})
         with mirrored(broker=one) as w, one.connect() as server, \
                 written_down(w, [(b"once", "once", "confirmed"), (b"another", "once", "conflict")]):
             node = w.nodes[0]
@@ -341,7 +341,7 @@ def subjects_that_nobody_consumes_are_named():
         jobs_when(node, 1, state="completed")
         status, detail = doctor(node)["broker js"]
         check("jobs.post" in detail and status == "warn", f"doctor says {status}: {detail}")
-        check(w.broker.messages() == 6, f"{w.broker.messages()} messages stay in the stream")
+        wait_for("six messages to stay in the stream", lambda: w.broker.messages() == 6)
         check(len(all_jobs(node)) == 1, "none of them is a job")
         print(f"  it says: {line.split('msg=')[1]}\n  doctor: {status}: {detail}")
         w.queues = (*QUEUES, {"name": "letters", "types": ["post"]})

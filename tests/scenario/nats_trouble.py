@@ -89,16 +89,19 @@ def a_consumer_that_cannot_be_used():
         w.audit(unserved=["sleep"])
 
 
+PATIENT = 5  # seconds
+
+
 def a_consumer_with_less_patience():
     """Harmless differences are used: no letter is delivered twice while the ledger stands still for longer."""
     if LEDGER == "sqlite":
         raise Skip("SQLite has no server that could stand still")
-    with broker() as one, world(broker=one, private=True, settings=("node.lease=15s", "node.beat=1s")) as w:
+    with broker() as one, world(broker=one, private=True, settings=("node.lease=60s", "node.beat=1s")) as w:
         node = w.node()
         one.await_queues()
         durable = next(iter(one.consumers()))
         w.stop()
-        another_consumer(one, durable, ack_wait=2 * SECOND)
+        another_consumer(one, durable, ack_wait=PATIENT * SECOND)
         mark = os.path.getsize(node.log_path)
         node.start()
         print(f"  it says: {said(wait_logged(node, durable, 'ack_wait', after=mark))}")
@@ -107,7 +110,7 @@ def a_consumer_with_less_patience():
         send(w, 200)
         wait_for("letters to be held", lambda: one.queues()["default"][1])
         held_since = time.monotonic()
-        wait_for("three times its patience", lambda: time.monotonic() > held_since + 6)
+        wait_for("three times its patience", lambda: time.monotonic() > held_since + 3 * PATIENT)
         held = one.queues()["default"][1]
         w.ledger.server.resume()
         w.log.fault("ledger", from_=begin, to=time.monotonic_ns())
@@ -115,7 +118,7 @@ def a_consumer_with_less_patience():
         row = one.consumers()[durable]
         check(row["delivered"]["consumer_seq"] == 200, f"each was delivered once: {row['delivered']}")
         check(metric(node, "skep_letters_known_total") == 0, "none came twice")
-        print(f"  {held} letters were held for 6 s: {row['delivered']['consumer_seq']} deliveries of 200")
+        print(f"  {held} letters were held for {3 * PATIENT} s: {row['delivered']['consumer_seq']} deliveries of 200")
         w.audit()
 
 
@@ -244,7 +247,7 @@ def what_is_deleted_while_it_runs(deed, lost):
         begin, mark = time.monotonic(), os.path.getsize(node.log_path)
         one.api(deed.format(durable=next(iter(one.consumers()))))
         end()
-        wait_for("all jobs to complete", lambda: counts(node).get("completed") == LOST, 120)
+        wait_for("all jobs to complete", lambda: counts(node).get("completed") == LOST)
         found = metric(node, "skep_tide_recovered_total")
         print(f"  {LOST} jobs, {ready} doorbells ready, completed {time.monotonic() - begin:.1f} s after {deed}; the tide "
               f"found {found:.0f}")

@@ -9,10 +9,11 @@ import os
 import signal
 import time
 
-from faults import LEDGER, check, counts, logged, metric, wait_for, wait_logged, world
+from faults import LEDGER, answering, check, counts, logged, metric, wait_for, wait_logged, world
 from harness import Skip, run
 
-LEASE_SECONDS = 2
+LEASE_SECONDS = 4
+LEASE = (f"node.lease={LEASE_SECONDS}s",)
 DUE = int(os.environ.get("SKEP_PAUSED_DUE", "1000"))
 NODES = 10
 DONE = 4
@@ -30,7 +31,7 @@ def stop_for_leases(w, node, other, seconds):
 
 
 def a_node_that_is_stopped_for_three_leases():
-    with world(broker=False, private=False, settings=("handlers.workers=4",)) as w:
+    with world(broker=False, private=False, settings=("handlers.workers=4", *LEASE)) as w:
         a, b = w.node(), w.node()
         http = w.http(b)
         for n in range(400):
@@ -38,7 +39,7 @@ def a_node_that_is_stopped_for_three_leases():
         wait_for("both to work", lambda: sum("job_id" in row for node in (a, b) for row in node.workers()) >= 6)
         pid = a.pid
         stop_for_leases(w, a, b, 3 * LEASE_SECONDS)
-        wait_for("all jobs to complete", lambda: counts(b).get("completed") == 400, 180)
+        wait_for("all jobs to complete", lambda: counts(b).get("completed") == 400, 300)
         wait_for("node a to be ready", lambda: a.get("/readyz").status == 200)
         check(a.pid == pid and a.process.poll() is None, "the stopped node lives under its old pid")
         fenced = metric(a, "skep_fenced_writes_total")
@@ -48,14 +49,14 @@ def a_node_that_is_stopped_for_three_leases():
         more = [http.submit("diary", {"after": n}) for n in range(40)]
         check(all(w.http(a).submit("diary", {"after a": n}) for n in range(40)) and all(more), "both accept jobs")
         w.settle(480)
-        report = w.audit()
+        report = w.audit(lease_ms=LEASE_SECONDS * 1000)
         overlaps = report["invariants"]["I4"]
         print(f"  {overlaps['excused']} runs overlapped while it stood still")
 
 
 def a_stopped_node_with_letters():
     """The same with a broker: what it held unacknowledged and what it had acknowledged."""
-    with world(private=False) as w:
+    with world(private=False, settings=LEASE) as w:
         a, b = w.node(), w.node()
         letters = w.sender()
         for n in range(600):
@@ -68,20 +69,18 @@ def a_stopped_node_with_letters():
         w.settle(600)
         print(f"  {metric(a, 'skep_fenced_writes_total'):.0f} writes of the stopped node were fenced, "
               f"{metric(b, 'skep_letters_known_total') + metric(a, 'skep_letters_known_total'):.0f} letters came twice")
-        w.audit()
+        w.audit(lease_ms=LEASE_SECONDS * 1000)
 
 
 def ten_nodes_start_on_an_empty_ledger():
     if LEDGER == "sqlite":
         raise Skip("ten nodes share a PostgreSQL")
-    with world(broker=False, private=False, settings=("handlers.workers=1",)) as w:
+    with world(broker=False, private=False, settings=("handlers.workers=1", "node.lease=30s")) as w:
         begin = time.monotonic()
         for _ in range(NODES):
             w.node(ready=False)
         for node in w.nodes:
-            wait_for(f"node {node.name}", lambda node=node: node.process.poll() is not None
-                     or os.path.exists(node.socket) and node.get("/readyz").status == 200)
-            check(node.process.poll() is None, f"node {node.name} ended with {node.process.poll()}")
+            wait_for(f"node {node.name}", lambda node=node: answering(node))
         print(f"  {NODES} nodes were ready {time.monotonic() - begin:.1f} s after the first was started")
         applied = w.select("select count(*), count(distinct number) from schema_migrations")
         check(applied[0][0] == applied[0][1] != "0", f"each migration was applied once: {applied}")

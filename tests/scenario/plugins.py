@@ -3,7 +3,7 @@
 import os
 import time
 
-from harness import HANDLERS, VILLAINS, Node, check, run, wait_for
+from harness import BUILD, HANDLERS, VILLAINS, Node, check, run, wait_for
 
 
 def a_type_without_a_handler_waits_and_runs_once_its_plugin_is_dropped_in():
@@ -27,7 +27,7 @@ def broken_plugins_are_refused_with_the_reason():
         "abi": "ABI",
         "no-symbol": "skep_plugin",
     }
-    with Node(villains=list(expected), settings=["handlers.probe_timeout=1s"]).start() as node:
+    with Node(villains=list(expected), settings=["handlers.probe_timeout=10s"]).start() as node:
         busy = [node.enqueue("sleep", {"ms": 50}) for _ in range(40)]
         for name, word in expected.items():
             reason = node.refused(name + ".so")
@@ -64,11 +64,14 @@ def truncated_and_foreign_files_are_refused():
 def a_replaced_plugin_takes_new_jobs_while_the_old_one_finishes():
     with Node(handlers=["sleep"], settings=["handlers.workers=1"]) as node:
         node.drop(os.path.join(VILLAINS, "swap-v1.so"), "swap.so")
+        node.drop(os.path.join(BUILD, "tests", "scenario", "life.so"))
         node.start()
         node.serving("swap.so")
+        node.serving("life.so")
         type_ = node.plugins()["swap.so"]["types"]
         first = node.finish(node.enqueue(type_, {}))
-        slow = node.enqueue("sleep", {"ms": 3000})
+        gate = os.path.join(node.root, "gate")
+        slow = node.enqueue("life.silent", {"ms": 600000, "gate": gate})
         node.until(slow, "running")
         build = node.plugins()["swap.so"]["build"]
         node.drop(os.path.join(VILLAINS, "swap-v2.so"), "swap.so")
@@ -77,6 +80,7 @@ def a_replaced_plugin_takes_new_jobs_while_the_old_one_finishes():
         check(first.get("result", first.get("result_base64")) != second.get("result", second.get("result_base64")),
               f"the new code ran: {first} {second}")
         check(node.job(slow)["state"] == "running", "the old worker still runs its job")
+        open(gate, "w").close()
         job = node.finish(slow)
         check(job["state"] == "completed" and job["attempt"] == 1, f"the old worker finished: {job}")
 

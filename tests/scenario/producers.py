@@ -93,7 +93,7 @@ def urgent_letters_run_first():
     with post_office(queues=(queue,), settings=("handlers.workers=1",)) as w:
         node = w.nodes[0]
         with Postman(w) as letters:
-            letters.drop("diary", '{"n":"busy","do":"sleep:60000"}', message_id="busy")
+            letters.drop("diary", '{"n":"busy","do":"sleep:600000"}', message_id="busy")
             busy = wait_for("the worker to be busy", lambda: (jobs_when(node, 1, state="running") or [None])[0])
             for n in range(60):
                 named = {"headers": {"Job-Priority": n % 10}} if n % 3 == 0 else {"priority": n % 10}
@@ -121,9 +121,9 @@ def a_letter_that_expired_never_starts():
     with post_office(settings=("handlers.workers=1",)) as w:
         node = w.nodes[0]
         with Postman(w) as letters:
-            letters.drop("diary", '{"n":"busy","do":"sleep:60000"}', message_id="busy")
+            letters.drop("diary", '{"n":"busy","do":"sleep:600000"}', message_id="busy")
             busy = wait_for("the worker to be busy", lambda: (jobs_when(node, 1, state="running") or [None])[0])
-            letters.drop("diary", '{"n":"short"}', message_id="short", expiration="2000")
+            letters.drop("diary", '{"n":"short"}', message_id="short", expiration="8000")
             letters.drop("diary", '{"n":"passed"}', message_id="passed", headers={"job-deadline": "2001-02-03T04:05:06Z"})
             letters.drop("diary", '{"n":"long"}', message_id="long", expiration="3600000")
             passed = ended_by_key(node, "passed")

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TRIES  1000
+#define TRIES  12000
 #define TRY_US 10000
 
 const char *bed_path(const struct nats_bed *b, const char *name)

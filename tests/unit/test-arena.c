@@ -36,6 +36,33 @@ static void test_reset_keeps_one_chunk(void)
         arena_deinit(&a);
 }
 
+static void test_large_piece_leaves_the_chunk(void)
+{
+        struct arena a = {0};
+        char *before = arena_alloc(&a, 16);
+        char *large = arena_alloc(&a, 100000);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(large);
+        memset(large, 1, 100000);
+        CU_ASSERT(arena_alloc(&a, 16) == before + 16);
+        CU_ASSERT(a.bytes < 100000 + 5000);
+        arena_deinit(&a);
+}
+
+static void test_last_piece_shrinks(void)
+{
+        struct arena a = {0};
+        char *first = arena_alloc(&a, 500);
+        arena_shrink(&a, first, 17);
+        CU_ASSERT(arena_alloc(&a, 1) == first + 32);
+        char *large = arena_alloc(&a, 100000);
+        arena_shrink(&a, large, 1); /* it stays */
+        CU_ASSERT(arena_alloc(&a, 1) == first + 48);
+        struct arena empty = {0};
+        arena_shrink(&empty, NULL, 0);
+        CU_ASSERT(empty.bytes == 0);
+        arena_deinit(&a);
+}
+
 static void test_texts_end_with_nul(void)
 {
         struct arena a = {0};
@@ -50,6 +77,8 @@ static void test_texts_end_with_nul(void)
 UNIT_TESTS = {
     {"pieces are aligned and do not overlap", test_pieces_do_not_overlap},
     {"reset keeps one chunk", test_reset_keeps_one_chunk},
+    {"a large piece leaves the chunk being filled", test_large_piece_leaves_the_chunk},
+    {"the last piece shrinks", test_last_piece_shrinks},
     {"texts end with a NUL, sizes out of reach are refused", test_texts_end_with_nul},
 };
 UNIT_MAIN("arena")

@@ -17,15 +17,20 @@ struct place {
         char root[64], handlers[80], state[80];
 };
 
-static void write_script(const struct place *p, const char *text)
+static void write_program(const struct place *p, const char *name, const char *text)
 {
         char path[128];
-        snprintf(path, sizeof path, "%s/skepd", p->root);
+        snprintf(path, sizeof path, "%s/%s", p->root, name);
         FILE *f = fopen(path, "w");
         CU_ASSERT_PTR_NOT_NULL_FATAL(f);
         fprintf(f, "#!/bin/sh\n%s", text);
         fclose(f);
         CU_ASSERT_EQUAL_FATAL(chmod(path, 0755), 0);
+}
+
+static void write_script(const struct place *p, const char *text)
+{
+        write_program(p, "skepd", text);
 }
 
 static void place_init(struct place *p)
@@ -53,6 +58,8 @@ static void place_deinit(struct place *p)
 {
         char path[128];
         snprintf(path, sizeof path, "%s/skepd", p->root);
+        unlink(path);
+        snprintf(path, sizeof path, "%s/skep-scratch", p->root);
         unlink(path);
         rmdir(p->handlers);
         rmdir(p->state);
@@ -175,7 +182,30 @@ static void test_looks_alone(void)
         place_deinit(&p);
 }
 
+/* skep-scratch looks at the server, with the flags that skepd's configuration is found by. */
+static void test_has_the_ledgers_server_looked_at(void)
+{
+        struct place p;
+        struct fake f;
+        place_init(&p);
+        fake_start(&f, answer_old);
+        fake_stop(&f);
+        write_script(&p, "[ \"$1\" = --show-config ] || exit 0\n"
+                         "printf 'ledger = {\\n        url = \"postgresql://h/d\"; # x\\n};\\n'\n");
+        write_program(&p, "skep-scratch",
+                      "[ \"$1\" = look ] && printf 'ledger keys\\twarn\\tscattered\\tmore\\n'\n");
+        json_t *root = diagnose(&f, 1);
+        check_row(root, "ledger keys", "warn", "scattered");
+        json_decref(root);
+        write_program(&p, "skep-scratch", "echo 'skep-scratch: h: away' >&2; exit 69\n");
+        root = diagnose(&f, 1);
+        check_row(root, "ledger keys", "warn", "not looked at: skep-scratch: h: away");
+        json_decref(root);
+        place_deinit(&p);
+}
+
 UNIT_TESTS = {
+    {"the ledger's server", test_has_the_ledgers_server_looked_at},
     {"skepd's rows and this machine's", test_asks_skepd_and_looks_itself},
     {"handlers that others may replace", test_sees_what_others_may_write},
     {"without a skepd", test_looks_alone},

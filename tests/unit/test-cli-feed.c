@@ -116,18 +116,18 @@ static void test_feed_repeats_with_the_same_keys(void)
 {
         struct fake f;
         struct buf input = {0};
-        for (int i = 0; i < 600; i++) {
+        for (int i = 0; i < 1100; i++) {
                 buf_printf(&input, "{\"type\":\"a\",\"payload\":%d}\n", i);
         }
         fake_start(&f, answer_cut_lines);
         struct ran r = SKEP(&f, input.p, "enqueue", "-f", "-");
-        CHECK_RAN(&r, 0, "600 created, 0 existing, 0 refused\n");
+        CHECK_RAN(&r, 0, "1100 created, 0 existing, 0 refused\n");
         CU_ASSERT_EQUAL_FATAL(f.requests, 5);
         CU_ASSERT_STRING_EQUAL(f.kept[0].body.p, f.kept[1].body.p);
         CU_ASSERT_STRING_EQUAL(f.kept[0].body.p, f.kept[2].body.p);
         CU_ASSERT_STRING_EQUAL(f.kept[3].body.p, f.kept[4].body.p);
-        CHECK_SAYS(f.kept[2].body.p, "\"payload\":499}");
-        CHECK_SAYS(f.kept[3].body.p, "\"payload\":599}");
+        CHECK_SAYS(f.kept[2].body.p, "\"payload\":999}");
+        CHECK_SAYS(f.kept[3].body.p, "\"payload\":1099}");
         ran_deinit(&r);
         fake_stop(&f);
         buf_deinit(&input);

@@ -115,7 +115,7 @@ static void test_says_what_is_known(void)
 {
         struct fake f;
         fake_start(&f, answer_never);
-        struct ran r = SKEP(&f, NULL, "enqueue", "echo", "{}", "--retry-for", "300ms");
+        struct ran r = SKEP(&f, NULL, "enqueue", "echo", "{}", "--retry-for", "5s");
         CHECK_RAN(&r, 69, "");
         CU_ASSERT_TRUE_FATAL(f.requests >= 2);
         char *key = sent(&f, 0, "key"),

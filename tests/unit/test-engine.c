@@ -49,6 +49,34 @@ static void test_unknown_type_of_job_is_given_singly_until_it_is_known_as_fast(v
         close_desk(&d);
 }
 
+static void test_large_payloads_bound_what_is_claimed(void)
+{
+        struct desk d;
+        open_desk(&d);
+        claim_jobs(&d, 1);
+        end_jobs(&d, 0, 1, VERDICT_DONE);
+        answer(&d, take_posted(&d, LEDGER_FINISH), LEDGER_COMMITTED);
+        struct ledger_batch *b = take_posted(&d, LEDGER_CLAIM);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        struct ledger_claim *c = LEDGER_AS(claim, CLAIM, b);
+        fill_claim(&d, c->got, 40);
+        for (uint32_t i = 0; i < 40; i++) {
+                c->got->jobs[i].payload.n = 1u << 20; /* nobody reads it here */
+        }
+        c->more = true;
+        answer(&d, b, LEDGER_COMMITTED);
+        CU_ASSERT_PTR_NULL(take_posted(&d, LEDGER_CLAIM));
+        end_jobs(&d, 1, 40, VERDICT_DONE); /* it has nothing to do, and they still take memory */
+        b = take_posted(&d, LEDGER_FINISH);
+        CU_ASSERT_PTR_NULL(take_posted(&d, LEDGER_CLAIM));
+        answer(&d, b, LEDGER_COMMITTED);
+        b = take_posted(&d, LEDGER_CLAIM);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        c = LEDGER_AS(claim, CLAIM, b);
+        CU_ASSERT(c->want == 16 && c->max_bytes == 8u << 20);
+        close_desk(&d);
+}
+
 static void test_a_refused_finish_is_offered_again(void)
 {
         struct desk d;
@@ -318,6 +346,7 @@ UNIT_TESTS = {
     {"a job from its claim to its retirement", test_a_job_from_claim_to_retirement},
     {"unknown jobs go singly, fast ones in batches",
      test_unknown_type_of_job_is_given_singly_until_it_is_known_as_fast},
+    {"large payloads bound what is claimed", test_large_payloads_bound_what_is_claimed},
     {"a refused finish is offered again", test_a_refused_finish_is_offered_again},
     {"an unknown claim is resolved and read back", test_an_unknown_claim_is_resolved_and_read_back},
     {"a crash costs the running job alone", test_a_crash_costs_the_running_job_alone},

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_NS (30 * NS_PER_S)
+#define PATIENCE_NS (90 * NS_PER_S)
 
 static void stop_test(const char *what)
 {
@@ -47,7 +47,7 @@ void bed_make(struct bed *b, bool bare)
             .handlers_dir = b->handlers,
             .state_dir = b->state,
             .worker_program = WORKER,
-            .probe_timeout_ms = 3000,
+            .probe_timeout_ms = 10000,
             .payload_max = 1 << 20,
         };
 }

@@ -241,7 +241,7 @@ static void test_leaves_no_process_behind(void)
         CU_ASSERT_TRUE(process_lives(pid));
         host_worker_kill(bed.h, 0);
         CU_ASSERT_PTR_NOT_NULL(bed_wait(&bed, HOST_WORKER_GONE, 0));
-        for (int i = 0; i < 1000 && process_lives(pid); i++) {
+        for (int i = 0; i < 12000 && process_lives(pid); i++) {
                 bed_play(&bed, 5);
         }
         CU_ASSERT_FALSE(process_lives(pid));

@@ -70,7 +70,7 @@ static void test_refuses_villains(void)
             {"ctor-crash", "it crashed while it was loaded: SIGSEGV (address 0x0)"},
             {"ctor-exit", "it called exit(0) while it was loaded"},
             {"ctor-fork", "tried to start a process"},
-            {"ctor-hang", "did not finish loading within 3000 ms"},
+            {"ctor-hang", "did not finish loading within 10000 ms"},
             {"bad-pattern", "not a valid type or pattern"},
         };
         begin();
@@ -202,7 +202,7 @@ static void expect_version(uint32_t worker, uint32_t position, const char *versi
 
 static void wait_generation(uint32_t generation)
 {
-        for (int i = 0; i < 3000 && bed.roster->generation < generation; i++) {
+        for (int i = 0; i < 9000 && bed.roster->generation < generation; i++) {
                 bed_play(&bed, 10);
         }
         CU_ASSERT_EQUAL(bed.roster->generation, generation);

@@ -104,7 +104,7 @@ static void test_reads_what_was_left(void)
         char note[256];
         struct left left = leave();
         CU_ASSERT_EQUAL_FATAL(former_read(bed.state, &f, note, sizeof note), 0);
-        for (int i = 0; i < 500 && !gone(left.worker_pid); i++) {
+        for (int i = 0; i < 6000 && !gone(left.worker_pid); i++) {
                 usleep(10000);
         }
         CU_ASSERT_TRUE(gone(left.worker_pid));

@@ -16,7 +16,7 @@ int client_connect(const struct fake *f, bool tcp)
 {
         struct sockaddr_un u = {.sun_family = AF_UNIX};
         struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(f->port)};
-        struct timeval patience = {.tv_sec = 30};
+        struct timeval patience = {.tv_sec = 120};
         in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         snprintf(u.sun_path, sizeof u.sun_path, "%s", f->socket);
         int fd = socket(tcp ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

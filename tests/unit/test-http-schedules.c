@@ -36,6 +36,7 @@ static size_t read_next(const struct reply *r, int64_t *ret_times, size_t max)
 
 static void test_made_and_changed(void)
 {
+        int64_t begun = wall_us();
         struct fake f;
         struct reply r;
         int64_t next[8];
@@ -62,13 +63,13 @@ static void test_made_and_changed(void)
                 CU_ASSERT_EQUAL(next[i] % (600 * US_PER_S), 0);
                 CU_ASSERT_EQUAL(next[i], next[0] + i * 600 * US_PER_S);
         }
-        CU_ASSERT_TRUE(next[0] > wall_us() - US_PER_S);
+        CU_ASSERT_TRUE(next[0] > begun);
         CU_ASSERT_EQUAL(f.schedules[1].next_us, next[0]);
         CU_ASSERT_EQUAL(f.schedules[1].job.retry_until_us, 0);
         reply_free(&r);
         f.schedules[1].next_us -= 60 * US_PER_S; /* so that one sees what becomes of it */
         int64_t kept = f.schedules[1].next_us;
-        bool future = kept > wall_us() + 5 * US_PER_S;
+        bool future = kept > wall_us() + 60 * US_PER_S;
         client_send_json(&f, "PUT", ONE,
                          "{\"cron\":\"*/10 * * * *\",\"zone\":\"Europe/Berlin\",\"job\":{\"type\":"
                          "\"b\"}}",

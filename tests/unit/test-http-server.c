@@ -509,8 +509,8 @@ static void test_ndjson_when_the_ledger_goes(void)
         f.refuse_submissions_from = f.submissions + 2;
         post_lines(&f, text, n, &r);
         CHECK_STATUS(r, 200);
-        CU_ASSERT_EQUAL(count_lines(&r, "\"status\":201,\"id\""), 500);
-        CU_ASSERT_EQUAL(count_lines(&r, "\"status\":503,\"error\""), 700);
+        CU_ASSERT_EQUAL(count_lines(&r, "\"status\":201,\"id\""), 1000);
+        CU_ASSERT_EQUAL(count_lines(&r, "\"status\":503,\"error\""), 200);
         reply_free(&r);
         f.refuse_submissions_from = 0;
         fake_set(&f, &f.refuse, true);

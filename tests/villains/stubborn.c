@@ -7,10 +7,10 @@
 static int run(struct skep_job *job, void *state)
 {
         sigset_t all;
-        (void)job;
         (void)state;
         sigfillset(&all);
         sigprocmask(SIG_BLOCK, &all, NULL);
+        job->services->log(job, 6, "it never ends");
         for (;;) {
                 pause();
         }

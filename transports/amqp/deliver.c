@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define BATCH_SMALL      32
-#define BATCH_BYTES      (4u << 20)
+#define BATCH_LEAST      32
+#define BATCH_BYTES      (1u << 20)
 #define SPOOL_RETRY_NS   (2 * NS_PER_S)
 #define SCRATCH_KEPT     (256u << 10)
 #define REFUSED_BODY_MAX (1u << 30) /* the broker's own limit is half of it */
@@ -80,6 +80,13 @@ void deliver_drop(struct channel *ch)
         ch->in.state = MESSAGE_NONE;
 }
 
+/* Half as many again as came together before: what is not filled is memory for nothing. */
+static uint32_t batch_room(const struct channel *ch)
+{
+        uint32_t n = ch->batch_before + ch->batch_before / 2 + BATCH_LEAST;
+        return n < BATCH_MAX ? n : BATCH_MAX;
+}
+
 static bool add_to_batch(struct consumer *c, struct channel *ch)
 {
         if (ch->batch && ch->batch_redelivered != ch->letter.envelope.redelivered) {
@@ -87,8 +94,7 @@ static bool add_to_batch(struct consumer *c, struct channel *ch)
         }
         if (!ch->batch) {
                 ch->batch_redelivered = ch->letter.envelope.redelivered;
-                uint32_t capacity = ch->batch_before < BATCH_SMALL - 8 ? BATCH_SMALL : BATCH_MAX;
-                ch->batch = new_batch(c, ch, capacity, 0);
+                ch->batch = new_batch(c, ch, batch_room(ch), 0);
                 ch->batch_ns = clock_ns();
         }
         if (!ch->batch || !open_envelope(ch, ch->batch)) {

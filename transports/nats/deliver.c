@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define BATCH_SMALL   32
-#define BATCH_BYTES   (4u << 20)
+#define BATCH_LEAST   32
+#define BATCH_BYTES   (1u << 20)
 #define REFUSED_AGAIN (2 * NS_PER_S)
 #define NOTE_AGAIN    (60 * NS_PER_S)
 
@@ -78,6 +78,13 @@ void batch_drop(struct tap *t)
         }
 }
 
+/* Half as many again as came together before: what is not filled is memory for nothing. */
+static uint32_t batch_room(const struct tap *t)
+{
+        uint32_t n = t->batch_before + t->batch_before / 2 + BATCH_LEAST;
+        return n < BATCH_MAX ? n : BATCH_MAX;
+}
+
 static bool add_to_batch(struct receiver *r, struct tap *t, const char *reply, int64_t now)
 {
         const struct letter *l = &r->letter;
@@ -86,8 +93,7 @@ static bool add_to_batch(struct receiver *r, struct tap *t, const char *reply, i
         }
         if (!t->batch) {
                 t->batch_redelivered = l->envelope.redelivered;
-                t->batch =
-                    new_batch(r, t, t->batch_before < BATCH_SMALL - 8 ? BATCH_SMALL : BATCH_MAX);
+                t->batch = new_batch(r, t, batch_room(t));
                 t->batch_ns = now;
         }
         if (!t->batch || !add(l, t, t->batch, reply)) {

@@ -19,8 +19,10 @@
 #define ZERO_WAIT_NS (200 * NS_PER_MS)
 #define OVER_WAIT_NS (500 * NS_PER_MS)
 #define HUSH_MS      5000
-#define HELD_ROOMS   4 /* so many rooms may be unanswered */
+#define HELD_ROOMS   4 /* so many rooms may be unanswered, */
 #define HELD_LEAST   64
+#define HELD_MOST    6000 /* but not more */
+#define PULL_PARTS   4    /* of the bytes that may be unanswered a request is for one */
 
 static uint32_t asked(const struct tap *t)
 {
@@ -36,11 +38,16 @@ static void show(const struct tap *t)
         atomic_store_explicit(&t->post->gauge.asked, asked(t), memory_order_relaxed);
 }
 
-/* A queue's room is shared by its patterns. */
+/* A queue's room is shared by its patterns, and so are the bytes that may be unanswered. */
 static uint32_t share(const struct tap *t)
 {
         uint32_t n = t->order->n_patterns;
         return (t->room + n - 1) / n;
+}
+
+static uint64_t share_bytes(const struct receiver *r, const struct tap *t)
+{
+        return r->jet->settings.prefetch_bytes / t->order->n_patterns;
 }
 
 static void end_pull(struct tap *t, uint32_t i)
@@ -130,7 +137,7 @@ static bool ask(struct receiver *r, struct tap *t, uint32_t n, int64_t now)
 {
         char body[160], reply[sizeof t->inbox + 24];
         struct pull *p = &t->pulls[t->n_pulls];
-        uint32_t bytes = r->jet->settings.prefetch_bytes / PULLS_MAX;
+        uint64_t bytes = share_bytes(r, t) / PULL_PARTS;
         *p = (struct pull){.number = ++r->pulls,
                            .left = t->bare ? 1 : n,
                            .bare = t->bare,
@@ -140,7 +147,7 @@ static bool ask(struct receiver *r, struct tap *t, uint32_t n, int64_t now)
                      "{\"batch\":%" PRIu32 ",\"expires\":%" PRId64 ",\"idle_heartbeat\":%" PRId64,
                      p->left, EXPIRES_NS, BEAT_NS);
         if (!p->bare) {
-                size += snprintf(body + size, sizeof body - (size_t)size, ",\"max_bytes\":%" PRIu32,
+                size += snprintf(body + size, sizeof body - (size_t)size, ",\"max_bytes\":%" PRIu64,
                                  bytes);
         }
         size += snprintf(body + size, sizeof body - (size_t)size, "}");
@@ -157,22 +164,28 @@ static bool ask(struct receiver *r, struct tap *t, uint32_t n, int64_t now)
         return true;
 }
 
-static bool may_ask(const struct receiver *r, const struct tap *t, uint32_t room)
+/* How many more may be asked for: what is asked for and what is unanswered are bounded together. */
+static uint32_t may_ask(const struct receiver *r, const struct tap *t, uint32_t room)
 {
-        uint64_t most = (uint64_t)room * HELD_ROOMS;
-        most = most < HELD_LEAST ? HELD_LEAST : most;
-        return t->held < most && t->held_bytes < 2ull * r->jet->settings.prefetch_bytes;
+        uint64_t most = (uint64_t)room * HELD_ROOMS, prefetch = share_bytes(r, t);
+        most = most < HELD_LEAST ? HELD_LEAST : most > HELD_MOST ? HELD_MOST : most;
+        uint64_t out = asked(t), bytes = t->held_bytes + (t->n_pulls + 1) * prefetch / PULL_PARTS;
+        if (bytes > prefetch || out >= room || t->held + out >= most) {
+                return 0;
+        }
+        uint64_t left = most - t->held - out;
+        return left < room - out ? (uint32_t)left : room - (uint32_t)out;
 }
 
 static void fill(struct receiver *r, struct tap *t, int64_t now)
 {
         uint32_t room = share(t);
-        while (t->n_pulls < PULLS_MAX && may_ask(r, t, room)) {
-                uint32_t out = asked(t), least = t->n_pulls ? room / 4 : 0;
-                if (out >= room || room - out < least || (t->bare && t->n_pulls)) {
+        while (t->n_pulls < PULLS_MAX) {
+                uint32_t n = may_ask(r, t, room);
+                uint32_t least = (room < HELD_MOST ? room : HELD_MOST) / 4;
+                if (n == 0 || n < least || (t->bare && t->n_pulls)) {
                         return;
                 }
-                uint32_t n = room - out;
                 if (!t->n_pulls && n > 2) {
                         n /= 3;
                 }

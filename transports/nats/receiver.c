@@ -17,6 +17,7 @@
 #define SWEEP_NS    (20 * NS_PER_MS)
 #define PATIENT_NS  NS_PER_MS
 #define PATIENCE    128
+#define FREED_BYTES (512 << 10)
 
 /* --- deeds ------------------------------------------------------------------------------------ */
 
@@ -243,17 +244,20 @@ static uint32_t swap_mail(struct receiver *r)
         return n;
 }
 
-/* Messages are freed together: nats.c does it on a thread of its own, which is woken for each one
- * that comes while it sleeps (measured: a switch of threads for every third letter). */
+/* Messages are freed together, many or large ones: nats.c does it on a thread of its own, which is
+ * woken for each one that comes while it sleeps (measured: a switch of threads for every third
+ * letter). */
 static uint32_t take_all_mail(struct receiver *r)
 {
-        uint32_t n = swap_mail(r);
-        int64_t now = n ? clock_ns() : 0;
+        uint32_t n = swap_mail(r), freed = 0;
+        int64_t now = n ? clock_ns() : 0, bytes = 0;
         for (uint32_t i = 0; i < n; i++) {
                 take_mail(r, &r->mail[i], now);
-        }
-        for (uint32_t i = 0; i < n; i++) {
-                natsMsg_Destroy(r->mail[i].msg);
+                bytes += natsMsg_GetDataLength(r->mail[i].msg);
+                for (; freed <= i && (bytes >= FREED_BYTES || i + 1 == n); freed++) {
+                        natsMsg_Destroy(r->mail[freed].msg);
+                }
+                bytes = freed > i ? 0 : bytes;
         }
         return n;
 }

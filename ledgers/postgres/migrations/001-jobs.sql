@@ -67,17 +67,25 @@ create table jobs (
         heartbeat_ms bigint,
         was_due      bigint, -- of a row that DUE made pending
         came_with    uuid,   -- hash of the payload that its key stands for, once that was replaced
-        -- In one, since each of its own would cost every row of the happy path something. No job begins as
+        -- In one, since each of its own would cost every row of the happy path something, and by state for the
+        -- same reason: what the claim of a row has checked, its finish does not write. No job begins as
         -- retrying or completed: those come after a claim.
-        constraint jobs_are_sane check (state between 0 and 6
-                and (lane is not null) = (state = 1)
-                and (due is not null) = (state in (0, 3))
-                and (parked_at is not null) = (state in (5, 6))
-                and (lane is null or seq is not null)
-                and (state not in (3, 4) or (claim > 0 and holder <> 0))
-                and priority between 0 and 9 and max_attempts >= 1
-                and octet_length(queue) <= 255 and octet_length(type) <= 255
-                and (result is null or octet_length(result) <= 65536))
+        constraint jobs_are_sane check (case
+                when state = 4 then lane is null and due is null and parked_at is null
+                        and claim > 0 and holder <> 0
+                        and (result is null or octet_length(result) <= 65536)
+                when state = 2 then lane is null and due is null and parked_at is null
+                        and priority between 0 and 9 and max_attempts >= 1
+                        and octet_length(queue) <= 255 and octet_length(type) <= 255
+                else state between 0 and 6
+                        and (lane is not null) = (state = 1)
+                        and (due is not null) = (state in (0, 3))
+                        and (parked_at is not null) = (state in (5, 6))
+                        and (lane is null or seq is not null)
+                        and (state <> 3 or (claim > 0 and holder <> 0))
+                        and priority between 0 and 9 and max_attempts >= 1
+                        and octet_length(queue) <= 255 and octet_length(type) <= 255
+                        and (result is null or octet_length(result) <= 65536) end)
 ) with (fillfactor = 50);
 alter table jobs alter payload set storage external;
 

@@ -155,6 +155,29 @@ $$;
 
 -- --- verdicts -------------------------------------------------------------------------------------
 
+-- Completions of first or equal tries that left nothing but their times. Nothing is handed back: SK006,
+-- a fence did not hold; it must be found out whose. counts: of each queue.
+create function finish_plain(ids uuid[], tokens bigint[], starts bigint[], ends bigint[], which int,
+        tries int, snoozed int, struck int, queues bytea[], counts bigint[])
+returns void language plpgsql as $$
+declare
+        now bigint := skep_now();
+        hits bigint;
+begin
+        update jobs j set state = 4, reason = 0, attempt = tries, snoozes = snoozed, strikes = struck,
+                started = coalesce(nullif(v.started, 0), j.started),
+                finished = coalesce(nullif(v.ended, 0), now)
+        from unnest(ids, tokens, starts, ends) v (id, token, started, ended)
+        where j.id = v.id and j.claim = which and j.token = v.token and j.state + 0 = 2;
+        get diagnostics hits = row_count;
+        if hits <> cardinality(ids) then
+                raise exception 'the fence of a verdict did not hold' using errcode = 'SK006';
+        end if;
+        insert into deltas (queue, state, n)
+        select q.queue, s, d * q.n from unnest(queues, counts) q (queue, n)
+        cross join (values (2::smallint, -1), (4::smallint, 1)) x (s, d);
+end $$;
+
 -- Verdicts lo to hi of any kind. What the fence held of: their places.
 create function finish_set(vs verdict[], lo int, hi int, now bigint) returns int[] language plpgsql as $$
 declare

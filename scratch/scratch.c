@@ -3,18 +3,20 @@
  *
  *     skep-scratch make [--config FILE] [--dir DIR] [--database NAME] [--transport NAME]
  *     skep-scratch remove FOLDER
+ *     skep-scratch [FLAG OF skepd]... look
  *
  * `make` reads the configuration as skepd does (file, conf.d, credentials, environment) and writes
  * one of its own into a new folder: the ledger is another file on the same disk, or another
  * database of the same server; of the rest it takes what decides upon speed, the number of workers.
  * No queue, transport, schedule or handler of the configuration is in it, so that a skepd started
  * with it can reach nobody's jobs. It prints one JSON line. What `remove` needs it reads from that
- * folder.
+ * folder. `look` is for `skep doctor` (look.c); it finds the ledger as a skepd with those flags
+ * does.
  *
  * A flag of skepd's that does this was discarded: what makes and drops databases has no business in
  * a program that serves.
  */
-#include "bench/scratch/scratch.h"
+#include "scratch/scratch.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -30,8 +32,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "bench/kit.h"
-#include "daemon/config_load.h"
+#include "daemon/options.h"
 #include "ledgers/sqlite/sqlite.h"
 
 #define URL_MAX       4096
@@ -62,20 +63,25 @@ int refuse(int code, const char *format, ...)
 
 /* --- the configuration ------------------------------------------------------------------------ */
 
-static int read_config(const char *file, bool surroundings, struct config *ret)
+static int load_config(const struct config_sources *sources, struct config *ret)
 {
         struct config_report report = {0};
-        struct config_sources sources = {
-            .file = file,
-            .environ = surroundings ? (const char *const *)environ : NULL,
-            .root = geteuid() == 0,
-        };
-        int r = config_load(&sources, ret, &report);
+        int r = config_load(sources, ret, &report);
         for (uint32_t i = 0; r > 0 && i < config_lines(report.n_errors); i++) {
                 refuse(EX_CONFIG, "%s", report.errors[i].p);
         }
         config_report_deinit(&report);
         return r == 0 ? 0 : r < 0 ? refuse(EX_OSERR, "out of memory") : EX_CONFIG;
+}
+
+static int read_config(const char *file, bool surroundings, struct config *ret)
+{
+        struct config_sources sources = {
+            .file = file,
+            .environ = surroundings ? (const char *const *)environ : NULL,
+            .root = geteuid() == 0,
+        };
+        return load_config(&sources, ret);
 }
 
 static bool is_unsafe(const struct config *c)
@@ -259,7 +265,6 @@ static void print_made(const struct config *c, struct made *m)
         CLEANUP(arena_deinit)
         struct arena a = {0};
         struct str shown = config_mask(&a, str_of(m->ledger));
-        sort_times(m->probe.took, m->probe.n);
         printf("{\"folder\":");
         put_json(m->folder);
         printf(",\"ledger\":");
@@ -268,8 +273,8 @@ static void print_made(const struct config *c, struct made *m)
         put_json(m->transport ? strrchr(m->folder, '/') + 1 : "default");
         printf(",\"workers\":%u,\"commits_per_s\":%.1f,\"commit_p50_ms\":%.3f,\"commit_p99_ms\":%."
                "3f}\n",
-               c->workers, (double)m->probe.n / m->probe.seconds,
-               m->probe.took[m->probe.n / 2] * 1e3, m->probe.took[m->probe.n * 99 / 100] * 1e3);
+               c->workers, (double)m->probe.n / m->probe.seconds, probe_ms(&m->probe, 50),
+               probe_ms(&m->probe, 99));
 }
 
 static int choose_transport(const struct config *c, const char *name, struct made *m)
@@ -334,10 +339,35 @@ static int remove_all(const char *folder)
         return r ? r : remove_folder(folder); /* what it needs stays while the rest is there */
 }
 
+/* --- looking ---------------------------------------------------------------------------------- */
+
+static int look(int argc, char **argv)
+{
+        struct options o;
+        struct config c;
+        int r = options_parse(argc, argv, &o);
+        if (r) {
+                return EX_USAGE;
+        }
+        r = load_config(&(struct config_sources){.file = o.config,
+                                                 .environ = (const char *const *)environ,
+                                                 .flags = o.flags,
+                                                 .n_flags = o.n_flags,
+                                                 .root = geteuid() == 0},
+                        &c);
+        if (r) {
+                return r;
+        }
+        bool file = ledger_sqlite_url_path(c.ledger_url.p); /* nothing is to be seen of it */
+        r = file ? 0 : database_look(c.ledger_url.p, is_unsafe(&c));
+        config_deinit(&c);
+        return r;
+}
+
 static int usage(void)
 {
         fputs("usage: skep-scratch make [--config FILE] [--dir DIR] [--database NAME]"
-              " [--transport NAME] | remove FOLDER\n",
+              " [--transport NAME] | remove FOLDER | [FLAG OF skepd]... look\n",
               stderr);
         return EX_USAGE;
 }
@@ -347,6 +377,9 @@ int main(int argc, char **argv)
         struct wishes w = {0};
         if (argc == 3 && strcmp(argv[1], "remove") == 0) {
                 return remove_all(argv[2]);
+        }
+        if (argc > 1 && strcmp(argv[argc - 1], "look") == 0) {
+                return look(argc - 1, argv);
         }
         if (argc % 2 != 0 || strcmp(argv[1], "make") != 0) {
                 return usage();

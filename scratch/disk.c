@@ -8,8 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "bench/kit.h"
-#include "bench/scratch/scratch.h"
+#include "scratch/scratch.h"
 
 #define PAGE_BYTES 4096
 #define FILE_PAGES 256 /* written over and over, as a WAL is */
@@ -17,18 +16,14 @@
 static int write_pages(int fd, double seconds, struct probe *ret)
 {
         static char page[PAGE_BYTES];
-        double begin = monotonic_s(), before = begin, now = begin;
-        for (ret->n = 0; now - begin < seconds && ret->n < PROBE_MAX; before = now) {
+        for (probe_begin(ret); probe_goes_on(ret, seconds); probe_mark(ret)) {
                 memset(page, (int)ret->n, sizeof page);
                 if (pwrite(fd, page, sizeof page, ret->n % FILE_PAGES * PAGE_BYTES) !=
                         sizeof page ||
                     fdatasync(fd) != 0) {
                         return -errno;
                 }
-                now = monotonic_s();
-                ret->took[ret->n++] = now - before;
         }
-        ret->seconds = now - begin;
         return 0;
 }
 

@@ -10,9 +10,8 @@
 #include <sys/random.h>
 #include <sysexits.h>
 
-#include "bench/kit.h"
-#include "bench/scratch/scratch.h"
 #include "ledgers/postgres/url.h"
+#include "scratch/scratch.h"
 
 #define NAME_MAX_ 64
 
@@ -71,8 +70,7 @@ static void ignore_notice(void *arg, const char *text)
         (void)arg, (void)text;
 }
 
-/* By the ledger's own rules, so that no password goes to another host in plain text. */
-static int connect_to(const char *text, bool unsafe, PGconn **ret)
+int database_connect(const char *text, bool unsafe, PGconn **ret)
 {
         char note[512];
         struct url url = {0};
@@ -120,7 +118,7 @@ static int take_given(const char *url, bool unsafe, const char *given, char *ret
                 return refuse(EX_USAGE, "--database: lower-case letters, digits, _ and - alone");
         }
         int r = with_database(url, given, ret_url, size);
-        r = r ? r : connect_to(ret_url, unsafe, &c);
+        r = r ? r : database_connect(ret_url, unsafe, &c);
         if (r == 0 && !says_yes(c, "select to_regnamespace('skep') is null")) {
                 r = refuse(EX_USAGE,
                            "--database %s: it holds a schema `skep`, which may be somebody's "
@@ -152,7 +150,7 @@ int database_make(const char *url, bool unsafe, const char *given, char *ret_url
         }
         snprintf(name, sizeof name, SCRATCH_PREFIX "%08x", random);
         int r = with_database(url, name, ret_url, size);
-        r = r ? r : connect_to(url, unsafe, &c);
+        r = r ? r : database_connect(url, unsafe, &c);
         if (r) {
                 return r;
         }
@@ -174,7 +172,7 @@ static int drop_from(const char *url, bool unsafe, const char *name, const char 
         char from[4096], sql[2 * NAME_MAX_];
         PGconn *c = NULL;
         int r = with_database(url, other, from, sizeof from);
-        r = r ? r : connect_to(from, unsafe, &c);
+        r = r ? r : database_connect(from, unsafe, &c);
         if (r) {
                 return r;
         }
@@ -195,7 +193,7 @@ int database_drop(const char *url, bool unsafe)
                 r = drop_from(url, unsafe, name, "postgres");
                 return r ? drop_from(url, unsafe, name, "template1") : 0;
         }
-        r = r ? r : connect_to(url, unsafe, &c);
+        r = r ? r : database_connect(url, unsafe, &c);
         if (r) {
                 return r;
         }
@@ -211,7 +209,7 @@ int database_drop(const char *url, bool unsafe)
 int database_probe(const char *url, bool unsafe, double seconds, struct probe *ret)
 {
         PGconn *c = NULL;
-        int r = connect_to(url, unsafe, &c);
+        int r = database_connect(url, unsafe, &c);
         if (r) {
                 return r;
         }
@@ -219,15 +217,9 @@ int database_probe(const char *url, bool unsafe, double seconds, struct probe *r
             run(c,
                 "drop schema if exists skep_bench_probe cascade; create schema skep_bench_probe") &&
             run(c, "create table skep_bench_probe.probe (n bigint)");
-        double begin = monotonic_s(), before = begin, now = begin;
-        ret->n = 0;
-        while (ok && now - begin < seconds && ret->n < PROBE_MAX) {
+        for (probe_begin(ret); ok && probe_goes_on(ret, seconds); probe_mark(ret)) {
                 ok = run(c, "insert into skep_bench_probe.probe values (1)");
-                now = monotonic_s();
-                ret->took[ret->n++] = now - before;
-                before = now;
         }
-        ret->seconds = now - begin;
         ok = ok && run(c, "drop schema skep_bench_probe cascade");
         r = ok ? 0 : refuse(EX_UNAVAILABLE, "%s", PQerrorMessage(c));
         PQfinish(c);

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "bench/scratch/scratch.h"
 #include "core/config.h"
+#include "scratch/scratch.h"
 
 #define CHANNEL    1
 #define FRAME_MAX  131072
