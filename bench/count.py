@@ -20,7 +20,6 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import types
 
@@ -307,7 +306,7 @@ def count_pair(name, options):
         if broker:
             pair.declare()
         drain = Drain(pair, options.jobs)
-        with place() as where, tempfile.TemporaryDirectory(dir=where):
+        with place() as where:
             calls, metrics, lines, peak = count_calls(drain, where)
         with place() as where:
             allocated = count_allocations(drain, where)

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 void wire_put(struct wire_out *o, const void *bytes, size_t n)
@@ -150,18 +151,22 @@ void close_fds(int *fds, uint32_t n)
         }
 }
 
-static int write_all(int fd, const char *p, size_t n)
+/* The bytes and a NUL, in one call unless it is interrupted. */
+static int write_ended(int fd, const char *p, size_t n)
 {
-        while (n) {
-                ssize_t put = write(fd, p, n);
+        struct iovec parts[] = {{(void *)p, n}, {"", 1}};
+        while (parts[0].iov_len + parts[1].iov_len) {
+                ssize_t put = writev(fd, parts, ARRAY_LEN(parts));
                 if (put < 0 && errno == EINTR) {
                         continue;
                 }
                 if (put <= 0) {
                         return put < 0 ? -errno : -EIO;
                 }
-                p += put;
-                n -= (size_t)put;
+                size_t first = (size_t)put < parts[0].iov_len ? (size_t)put : parts[0].iov_len;
+                parts[0].iov_base = (char *)parts[0].iov_base + first;
+                parts[0].iov_len -= first;
+                parts[1].iov_len -= (size_t)put - first;
         }
         return 0;
 }
@@ -172,8 +177,7 @@ int memfd_of(const char *name, const void *bytes, size_t n)
         if (fd < 0) {
                 return -errno;
         }
-        int r = write_all(fd, bytes, n);
-        r = r < 0 ? r : write_all(fd, "", 1);
+        int r = write_ended(fd, bytes, n);
         if (r == 0 &&
             fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0) {
                 r = -errno;

@@ -314,16 +314,11 @@ static void tell_give(struct engine *e, uint32_t worker, uint32_t position, uint
         }
 }
 
-/* It has been at one job for so long that what is given to it would only be taken back. */
-static bool stuck(const struct engine *e, const struct worker_books *w)
-{
-        return w->running && e->now.mono_ns - w->running_since_ns > AHEAD_NS;
-}
-
+/* To one that is at a slow job nothing is given that would only be taken back. */
 static bool give_worker(struct engine *e, uint32_t worker)
 {
         struct worker_books *w = &e->workers[worker];
-        int at = stuck(e, w) ? -1 : choose_queue(e, worker);
+        int at = worker_stuck(e, w) ? -1 : choose_queue(e, worker);
         if (at < 0) {
                 return false;
         }

@@ -43,7 +43,7 @@
 #include "core/transport.h"
 
 #define CLAIMED_MAX   8000        /* jobs claimed and not durably ended */
-#define CLAIMED_BYTES (16u << 20) /* of payloads; beyond it only for workers that have nothing */
+#define CLAIMED_BYTES (12u << 20) /* of payloads; beyond it only for workers that have nothing */
 #define LOADED        100         /* a batch that took so many says: we are under load */
 #define HOLD_ROWS     2000        /* then small batches wait for so many */
 #define HOLD_NS       (20 * NS_PER_MS) /* or so long, */
@@ -103,6 +103,7 @@ struct queue_books {
         uint32_t given;        /* jobs in workers' rings */
         uint32_t busy;         /* workers that hold its jobs */
         int64_t service_ns;    /* moving mean of a job's run; 0: not known */
+        bool stuck;            /* no worker gets to its jobs: nothing is claimed (hoard.c) */
         struct job_ring ready;
         uint32_t gathered;  /* claimed too, waiting for others of their batch */
         uint32_t batch_max; /* the largest batch that a handler of its jobs takes; 0: none does */
@@ -225,6 +226,7 @@ struct engine {
         uint64_t holder;
         bool started, registered, registering, ledger_up;
         bool draining, leaving, stopped;
+        bool stuck; /* a queue is */
         int64_t drain_kill_ns, drain_ask_ns, drain_give_up_ns;
         bool drain_asked, drain_killed;
         int64_t drain_journal_ns; /* so long it is waited for acknowledgements to be sure */
@@ -507,10 +509,17 @@ uint32_t workers_wanted(const struct engine *e); /* as configured, or as operato
 void worker_seen(struct engine *e, uint32_t worker, bool running, uint32_t position,
                  int64_t since_ns, int64_t life_ns);
 void worker_watch(struct engine *e);
+
 void worker_cancel(struct engine *e, const struct job_id *id);
 struct limits watch_group_limits(const struct engine *e, const struct worker_books *w);
 struct str watch_silence(struct ledger_finish *f, uint32_t silent_ms, struct str text);
 int64_t watch_wake_ns(const struct engine *e, const struct worker_books *w);
+
+/* hoard.c */
+bool worker_stuck(const struct engine *e,
+                  const struct worker_books *w); /* at one job for longer than claims look ahead */
+void hoard_watch(struct engine *e);
+void hoard_over(struct engine *e); /* a worker got on, or there is one more */
 
 /* finish.c */
 struct finish_row *finish_add(struct engine *e, struct job *j);

@@ -131,7 +131,7 @@ static void watch_worker(struct engine *e, uint32_t worker)
         } else if (w->running && !w->why) {
                 watch_limits(e, worker);
         }
-        bool slow = w->running && !w->group_n && now - w->running_since_ns > AHEAD_NS;
+        bool slow = !w->group_n && worker_stuck(e, w);
         if (slow && w->tail - w->running_position > 1) {
                 recall_worker(e, worker, w->running_position + 1);
         }
@@ -168,6 +168,7 @@ void worker_watch(struct engine *e)
                         watch_worker(e, w);
                 }
         }
+        hoard_watch(e);
         if (e->draining) {
                 watch_drain(e);
         }
@@ -190,7 +191,8 @@ int64_t watch_wake_ns(const struct engine *e, const struct worker_books *w)
                 at = engine_min(at, after_ms(w->life_ns, l.heartbeat_ms));
         }
         bool behind = w->tail - w->running_position > 1;
-        bool looks = behind || l.timeout_ms || l.heartbeat_ms;
+        bool hoards = e->n_nodes > 0 && (!e->stuck || e->queues[w->queue].ready.n > 0);
+        bool looks = behind || hoards || l.timeout_ms || l.heartbeat_ms;
         return looks ? engine_min(at, e->looked_ns + WATCH_NS) : at;
 }
 

@@ -86,6 +86,7 @@ void worker_up(struct engine *e, const struct engine_event *ev)
         struct worker_books *w = &e->workers[ev->up.worker];
         if (w->state == WORKER_STARTING) {
                 w->state = WORKER_READY;
+                hoard_over(e);
                 w->generation = ev->up.generation;
                 w->pid = ev->up.pid;
         }
@@ -227,6 +228,7 @@ void worker_verdicts(struct engine *e, uint32_t worker, uint32_t first, uint32_t
         q->busy -= w->head == w->tail;
         w->finished += n;
         w->running = false;
+        hoard_over(e);
         if (w->head == w->tail && w->group_n) {
                 w->group_n = 0;
                 w->why = 0;

@@ -210,8 +210,10 @@ static pid_t start_receiver(void)
         close(in[0]);
         close(out[1]);
         char text[16] = {0};
-        if (pid < 0 || read(out[0], text, sizeof text - 1) <= 0) {
-                return -1;
+        for (size_t n = 0; !strchr(text, '\n'); n++) {
+                if (pid < 0 || n == sizeof text - 1 || read(out[0], text + n, 1) != 1) {
+                        return -1;
+                }
         }
         close(out[0]);
         port = atoi(text);

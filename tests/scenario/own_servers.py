@@ -108,7 +108,8 @@ def servers_end_with_their_owner():
 
         def told():
             said.seek(0)
-            return said.read().split()
+            text = said.read()
+            return text.split() if text.endswith("\n") else None
         home, pid = wait_for("the server", told)
         owner.send_signal(signal.SIGKILL)
         owner.wait()

@@ -73,7 +73,7 @@ static void test_large_payloads_bound_what_is_claimed(void)
         b = take_posted(&d, LEDGER_CLAIM);
         CU_ASSERT_PTR_NOT_NULL_FATAL(b);
         c = LEDGER_AS(claim, CLAIM, b);
-        CU_ASSERT(c->want == 16 && c->max_bytes == 8u << 20);
+        CU_ASSERT(c->want == 12 && c->max_bytes == 8u << 20);
         close_desk(&d);
 }
 

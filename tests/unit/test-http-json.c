@@ -6,6 +6,7 @@
 #include "tests/unit/unit.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "http/json.h"
@@ -176,6 +177,71 @@ static void test_walks(void)
         CU_ASSERT_EQUAL(f.at, 1);
 }
 
+/* An array whose elements are walked themselves: their bytes are looked at once. */
+static void test_enters_elements(void)
+{
+        const struct str text = STR(" [ {\"a\":[1]} ,{}, 7] ");
+        struct json_walk w, inner;
+        struct json_item i;
+        struct json_fault f;
+        CU_ASSERT_EQUAL(json_walk_begin(&w, text, &f), 0);
+        CU_ASSERT_EQUAL(json_walk_enter(&w, &inner, &f), 0);
+        CU_ASSERT_TRUE(inner.object);
+        CU_ASSERT_EQUAL(json_walk_next(&inner, &i, &f), 0);
+        CU_ASSERT_TRUE(str_eq(i.name, STR("a")) && str_eq(i.value, STR("[1]")));
+        CU_ASSERT_EQUAL(json_walk_next(&inner, &i, &f), JSON_END);
+        json_walk_leave(&w, &inner);
+        CU_ASSERT_EQUAL(json_walk_enter(&w, &inner, &f), 0);
+        CU_ASSERT_EQUAL(json_walk_next(&inner, &i, &f), JSON_END);
+        json_walk_leave(&w, &inner);
+        CU_ASSERT_EQUAL(json_walk_enter(&w, &inner, &f), 0);
+        CU_ASSERT_FALSE(inner.object);
+        CU_ASSERT_EQUAL(json_walk_begin(&w, STR("[{}{}]"), &f), 0);
+        CU_ASSERT_EQUAL(json_walk_enter(&w, &inner, &f), 0);
+        CU_ASSERT_EQUAL(json_walk_next(&inner, &i, &f), JSON_END);
+        json_walk_leave(&w, &inner);
+        CU_ASSERT_EQUAL(json_walk_enter(&w, &inner, &f), JSON_BAD);
+        CU_ASSERT_EQUAL(f.at, 3);
+}
+
+/* Wherever in a string a byte stands that is looked at, it is found. */
+static void test_finds_special_bytes_anywhere(void)
+{
+        static const struct {
+                const char *bytes;
+                unsigned has;
+                bool bad;
+        } all[] = {{"\\n", JSON_HAS_ESCAPE, false},
+                   {"\\u0000", JSON_HAS_ESCAPE | JSON_HAS_NUL, false},
+                   {"\xc3\xa4", 0, false},
+                   {"\x7f", 0, false},
+                   {"~", 0, false},
+                   {" ", 0, false},
+                   {"\x1f", 0, true},
+                   {"\x80", 0, true},
+                   {"\xff", 0, true},
+                   {"\"x", 0, true}};
+        for (size_t k = 0; k < ARRAY_LEN(all); k++) {
+                for (int before = 0; before < 20; before++) {
+                        char text[64];
+                        struct json_walk w;
+                        struct json_item i = {0};
+                        struct json_fault f;
+                        int n = snprintf(text, sizeof text, "[\"%.*s%sabcdefghij\"]", before,
+                                         "zyxwvutsrqponmlkjihgfedcba", all[k].bytes);
+                        CU_ASSERT_EQUAL(json_walk_begin(&w, (struct str){text, (uint32_t)n}, &f),
+                                        0);
+                        int r = json_walk_next(&w, &i, &f);
+                        if (r == 0) {
+                                r = json_walk_next(&w, &(struct json_item){0}, &f);
+                        }
+                        CU_ASSERT_EQUAL(r, all[k].bad ? JSON_BAD : JSON_END);
+                        CU_ASSERT_TRUE(all[k].bad || i.value_has == all[k].has);
+                        CU_ASSERT_TRUE(all[k].bad || i.value.n == (uint32_t)n - 2);
+                }
+        }
+}
+
 static void test_unescapes(void)
 {
         static const char *const texts[] = {"",
@@ -287,6 +353,8 @@ UNIT_TESTS = {
     {"bad, and where", test_bad_and_where},
     {"depth", test_depth},
     {"walks", test_walks},
+    {"enters elements", test_enters_elements},
+    {"finds special bytes anywhere", test_finds_special_bytes_anywhere},
     {"unescapes", test_unescapes},
     {"places", test_places},
     {"agrees with jansson", test_agrees_with_jansson},

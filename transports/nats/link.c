@@ -13,7 +13,8 @@
 #include <stdlib.h>
 
 #define LOGIN_LIMIT_MS 4000
-#define WRITE_LIMIT_MS 5000 /* so long may a send wait for a server that does not read */
+#define WRITE_LIMIT_MS 5000        /* so long may a send wait for a server that does not read */
+#define IO_BYTES       (256 << 10) /* a message that is not read whole is copied once more */
 #define MAILBOX_FIRST  1024
 #define PENDING_MAX                                                                                \
         (1 << 20) /* until the limits are lifted; 1,024 times as many bytes are an int */
@@ -156,6 +157,7 @@ static natsStatus set_options(natsOptions *o, struct link *l, const struct setti
         e = e ? e : natsOptions_SetWriteDeadline(o, WRITE_LIMIT_MS);
         e = e ? e : natsOptions_SetPingInterval(o, s->ping_ms);
         e = e ? e : natsOptions_SetMaxPingsOut(o, 2);
+        e = e ? e : natsOptions_SetIOBufSize(o, IO_BYTES);
         e = e ? e : natsOptions_SetMaxPendingMsgs(o, PENDING_MAX);
         e = e ? e : natsOptions_SetErrorHandler(o, link_erred, l);
         e = e ? e : natsOptions_SetClosedCB(o, link_closed, l);

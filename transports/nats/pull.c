@@ -3,6 +3,9 @@
  * rest, so that one is always far from its end when the other is used up. The server serves the
  * requests of a consumer in turns, and so are they counted here; it tells when one ends early.
  *
+ * What is asked for and what is unanswered are bounded together, by count and by bytes: more than
+ * the ledger takes in the time of two commits only fills memory.
+ *
  * A request cannot be taken back but by unsubscribing its inbox. That is done gently, so that
  * messages under way are still delivered: they would hang until the server gives up waiting for
  * them.
