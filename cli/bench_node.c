@@ -94,7 +94,7 @@ static int find_programs(struct bench *b)
         char *handlers = place_handlers();
         b->skepd = place_program("skepd", "daemon/skepd");
         b->worker = place_program("skep-worker", "plugins/skep-worker");
-        b->scratch = place_program("skep-scratch", "bench/skep-scratch");
+        b->scratch = place_program("skep-scratch", "scratch/skep-scratch");
         b->noop = text_printf("%s/noop.so", handlers ? handlers : "");
         const char *missing = !b->skepd                    ? "skepd"
                               : !b->worker                 ? "skep-worker"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from harness import BUILD, SKEP, Node, check, postgres, run, servers, wait_for
 
-SCRATCH = os.path.join(BUILD, "bench", "skep-scratch")
+SCRATCH = os.path.join(BUILD, "scratch", "skep-scratch")
 FIGURES = ("drain_per_s", "submit_per_s", "post_p50_ms", "post_p99_ms", "start_p50_ms", "start_p99_ms", "commits_per_s")
 SMALL = ("--jobs", "2000", "--seconds", "1")
 
