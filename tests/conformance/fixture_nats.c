@@ -40,8 +40,9 @@ struct store {
         struct proxy *proxy;
         struct nats_wire *w; /* NULL: not connected */
         char stream[64], subject[64], refused[NAME_SIZE], queues[ARRAY_LEN(kinds)][NAME_SIZE];
-        char held[256], held_of[NAME_SIZE]; /* the reply subject of the message it holds, or empty */
-        int64_t held_ns; /* when it last asked for more time */
+        char held[256],
+            held_of[NAME_SIZE]; /* the reply subject of the message it holds, or empty */
+        int64_t held_ns;        /* when it last asked for more time */
         struct nats_wire *ear;
         char address[NAME_SIZE];
 };
