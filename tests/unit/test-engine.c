@@ -74,6 +74,7 @@ static void test_large_payloads_bound_what_is_claimed(void)
         CU_ASSERT_PTR_NOT_NULL_FATAL(b);
         c = LEDGER_AS(claim, CLAIM, b);
         CU_ASSERT(c->want == 12 && c->max_bytes == 8u << 20);
+        answer(&d, b, LEDGER_COMMITTED);
         close_desk(&d);
 }
 
