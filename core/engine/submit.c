@@ -2,9 +2,8 @@
  * Submissions gather while one batch is on its way to the ledger; the next takes all of them (group
  * commit by nature: one job alone is one commit at once). A batch that is full anyway goes at once
  * behind the one before it, so that the ledger never waits for the answer to be looked at. After an
- * unknown commit the same rows are
- * written again: their ids make that harmless. Operators' requests go through one at a time as they
- * come.
+ * unknown commit the same rows are written again: their ids make that harmless. Operators' requests
+ * go through one at a time as they come.
  */
 #include "core/engine/inner.h"
 
