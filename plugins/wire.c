@@ -154,7 +154,8 @@ void close_fds(int *fds, uint32_t n)
 /* The bytes and a NUL, in one call unless it is interrupted. */
 static int write_ended(int fd, const char *p, size_t n)
 {
-        struct iovec parts[] = {{(void *)p, n}, {"", 1}};
+        char nul = 0;
+        struct iovec parts[] = {{(void *)p, n}, {&nul, 1}};
         while (parts[0].iov_len + parts[1].iov_len) {
                 ssize_t put = writev(fd, parts, ARRAY_LEN(parts));
                 if (put < 0 && errno == EINTR) {
