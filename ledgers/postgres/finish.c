@@ -144,12 +144,17 @@ static int send_done(struct lane *n, struct work *w, const struct finishing *k)
         return work_send(n, w, ST_FINISH_DONE);
 }
 
+static void all_held(struct finishing *k)
+{
+        for (uint32_t i = 0; i < k->n_done; i++) {
+                k->done[i]->stale = false;
+        }
+}
+
 static int take_done(struct finishing *k, const PGresult *r)
 {
         if (cell_i64(r, 0, 0) == k->n_done) {
-                for (uint32_t i = 0; i < k->n_done; i++) {
-                        k->done[i]->stale = false;
-                }
+                all_held(k);
                 return 0;
         }
         struct cells hits = cell_array(r, 0, 1, 4);
@@ -178,7 +183,7 @@ static bool is_plain(const struct work *w, const struct finishing *k)
         return plain;
 }
 
-/* Runs of rows of one queue: mostly there is one run. A queue may have several. */
+/* Runs of rows of one queue: mostly there is one run. The server adds up those of a queue. */
 static void put_counts(struct params *p, const struct finishing *k)
 {
         array_begin(p, OID_BYTEA);
@@ -217,14 +222,6 @@ static int send_plain(struct lane *n, struct work *w, const struct finishing *k)
         put_i32(p, one->strikes);
         put_counts(p, k);
         return work_send(n, w, ST_FINISH_PLAIN);
-}
-
-/* The answer says no more than that the fence of each held. */
-static void take_plain(struct finishing *k)
-{
-        for (uint32_t i = 0; i < k->n_done; i++) {
-                k->done[i]->stale = false;
-        }
 }
 
 /* --- others ----------------------------------------------------------------------------------- */
@@ -377,7 +374,7 @@ static int send_finish(struct lane *n, struct work *w)
 static int take_finish(struct lane *n, struct work *w, enum statement which, const PGresult *r)
 {
         switch (which) {
-        case ST_FINISH_PLAIN: take_plain(w->finishing); return 0;
+        case ST_FINISH_PLAIN: all_held(w->finishing); return 0; /* or it would not be answered */
         case ST_FINISH_DONE: return take_done(w->finishing, r);
         case ST_FINISH: return take_other(w->finishing, n, w, r);
         default: return 0;

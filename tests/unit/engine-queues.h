@@ -22,8 +22,7 @@ static inline void transport_up(struct desk *d)
         tell(d, ev);
 }
 
-/* The next beat tells this control of `default`; NULL: none. */
-static inline void beat(struct desk *d, const struct queue_control *control)
+static inline struct ledger_batch *next_beat(struct desk *d)
 {
         struct ledger_batch *b = NULL;
         for (int i = 0; i < 30 && !b; i++) {
@@ -31,6 +30,13 @@ static inline void beat(struct desk *d, const struct queue_control *control)
                 b = take_posted(d, LEDGER_BEAT);
         }
         CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        return b;
+}
+
+/* The next beat tells this control of `default`; NULL: none. */
+static inline void beat(struct desk *d, const struct queue_control *control)
+{
+        struct ledger_batch *b = next_beat(d);
         struct ledger_beat *beat = LEDGER_AS(beat, BEAT, b);
         if (control) {
                 beat->controls = arena_zalloc(&b->arena, sizeof *control);

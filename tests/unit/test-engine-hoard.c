@@ -6,12 +6,7 @@
 /* The next beat tells of one other node, or of none. */
 static void beat_with(struct desk *d, uint32_t others)
 {
-        struct ledger_batch *b = NULL;
-        for (int i = 0; i < 30 && !b; i++) {
-                pass_time(d, 100);
-                b = take_posted(d, LEDGER_BEAT);
-        }
-        CU_ASSERT_PTR_NOT_NULL_FATAL(b);
+        struct ledger_batch *b = next_beat(d);
         struct ledger_beat *beat = LEDGER_AS(beat, BEAT, b);
         beat->nodes = arena_zalloc(&b->arena, 2 * sizeof *beat->nodes);
         beat->nodes[0] = (struct node_seen){.holder = b->no.holder, .beat = 1};

@@ -156,7 +156,7 @@ $$;
 -- --- verdicts -------------------------------------------------------------------------------------
 
 -- Completions of first or equal tries that left nothing but their times. Nothing is handed back: SK006,
--- a fence did not hold; it must be found out whose. counts: of each queue.
+-- a fence did not hold; it must be found out whose. counts: of each queue, which may be named several times.
 create function finish_plain(ids uuid[], tokens bigint[], starts bigint[], ends bigint[], which int,
         tries int, snoozed int, struck int, queues bytea[], counts bigint[])
 returns void language plpgsql as $$
@@ -174,7 +174,8 @@ begin
                 raise exception 'the fence of a verdict did not hold' using errcode = 'SK006';
         end if;
         insert into deltas (queue, state, n)
-        select q.queue, s, d * q.n from unnest(queues, counts) q (queue, n)
+        select q.queue, s, d * q.n
+        from (select u.queue, sum(u.n)::bigint as n from unnest(queues, counts) u (queue, n) group by 1) q
         cross join (values (2::smallint, -1), (4::smallint, 1)) x (s, d);
 end $$;
 
