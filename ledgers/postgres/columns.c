@@ -33,13 +33,15 @@ static int64_t number_of(const struct submit_row *r, enum number_column which)
         }
 }
 
+/* Offered ones: lane_fresh() of the schema. */
 int64_t lane_base(const struct submit_row *r)
 {
         if (r->state != STATE_PENDING) {
                 return -1;
         }
+        int64_t fresh = r->band == BAND_OFFERED ? INT64_C(1) << 56 : 0;
         return r->band == BAND_PARKED ? lane_parked(r->type, 0)
-                                      : lane_value(r->band, r->priority, 0);
+                                      : lane_value(r->band, r->priority, 0) | fresh;
 }
 
 /* Empty is null, unless the column must have a text or says with an empty one that it has none. */

@@ -90,6 +90,8 @@ enum {
         "(select skep_now()), 2, 1, 1, $3, $2, $1, $4, x.payload, $5, $6, $7, $8 "                 \
         "from unnest($11::bytea[]) with ordinality x (payload, no)"
 
+/* A transaction has its xid before it draws a number: heads_move() counts on it. */
+#define NEXT_SEQ "case when (select pg_current_xact_id()) is not null then nextval('jobs_seq') end"
 /* As for letters. lane is what lane_base() gives, below 0 for what is scheduled; what waits has a
  * seq, drawn here once and put into its lane. */
 #define SUBMIT_TEXT                                                                                \
@@ -110,7 +112,7 @@ enum {
         "as timeout, coalesce(($24::bigint[])[x.no], 0) as deadline, "                             \
         "coalesce(($25::bigint[])[x.no], 0) as at, coalesce(($26::bigint[])[x.no], 0) as after, "  \
         "($27::bigint[])[x.no] as retry_until, ($28::bigint[])[x.no] as heartbeat, "               \
-        "case when coalesce(($19::bigint[])[x.no], $4) >= 0 then nextval('jobs_seq') end as seq "  \
+        "case when coalesce(($19::bigint[])[x.no], $4) >= 0 then " NEXT_SEQ " end as seq "         \
         "from unnest($11::bytea[], $12::bytea[], $13::bytea[], $14::bytea[], $15::bytea[], "       \
         "$16::bytea[], $17::bytea[], $18::bytea[]) with ordinality "                               \
         "x (queue, type, payload, headers, content_type, key_text, tags, policy, no)) y"
@@ -121,7 +123,7 @@ enum {
         "priority, queue, type, content_type, payload) select ($9::uuid[])[no], "                  \
         "($10::uuid[])[no], (select skep_now()), $4 | (seq & case when $4 >= 2::bigint << 61 "     \
         "then 137438953471 else 144115188075855871 end), seq, $8, $7, 1, $5, $6, $1, $2, $3, "     \
-        "payload from (select x.payload, x.no, nextval('jobs_seq') as seq "                        \
+        "payload from (select x.payload, x.no, " NEXT_SEQ " as seq "                               \
         "from unnest($11::bytea[]) with ordinality x (payload, no)) y"
 #define SUBMIT_COUNTED                                                                             \
         "counted as (insert into deltas (queue, state, n) "                                        \

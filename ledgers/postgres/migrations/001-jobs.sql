@@ -97,6 +97,18 @@ create index jobs_parked on jobs (queue, parked_at) where parked_at is not null;
 -- Dead and cancelled ones in order of their ids. An expression, so that no plan takes the primary key for it.
 create index jobs_ended on jobs (uuid_send(id)) where parked_at is not null;
 
+-- Where claims begin in the fresh lanes of a queue and priority (heads_move() in 006). Without a row: at the first.
+create table heads (
+        queue    bytea not null,
+        priority smallint not null,
+        lane     bigint not null,
+        next     bigint not null,
+        xid      xid8 not null default '0',
+        drawn    bigint not null default 0,
+        looked   bigint not null,
+        primary key (queue, priority)
+) with (fillfactor = 50);
+
 -- The edges of core/state.h, as the bit 8 * from + to of a mask. AFTER, with WHEN: it costs nothing
 -- while it does not fire (a BEFORE trigger does).
 create function refuse_edge() returns trigger language plpgsql as $$

@@ -33,6 +33,11 @@ create type said as (kind smallint, ord int, id uuid, state smallint, seq bigint
 create function lane_of(band int, priority int, seq bigint) returns bigint language sql immutable as
 $$ select (band::bigint << 61) | (case when band = 1 then 0 else 9 - priority end::bigint << 57)
         | (seq & 144115188075855871) $$;
+-- Offered rows that come in stand behind those of their priority that became pending again, in the order of
+-- their numbers: heads (006) knows where the first of them is. Nothing but an insert, or a number just drawn,
+-- may put a row there.
+create function lane_fresh(priority int, seq bigint) returns bigint language sql immutable as
+$$ select lane_of(0, priority, seq) | (1::bigint << 56) $$;
 create function lane_parked(type bytea, seq bigint) returns bigint language sql immutable as
 $$ select (2::bigint << 61) | (seq & 137438953471) | (((get_byte(h, 0)::bigint << 16)
         | (get_byte(h, 1)::bigint << 8) | get_byte(h, 2)::bigint) << 37) from (select sha256(type)) x (h) $$;
@@ -70,6 +75,7 @@ $$ select type = any(exact) or (cardinality(wild) > 0 and encode(type, 'escape')
 create function put_set(rows new_row[], lo int, hi int, taken bigint[], h bigint, tok bigint, now bigint)
 returns setof said language plpgsql as $$
 begin
+        perform pg_current_xact_id(); -- before any number is drawn: heads_move()
         return query
         with src as materialized (
                 select r.*, case when r.state = 1 then nextval('jobs_seq') end as seq
@@ -83,7 +89,7 @@ begin
                 select id, now, case when state = 2 then now else 0 end,
                         case when state in (5, 6) then now else 0 end, deadline,
                         case when state <> 1 then null when band = 2 then lane_parked(type, seq)
-                                else lane_of(band, priority, seq) end,
+                                when band = 0 then lane_fresh(priority, seq) else lane_of(1, 0, seq) end,
                         case when state = 0 then case when after <> 0 then now + after else at end end,
                         case when state in (5, 6) then now end, seq,
                         case when state = 2 then tok else 0 end, case when state = 2 then h else 0 end,

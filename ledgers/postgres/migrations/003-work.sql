@@ -65,13 +65,35 @@ $$;
 
 -- --- claims ---------------------------------------------------------------------------------------
 
+-- Where a claim may find offered rows: all their lanes but those below the heads.
+create function ranges_of(q bytea, out los bigint[], out his bigint[]) language sql stable as $$
+        select 0::bigint || coalesce(array_agg(lane order by lane), '{}'),
+                coalesce(array_agg((lane >> 56 << 56) - 1 order by lane), '{}') || (1::bigint << 61) - 1
+        from heads where queue = q
+$$;
+
+create function any_offered(q bytea, above bigint, los bigint[], his bigint[]) returns boolean language sql stable as $$
+        select exists (select from unnest(los, his) r (lo, hi), lateral (select from jobs
+                where queue = q and lane between greatest(r.lo, above) and r.hi limit 1) x)
+$$;
+
+-- The first lane that is taken, of each priority those that became pending again and those that came in.
+create function offered_first(q bytea) returns setof bigint language sql stable as $$
+        select x.lane from generate_series(0, 9) g,
+        lateral (values (lane_of(0, g, 0), lane_fresh(g, 0) - 1),
+                (coalesce((select lane from heads where queue = q and priority = g), lane_fresh(g, 0)),
+                        lane_fresh(g, -1))) r (lo, hi),
+        lateral (select lane from jobs where queue = q and lane between r.lo and r.hi order by lane limit 1) x
+$$;
+
 -- The last row, without an id: claim parked, attempt expired, cancel_asked whether there is more.
 create function claim(h bigint, w smallint, num bigint, q bytea, tok bigint, want int, max_bytes bigint,
         exact bytea[], wild text[]) returns setof handed language plpgsql as $$
 declare
         now bigint := skep_now();
-        lo bigint := 0;
-        hi bigint := (1::bigint << 61) - 1;
+        above bigint := 0;
+        los bigint[];
+        his bigint[];
         bytes bigint := 0;
         ids uuid[] := '{}';
         parked int := 0;
@@ -80,12 +102,15 @@ declare
         page int;
         seen record;
 begin
+        select r.los, r.his into los, his from ranges_of(q) r;
         loop
                 page := want - cardinality(ids);
                 with head as materialized (
-                        select id, lane, type, deadline, octet_length(payload) as size from jobs
-                        where queue = q and lane between lo and hi
-                        order by lane limit page for update skip locked),
+                        select x.* from unnest(los, his) r (lo, hi), lateral (
+                                select id, lane, type, deadline, octet_length(payload) as size from jobs
+                                where queue = q and lane between greatest(r.lo, above) and r.hi
+                                order by lane limit page for update skip locked) x
+                        limit page),
                 judged as (
                         select *, deadline <> 0 and deadline <= now as late, served(type, exact, wild) as can
                         from head),
@@ -115,9 +140,9 @@ begin
                 end if;
                 more := seen.can > coalesce(cardinality(seen.take), 0);
                 exit when more or seen.n < page;
-                lo := seen.last + 1;
+                above := seen.last + 1;
                 if cardinality(ids) >= want or parked + expired >= 4096 then
-                        more := exists (select from jobs where queue = q and lane between lo and hi);
+                        more := any_offered(q, above, los, his);
                         exit;
                 end if;
         end loop;

@@ -27,32 +27,30 @@ create function count_rows(q bytea, states smallint[]) returns bigint language s
                 select n from deltas where queue = q and state = any(states)) x
 $$;
 
--- The pending row that came first, locked; null: none but those that are at work elsewhere. Each priority
--- is a range of lanes, and so is each parked type: the first of each is looked at.
+-- The pending row that came first, locked; null: none but those that are at work elsewhere. In each range of
+-- lanes the first is looked at; each parked type is such a range.
 create function oldest_pending(q bytea) returns uuid language plpgsql as $$
 declare
-        heads bigint[];
+        firsts bigint[];
         above bigint := 2::bigint << 61;
         head bigint;
         what uuid;
 begin
-        heads := array(select l from (select (select j.lane from jobs j where j.queue = q
-                        and j.lane between lane_of(0, g, 0) and lane_of(0, g, -1)
-                        order by j.lane limit 1) from generate_series(0, 9) g union all
-                select (select j.lane from jobs j where j.queue = q
-                        and j.lane between 1::bigint << 61 and (2::bigint << 61) - 1
-                        order by j.lane limit 1)) x (l) where l is not null);
+        firsts := array(select offered_first(q) union all
+                (select lane from jobs where queue = q and lane between 1::bigint << 61 and (2::bigint << 61) - 1
+                order by lane limit 1));
         loop
                 select lane into head from jobs where queue = q and lane >= above order by lane limit 1;
                 exit when not found;
-                heads := heads || head;
+                firsts := firsts || head;
                 above := (head | 137438953471) + 1;
         end loop;
-        for head in select x.lane from unnest(heads) x (lane) order by (select j.seq from jobs j
+        for head in select x.lane from unnest(firsts) x (lane) order by (select j.seq from jobs j
                         where j.queue = q and j.lane = x.lane limit 1) loop
                 select id into what from jobs where queue = q and lane between head
                         and (head | case when head >= 2::bigint << 61 then 137438953471
-                                else 144115188075855871 end)
+                                when head >= 1::bigint << 61 then 144115188075855871
+                                else 72057594037927935 end)
                 order by lane limit 1 for update skip locked;
                 if found then
                         return what;
@@ -104,8 +102,7 @@ begin
         else
                 one := (null, null, null, null, null, null, null, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, true,
                         null, 0, 0, 0, null)::handed;
-                if not exists (select from jobs where queue = q and lane between 0
-                                and (1::bigint << 61) - 1) then
+                if not (select any_offered(q, 0, r.los, r.his) from ranges_of(q) r) then
                         one.snoozes := 0; one.cancel_asked := false;
                 end if;
                 return next one;

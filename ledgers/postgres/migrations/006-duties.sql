@@ -10,12 +10,14 @@ begin
         moved := 0;
         if locked then
                 with page as materialized (
-                        select id, queue, state as was, coalesce(seq, nextval('jobs_seq')) as seq, due from (
+                        select id, queue, state as was, due, seq as old,
+                                coalesce(seq, nextval('jobs_seq')) as seq from (
                                 select id, queue, state, seq, due from jobs where due <= now order by due
                                 limit most for update skip locked) x),
                 up as (
                         update jobs j set state = 1, reason = 0, due = null, was_due = p.due, seq = p.seq,
-                                lane = lane_of(0, j.priority, p.seq)
+                                lane = case when p.old is null then lane_fresh(j.priority, p.seq)
+                                        else lane_of(0, j.priority, p.seq) end
                         from page p where j.id = p.id returning p.queue, p.was),
                 counted as (
                         insert into deltas (queue, state, n)
@@ -42,8 +44,9 @@ begin
                 return 0;
         end if;
         loop
-                select queue into q from jobs where lane is not null and (q is null or queue > q)
-                order by queue limit 1;
+                select queue into q from (select queue, state from counters union all
+                        select queue, state from deltas) x
+                where state = 1 and (q is null or queue > q) order by queue limit 1;
                 exit when not found or moved >= most;
                 with page as materialized (
                         select id from jobs where queue = q and lane >= 2::bigint << 61
@@ -60,7 +63,48 @@ begin
         return moved;
 end $$;
 
+-- The first pending row of a queue and priority in its fresh lanes, from `above` on; not beyond the number `drawn`.
+create function head_of(q bytea, g int, above bigint, drawn bigint) returns bigint language sql stable as $$
+        select least(lane_fresh(g, drawn + 1), (select j.lane from jobs j where j.queue = q
+                and j.lane between above and lane_fresh(g, -1) order by j.lane limit 1))
+$$;
+
+-- Moves the heads of these queues on. A row that is pending no more leaves its entry in the index until that
+-- is vacuumed: claims that begin at the first would wade through all of them (measured: 6 ms each after two
+-- million jobs).
+-- A head is right when no row below it is pending or will be. What nobody sees as pending below `next` may
+-- still come from a transaction that was under way: rows of its own, or the end of a claim that is taken
+-- back. Transactions have their xid before they draw a number; so with numbers drawn before this one began
+-- (`drawn`, written by the one before), all those have a smaller xid, and when they are over next is right.
+-- Once a minute the look begins anew: whatever went wrong, no row is left behind for longer.
+create function heads_move(queues bytea[]) returns void language plpgsql as $$
+declare
+        now bigint := skep_now();
+        minute bigint := 60000000;
+        last bigint;
+begin
+        select case when s.is_called then s.last_value else 0 end into last from jobs_seq s;
+        insert into heads (queue, priority, lane, next, looked)
+        select q, g, lane_fresh(g, 0), lane_fresh(g, 0), now from unnest(queues) q, generate_series(0, 9) g
+        where not exists (select from heads d where d.queue = q and (d.priority = g or d.looked > now - minute))
+        and exists (select from jobs j where j.queue = q and j.lane between lane_fresh(g, 0) and lane_fresh(g, -1))
+        on conflict do nothing;
+        update heads d set lane = least(case when x.over then d.next else d.lane end, x.seen),
+                next = case when x.over then x.seen else least(d.next, x.seen) end,
+                xid = case when x.over then pg_current_xact_id() else d.xid end,
+                drawn = case when x.over then last else d.drawn end,
+                looked = case when x.anew then now else d.looked end
+        from (select y.*, y.xid <= pg_snapshot_xmin(pg_current_snapshot()) as over,
+                        head_of(y.queue, y.priority, case when y.anew then lane_fresh(y.priority, 0) else y.lane end,
+                                y.drawn) as seen
+                from (select *, looked <= now - minute as anew from heads where queue = any(queues)) y) x
+        where d.queue = x.queue and d.priority = x.priority and (x.anew or (x.over
+                and (d.next > d.lane or x.seen > d.next + 500 or last > d.drawn + 500)));
+end $$;
+
 create function fold(h bigint, w smallint, num bigint) returns void language plpgsql as $$
+declare
+        active bytea[];
 begin
         if not pg_try_advisory_xact_lock(1936418160, 3) or not (exists (select from deltas)
                 or exists (select from journal where at <= skep_now() - 3600000000)) then
@@ -68,10 +112,13 @@ begin
         end if;
         insert into commits (holder, writer, n) values (h, w, num);
         delete from journal where at <= skep_now() - 3600000000;
-        with gone as (delete from deltas returning queue, state, n)
-        insert into counters as c (queue, state, n)
-        select queue, state, sum(n) from gone group by 1, 2
-        on conflict (queue, state) do update set n = c.n + excluded.n;
+        with gone as (delete from deltas returning queue, state, n),
+        folded as (
+                insert into counters as c (queue, state, n)
+                select queue, state, sum(n) from gone group by 1, 2
+                on conflict (queue, state) do update set n = c.n + excluded.n)
+        select array_agg(distinct queue) filter (where state = 1) into active from gone;
+        perform heads_move(active);
 end $$;
 
 -- Doorbells come with ids, replies without.
