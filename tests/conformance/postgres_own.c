@@ -255,9 +255,9 @@ static const struct {
         const char *name;
         const struct case_list *list;
 } suites[] = {
-    {"open", &postgres_cases_open},     {"store", &postgres_cases_store},
-    {"life", &postgres_cases_life},     {"inbox", &postgres_cases_inbox},
-    {"server", &postgres_cases_server},
+    {"open", &postgres_cases_open},   {"store", &postgres_cases_store},
+    {"life", &postgres_cases_life},   {"inbox", &postgres_cases_inbox},
+    {"heads", &postgres_cases_heads}, {"server", &postgres_cases_server},
 };
 
 int main(void)

@@ -49,6 +49,6 @@ void server_set(struct server *s, const char *name, const char *value); /* for n
 struct server *server_free(struct server *s);
 
 extern const struct case_list postgres_cases_open, postgres_cases_store, postgres_cases_inbox,
-    postgres_cases_server, postgres_cases_life;
+    postgres_cases_server, postgres_cases_life, postgres_cases_heads;
 
 #endif

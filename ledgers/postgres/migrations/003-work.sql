@@ -65,16 +65,25 @@ $$;
 
 -- --- claims ---------------------------------------------------------------------------------------
 
--- Where a claim may find offered rows: all their lanes but those below the heads.
-create function ranges_of(q bytea, out los bigint[], out his bigint[]) language sql stable as $$
+-- Where a claim may find offered rows: all their lanes but those below the heads. headed: what these lanes
+-- begin with, the fresh ones and the others of a priority that has a head.
+create function ranges_of(q bytea, out los bigint[], out his bigint[], out headed bigint[]) language sql stable as $$
         select 0::bigint || coalesce(array_agg(lane order by lane), '{}'),
-                coalesce(array_agg((lane >> 56 << 56) - 1 order by lane), '{}') || (1::bigint << 61) - 1
+                coalesce(array_agg((lane >> 56 << 56) - 1 order by lane), '{}') || (1::bigint << 61) - 1,
+                coalesce(array_agg(lane >> 56) || array_agg((lane >> 56) - 1), '{}')
         from heads where queue = q
 $$;
 
 create function any_offered(q bytea, above bigint, los bigint[], his bigint[]) returns boolean language sql stable as $$
         select exists (select from unnest(los, his) r (lo, hi), lateral (select from jobs
                 where queue = q and lane between greatest(r.lo, above) and r.hi limit 1) x)
+$$;
+
+-- A claim's first row and last: the fresh lanes of their priorities have a head from now on.
+create function heads_for(q bytea, lanes bigint[], now bigint) returns void language sql as $$
+        insert into heads (queue, priority, lane, next, looked)
+        select distinct q, 9 - (x >> 57), x >> 56 << 56, x >> 56 << 56, now from unnest(lanes) x where (x >> 56) & 1 = 1
+        on conflict do nothing
 $$;
 
 -- The first lane that is taken, of each priority those that became pending again and those that came in.
@@ -94,6 +103,7 @@ declare
         above bigint := 0;
         los bigint[];
         his bigint[];
+        headed bigint[];
         bytes bigint := 0;
         ids uuid[] := '{}';
         parked int := 0;
@@ -102,7 +112,7 @@ declare
         page int;
         seen record;
 begin
-        select r.los, r.his into los, his from ranges_of(q) r;
+        select r.los, r.his, r.headed into los, his, headed from ranges_of(q) r;
         loop
                 page := want - cardinality(ids);
                 with head as materialized (
@@ -118,7 +128,7 @@ begin
                         select *, sum(case when can and not late then size else 0 end) over w
                                 as sum, count(*) filter (where can and not late) over w as nth
                         from judged window w as (order by lane))
-                select count(*) as n, max(lane) as last,
+                select count(*) as n, min(lane) as first, max(lane) as last,
                         array_agg(id order by lane) filter (where can and not late
                                 and (bytes + sum <= max_bytes or (nth = 1 and ids = '{}'))) as take,
                         array_agg(id order by id) filter (where late) as late,
@@ -127,6 +137,9 @@ begin
                         coalesce(sum(size) filter (where can and not late), 0) as bytes
                 into seen from summed;
                 exit when seen.n = 0;
+                if seen.first >> 56 <> all(headed) or seen.last >> 56 <> all(headed) then
+                        perform heads_for(q, array[seen.first, seen.last], now);
+                end if;
                 ids := ids || seen.take;
                 bytes := bytes + seen.bytes;
                 if seen.late is not null then

@@ -84,11 +84,6 @@ declare
         last bigint;
 begin
         select case when s.is_called then s.last_value else 0 end into last from jobs_seq s;
-        insert into heads (queue, priority, lane, next, looked)
-        select q, g, lane_fresh(g, 0), lane_fresh(g, 0), now from unnest(queues) q, generate_series(0, 9) g
-        where not exists (select from heads d where d.queue = q and (d.priority = g or d.looked > now - minute))
-        and exists (select from jobs j where j.queue = q and j.lane between lane_fresh(g, 0) and lane_fresh(g, -1))
-        on conflict do nothing;
         update heads d set lane = least(case when x.over then d.next else d.lane end, x.seen),
                 next = case when x.over then x.seen else least(d.next, x.seen) end,
                 xid = case when x.over then pg_current_xact_id() else d.xid end,
