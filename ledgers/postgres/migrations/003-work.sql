@@ -67,17 +67,21 @@ $$;
 
 -- Where a claim may find offered rows: all their lanes but those below the heads. headed: what these lanes
 -- begin with, the fresh ones and the others of a priority that has a head.
-create function ranges_of(q bytea, out los bigint[], out his bigint[], out headed bigint[]) language sql stable as $$
+create function ranges_of(q bytea, out los bigint[], out his bigint[], out headed bigint[]) language plpgsql
+stable as $$ -- not sql: such a function is planned at each call
+begin
         select 0::bigint || coalesce(array_agg(lane order by lane), '{}'),
                 coalesce(array_agg((lane >> 56 << 56) - 1 order by lane), '{}') || (1::bigint << 61) - 1,
                 coalesce(array_agg(lane >> 56) || array_agg((lane >> 56) - 1), '{}')
-        from heads where queue = q
-$$;
+        into los, his, headed from heads where queue = q;
+end $$;
 
-create function any_offered(q bytea, above bigint, los bigint[], his bigint[]) returns boolean language sql stable as $$
-        select exists (select from unnest(los, his) r (lo, hi), lateral (select from jobs
-                where queue = q and lane between greatest(r.lo, above) and r.hi limit 1) x)
-$$;
+create function any_offered(q bytea, above bigint, los bigint[], his bigint[]) returns boolean
+language plpgsql stable as $$
+begin
+        return exists (select from unnest(los, his) r (lo, hi), lateral (select from jobs
+                where queue = q and lane between greatest(r.lo, above) and r.hi limit 1) x);
+end $$;
 
 -- A claim's first row and last: the fresh lanes of their priorities have a head from now on.
 create function heads_for(q bytea, lanes bigint[], now bigint) returns void language sql as $$
