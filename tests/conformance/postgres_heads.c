@@ -21,6 +21,15 @@ static void fold_often(struct bed *bed)
         }
 }
 
+/* Transactions in other databases of the server hold it up as well. */
+static bool moves_on(struct bed *bed, PGconn *c)
+{
+        for (int i = 0; i < 1000 && ask_number(c, head) <= MANY; i++) {
+                fold_often(bed);
+        }
+        return ask_number(c, head) > MANY;
+}
+
 static void run_away(struct bed *bed, uint32_t n)
 {
         struct submission *s = bed_submission(bed, n);
@@ -54,8 +63,7 @@ static void move_on(void)
         struct bed *bed = bed_new();
         PGconn *c = connect_to(store_url(bed->store));
         run_away(bed, MANY);
-        fold_often(bed);
-        CU_ASSERT(ask_number(c, head) > MANY);
+        CU_ASSERT(moves_on(bed, c));
         struct job_id id = bed_add_one(bed);
         fold_often(bed);
         CU_ASSERT(claims(bed, &id));
@@ -82,8 +90,7 @@ static void wait_for_who_is_late(void)
         CU_ASSERT(ask_number(c, head) <= 1);
         must_run(late, "commit");
         CU_ASSERT(claims(bed, &id));
-        fold_often(bed);
-        CU_ASSERT(ask_number(c, head) > MANY);
+        CU_ASSERT(moves_on(bed, c));
         PQfinish(late);
         PQfinish(c);
         bed_free(bed);
@@ -114,8 +121,7 @@ static void are_not_before_who_comes_back(void)
         struct claim *first = bed_claim(bed, 1);
         CU_ASSERT_FATAL(first->n == 1);
         run_away(bed, MANY);
-        fold_often(bed);
-        CU_ASSERT(ask_number(c, head) > MANY);
+        CU_ASSERT(moves_on(bed, c));
         struct job_id later = bed_add_one(bed);
         CU_ASSERT(bed_finish_one(bed, bed_verdict(&first->jobs[0], STATE_PENDING)));
         claim_free(first);

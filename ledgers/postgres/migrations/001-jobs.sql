@@ -29,16 +29,15 @@ create type extra as (
         hash uuid, states smallint, replaces boolean, period bigint, of_queue boolean
 );
 
+-- The order of columns counts: an update compares each that an index names with the old one, and what has no
+-- null and no text before it is found at a known place.
 create table jobs (
         id           uuid primary key,
+        key          uuid,
         created      bigint not null,
         started      bigint not null default 0,
         finished     bigint not null default 0,
         deadline     bigint not null default 0,
-        lane         bigint,
-        due          bigint,
-        parked_at    bigint,
-        seq          bigint,
         token        bigint not null default 0,
         holder       bigint not null default 0,
         timeout_ms   bigint not null default 0,
@@ -51,17 +50,20 @@ create table jobs (
         reason       smallint not null default 0,
         priority     smallint not null,
         strikes      smallint not null default 0,
-        cancel_asked boolean not null default false,
-        key          uuid,
         queue        bytea not null,
         type         bytea not null,
+        cancel_asked boolean not null default false,
+        payload      bytea not null default '',
+        lane         bigint,
+        due          bigint,
+        parked_at    bigint,
+        seq          bigint,
         key_text     bytea, -- null: it is the key itself, as text; empty: there is none
         content_type bytea,
         tags         bytea,
         headers      bytea,
         result       bytea,
         result_type  bytea,
-        payload      bytea not null default '',
         policy       bytea,  -- its own retry policy, as it was written
         retry_until  bigint, -- no attempt is made after it
         heartbeat_ms bigint,
