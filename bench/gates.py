@@ -62,6 +62,10 @@ def grown(result):
     return result["grown"]["rate"] / result["empty"]["rate"]
 
 
+def pruned(result):
+    return result["ratio"]
+
+
 def beside_slow(kind):
     return lambda result: result[kind]["ratio_of_medians"]
 
@@ -78,6 +82,10 @@ def jobs(result):
 
 def old_rows(result):
     return result.get("many", result.get("drain", {}).get("rows", 0))
+
+
+def rows(result):
+    return result["rows"]
 
 
 # --- the table ---
@@ -106,6 +114,8 @@ GATES = (
     Gate("arrays", SUBMITS, "arrays of 1,000, of bare inserts", LEAST, 0.70, arrays, (jobs, 200000)),
     Gate("drain", ("rows",), "drain beside old rows, of an empty ledger's", LEAST, 0.90, drain, (old_rows, 10000000)),
     Gate("grown", ("finished",), "drain beside old rows, of an empty ledger's", LEAST, 0.90, grown, (old_rows, 10000000)),
+    Gate("grown", ("queues",), "drain of 100 queues, of one queue's", LEAST, 0.80, grown),
+    Gate("prune", ("prune",), "jobs while rows are pruned, of the same flow without", LEAST, 0.90, pruned, (rows, 1000000)),
     Gate("noop", ("mixed",), "fast jobs beside slow ones, of the workers left alone", LEAST, 0.90, beside_slow("noop")),
     Gate("brief", ("mixed",), "2 ms jobs beside slow ones, of the workers left alone", LEAST, 0.90, beside_slow("brief")),
     Gate("slow", ("mixed",), "time in which slow jobs had their workers", LEAST, 0.90, slow_share),

@@ -5,9 +5,10 @@
 
 Parts: finished (10 million finished rows), backlog (5 million jobs waiting in one queue), schedules (10,000), types (1,000),
 queues (100), workers (64): each drained in turn with an empty system, and told by jobs a second, CPU and commits per 10,000
-jobs, skepd's peak of memory and the time from its start to being ready. prune: a million rows pruned while jobs flow. uuid4:
-letters of RabbitMQ with random message ids into PostgreSQL, which has kept 10 million such, against ordered ones. Without
-any: all that the ledger has. Hours, and 40 GB of disk; --scale 0.001 tries it out in minutes.
+jobs, skepd's peak of memory and the time from its start to being ready. prune: a million rows pruned while jobs flow, and as
+many seconds of the same flow without. uuid4: letters of RabbitMQ with random message ids into PostgreSQL, which has kept 10
+million such, against ordered ones. Without any: all that the ledger has. Hours, and 40 GB of disk; --scale 0.001 tries it out
+in minutes.
 """
 import argparse
 import contextlib
@@ -187,8 +188,9 @@ def run_parts(options):
                 result["gates"] = gates.judge(load.name, result)
                 yield load.name, result, table(load.name, result)
         if "prune" in options.parts:
-            result = growth_prune.measure(book, max(int(1e6 * options.scale), 1000))
-            yield "prune", result, growth_prune.table(result)
+            result = growth_prune.measure(book, max(int(1e6 * options.scale), 1000), options.rounds)
+            result["gates"] = gates.judge("prune", result)
+            yield "prune", result, growth_prune.table(result, gates.beside(result, "prune"))
         if wants_broker:
             result = measure_ids(options, servers, int(10e6 * options.scale))
             yield "uuid4", result, table("uuid4", result)
@@ -206,9 +208,10 @@ def panels_of(results):
         panels.append(chart.Panel("jobs drained a second against rows in the ledger", "finished rows",
                                   {"drain": {0: one["empty"]["rate"], one["many"]: one["grown"]["rate"]}}))
     if "prune" in results:
-        seconds = results["prune"]["seconds"]
+        seconds, control = results["prune"]["seconds"], results["prune"]["control"]
         panels.append(chart.Panel("jobs a second while rows are pruned", "seconds",
                                   {"jobs": {at + 1: rate for at, (rate, _) in enumerate(seconds)},
+                                   "jobs, nothing to prune": {at + 1: rate for at, (rate, _) in enumerate(control)},
                                    "rows pruned": {at + 1: gone for at, (_, gone) in enumerate(seconds)}}, linear=True))
     return panels
 

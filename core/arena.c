@@ -23,8 +23,35 @@ struct arena_chunk {
         _Alignas(ALIGNMENT) char bytes[];
 };
 
+/* Stands in the arena itself. */
+struct arena_guest {
+        struct arena_guest *next;
+        void *what;
+        void (*end)(void *);
+};
+
+static void end_guests(struct arena *a)
+{
+        while (a->guests) {
+                struct arena_guest g = *a->guests;
+                a->guests = g.next;
+                g.end(g.what);
+        }
+}
+
+bool arena_adopt(struct arena *a, void *what, void (*end)(void *))
+{
+        struct arena_guest *g = arena_alloc(a, sizeof *g);
+        if (g) {
+                *g = (struct arena_guest){a->guests, what, end};
+                a->guests = g;
+        }
+        return g != NULL;
+}
+
 void arena_deinit(struct arena *a)
 {
+        end_guests(a);
         struct arena_chunk *c = a->head;
         while (c) {
                 struct arena_chunk *below = c->below;
@@ -36,11 +63,12 @@ void arena_deinit(struct arena *a)
 
 void arena_reset(struct arena *a)
 {
+        end_guests(a);
         struct arena_chunk *keep = STEAL(a->head);
         if (!keep) {
                 return;
         }
-        struct arena rest = {keep->below, 0};
+        struct arena rest = {keep->below, 0, NULL};
         arena_deinit(&rest);
         keep->below = NULL;
         keep->used = 0;

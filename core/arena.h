@@ -9,10 +9,12 @@
 #include "core/base.h"
 
 struct arena_chunk;
+struct arena_guest;
 
 struct arena {
         struct arena_chunk *head; /* the chunk being filled */
         size_t bytes;             /* taken from malloc in all */
+        struct arena_guest *guests;
 };
 
 /* An all-zero arena is empty and ready. */
@@ -27,6 +29,10 @@ void *arena_zalloc(struct arena *a, size_t n);
 
 /* Of the piece that was taken last only n bytes are needed. MAY be without effect (large ones). */
 void arena_shrink(struct arena *a, const void *p, size_t n);
+
+/* What a library made, with pieces in it that shall live as long as the arena's own: end(what) is
+ * called when those are forgotten. False: no memory, it stays the caller's. */
+bool arena_adopt(struct arena *a, void *what, void (*end)(void *));
 
 /* A copy of s, with a NUL behind it. p is NULL when memory is out (n stays, so callers can tell).
  */

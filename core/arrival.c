@@ -31,6 +31,12 @@ struct arrivals *arrivals_free(struct arrivals *a)
         return NULL;
 }
 
+void arrivals_drop_items(struct arrivals *a)
+{
+        free(STEAL(a->items));
+        a->n = a->capacity = 0;
+}
+
 struct arrivals *arrivals_free_list(struct arrivals *list)
 {
         while (list) {

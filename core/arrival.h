@@ -124,6 +124,7 @@ struct arrivals {
 struct arrivals *arrivals_new(uint32_t capacity);
 struct arrivals *arrivals_free_list(struct arrivals *list); /* likewise, all of them */
 struct arrivals *arrivals_free(struct arrivals *a); /* NULL-safe, returns NULL; not the receipt */
+void arrivals_drop_items(struct arrivals *a); /* their texts and payloads stay until it is freed */
 
 /* A doorbell or, with an all-zero id, a mark. */
 struct doorbell {

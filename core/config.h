@@ -143,6 +143,7 @@ struct config {
         uint32_t probe_timeout_ms;        /* 5 s: a plug-in's constructor may take so long */
         struct str log_level, log_format; /* debug info warn error; auto logfmt json */
         struct config_origin *origins;    /* as config_keys counts; NULL: all are defaults */
+        const struct config_index *index; /* of config_index(); NULL: none */
 };
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -244,6 +245,10 @@ uint32_t config_distance(struct str a, struct str b);
 int config_check(const struct config *c, char *note, size_t note_size);
 typedef void config_complain_fn(void *ctx, struct config_origin where, const char *note);
 uint32_t config_complaints(const struct config *c, config_complain_fn *complain_fn, void *ctx);
+
+/* Makes config_queue_for() and config_type_for() look up what they would otherwise search for,
+ * which is per job. To be called last: queues and types must stay as they are. -ENOMEM. */
+int config_index(struct config *c);
 
 /* Index of the queue for a type (most literal pattern), or of `default`, or -1. */
 int config_queue_for(const struct config *c, struct str type);

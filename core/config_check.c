@@ -7,6 +7,7 @@
 #include "core/cron.h"
 #include "core/host.h"
 #include "core/pattern.h"
+#include "core/patterns.h"
 
 #include <stdio.h>
 #include <stdarg.h>
@@ -120,10 +121,13 @@ static void check_queue_retry(struct complaints *s, const struct queue_config *q
         }
 }
 
+/* Of a thousand types every two are compared: most are told by their length. */
 static bool patterns_tie(struct str a, struct str b)
 {
-        return pattern_valid(a) && pattern_valid(b) && pattern_rank(a) == pattern_rank(b) &&
-               pattern_tie(a, b);
+        if (!pattern_wild(a) || !pattern_wild(b)) {
+                return str_eq(a, b) && pattern_valid(a);
+        }
+        return pattern_valid(a) && pattern_valid(b) && pattern_tie(a, b);
 }
 
 /* Every pattern of queue b against pattern `mine` of queue a. */
@@ -279,6 +283,7 @@ static void check_type(struct complaints *s, uint32_t i)
 {
         const struct type_config *list = s->config->types, *t = &list[i];
         struct config_origin where = entry_origin(config_type_keys, t->origins, "retry", t->origin);
+        bool wild = pattern_wild(t->pattern);
         check_retry(s, where, "type", t->pattern, t->retry);
         if (!pattern_valid(t->pattern)) {
                 complain(s, t->origin,
@@ -290,7 +295,7 @@ static void check_type(struct complaints *s, uint32_t i)
                 if (str_eq(list[j].pattern, t->pattern)) {
                         complain(s, t->origin, "types: there are two of %.*s", (int)t->pattern.n,
                                  t->pattern.p);
-                } else if (patterns_tie(list[j].pattern, t->pattern)) {
+                } else if (wild && patterns_tie(list[j].pattern, t->pattern)) {
                         complain(s, t->origin,
                                  "types: the patterns %.*s and %.*s match the same types equally "
                                  "well; make one of them more literal",

@@ -52,7 +52,9 @@ const struct config_key config_keys[] = {
      .help = "How long a node may be silent before others rescue its jobs, as a duration; at least "
              "three beats."},
     {"node.shutdown_grace", CONFIG_DURATION, WHOLE(shutdown_grace_ms), "30s", 0, HOUR,
-     .help = "How long running jobs may go on after the node was asked to stop, as a duration."},
+     .help = "How long running jobs may go on after the node was asked to stop, as a duration. A "
+             "ledger "
+             "that is slow just then gets up to node.lease more."},
     {"handlers.dir", CONFIG_TEXT, WHOLE(handlers_dir), "/usr/lib/skep/handlers", 1, PATH_BYTES,
      .help = "Folder that is watched for plug-ins (.so files)."},
     {"handlers.workers", CONFIG_COUNT, WHOLE(workers), "2", 1, 256,

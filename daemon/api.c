@@ -10,7 +10,8 @@
 
 #include "daemon/node.h"
 
-#define LOOK_EVERY NS_PER_S
+#define LOOK_EVERY     NS_PER_S
+#define STATS_FRESH_NS (250 * NS_PER_MS)
 
 struct waiter {
         struct api_request *request;
@@ -154,8 +155,25 @@ void api_refuse_waiters(struct node *n)
 
 /* --- requests in ------------------------------------------------------------------------------ */
 
+static void answer_metrics(struct node *n, struct api_request *r, struct ledger_batch *stats)
+{
+        r->text = metrics_text(n->metrics, n->engine, &n->relay,
+                               stats ? LEDGER_AS(stats, STATS, stats) : NULL, &r->arena);
+        api_answer(n, r);
+}
+
+static bool stats_are_fresh(const struct node *n)
+{
+        return n->stats && node_now().mono_ns - n->stats_ns < STATS_FRESH_NS;
+}
+
+/* Those who ask for metrics get what the last of them got of the ledger, if that was just now. */
 static void read_stats(struct node *n, struct api_request *r)
 {
+        if (r->kind == API_METRICS && stats_are_fresh(n)) {
+                answer_metrics(n, r, n->stats);
+                return;
+        }
         struct ledger_batch *b = ledger_batch_new(LEDGER_STATS);
         if (b) {
                 post_read(n, b, r);
@@ -285,10 +303,13 @@ void api_answer_read(struct node *n, struct ledger_batch *b)
         }
         bool ok = b->outcome == LEDGER_COMMITTED;
         if (r->kind == API_METRICS) {
-                r->text = metrics_text(n->metrics, n->engine, &n->relay,
-                                       ok ? LEDGER_AS(stats, STATS, b) : NULL, &r->arena);
-                ledger_batch_free(b);
-                api_answer(n, r);
+                ledger_batch_free(n->stats);
+                n->stats = ok ? b : NULL;
+                n->stats_ns = node_now().mono_ns;
+                answer_metrics(n, r, n->stats);
+                if (!ok) {
+                        ledger_batch_free(b);
+                }
         } else if (!ok) {
                 r->batch = b;
                 api_refuse(n, r, b->note);

@@ -403,7 +403,8 @@ static int build(struct config_build *b, const struct config_sources *s)
         if (r == 0) {
                 r = default_ledger(b);
         }
-        return r == 0 ? check(b) : r;
+        r = r == 0 ? check(b) : r;
+        return r == 0 ? config_index(b->config) : r;
 }
 
 int config_load(const struct config_sources *s, struct config *ret,

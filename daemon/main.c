@@ -258,6 +258,7 @@ static void stop_parts(struct daemon *d)
         n->ledger = n->ledger ? n->ledger->ops->close(n->ledger) : NULL;
         n->engine = engine_free(n->engine);
         n->metrics = metrics_free(n->metrics);
+        ledger_batch_free(n->stats);
         n->zones = zones_free(n->zones);
         operate_deinit(n);
         free(n->actions.list);
@@ -346,7 +347,11 @@ int main(int argc, char **argv)
                 }
                 return EX_OK;
         }
-        mallopt(M_ARENA_MAX, 1);   /* threads hand each other what they allocate */
+        mallopt(M_ARENA_MAX, 1); /* threads hand each other what they allocate */
+        /* What a claim of large payloads leaves the next one takes: given back at once, as is
+         * usual, it costs a fault for each page. It goes back after the burst (node.c). */
+        mallopt(M_TRIM_THRESHOLD, 64 << 20);
+        mallopt(M_MMAP_THRESHOLD, 4 << 20);
         prctl(PR_SET_DUMPABLE, 0); /* no core file or ptrace of what holds credentials */
         d.sources = (struct config_sources){
             .file = d.options.config,

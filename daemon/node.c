@@ -93,16 +93,6 @@ static void tell_save(struct node *n, const struct host_event *ev)
         node_step(n, &save);
 }
 
-static void tell_progress(struct node *n, const struct host_event *ev)
-{
-        struct engine_event told = {.kind = EV_PROGRESS};
-        told.progress.worker = ev->worker;
-        told.progress.position = ev->first;
-        told.progress.done = ev->done;
-        told.progress.total = ev->total;
-        node_step(n, &told);
-}
-
 static void take_host_event(struct node *n, const struct host_event *ev)
 {
         switch (ev->kind) {
@@ -125,7 +115,6 @@ static void take_host_event(struct node *n, const struct host_event *ev)
         case HOST_WORKER_GONE: tell_gone(n, ev); break;
         case HOST_LOG: log_handler(n, ev); break;
         case HOST_CHECKPOINT: tell_save(n, ev); break;
-        case HOST_PROGRESS: tell_progress(n, ev); break;
         case HOST_FAILED: log_plugin(n, LOG_ERR_, ev, "worker program"); break;
         case HOST_NONE: break;
         }
@@ -146,6 +135,19 @@ static void take_host(struct node *n)
 
 /* --- time ------------------------------------------------------------------------------------- */
 
+static void tell_progress(struct node *n, uint32_t worker, uint32_t position)
+{
+        struct engine_event ev = {.kind = EV_PROGRESS};
+        ev.progress.worker = worker;
+        ev.progress.position = position;
+        while (host_worker_progress(n->host, worker, &ev.progress.position, &ev.progress.done,
+                                    &ev.progress.total)) {
+                node_step(n, &ev);
+                ev.progress.position++;
+        }
+}
+
+/* What the pages of busy workers say. */
 static void tell_seen(struct node *n)
 {
         struct worker_view views[ENGINE_WORKERS_MAX];
@@ -159,6 +161,9 @@ static void tell_seen(struct node *n)
                 ev.seen.running = host_worker_running(n->host, views[i].worker, &ev.seen.position,
                                                       &ev.seen.since_ns, &ev.seen.life_ns);
                 node_step(n, &ev);
+                if (ev.seen.running) {
+                        tell_progress(n, views[i].worker, ev.seen.position);
+                }
         }
 }
 

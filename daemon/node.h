@@ -39,6 +39,8 @@ struct node {
         uint64_t holder; /* as last written to the state directory */
         bool stopping, stopped, broken, stepping;
         struct ledger_batch *reads; /* wait for the end of the step */
+        struct ledger_batch *stats; /* what /metrics told last; NULL: nothing */
+        int64_t stats_ns;           /* when */
         struct waiter *waiters;     /* uthash by request */
         int64_t waiters_ns;         /* when they are looked at again */
         struct bulk_waiter *bulk_waiters;

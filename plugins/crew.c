@@ -202,7 +202,7 @@ int host_worker_spawn(struct host *h, uint32_t worker)
                 return -ENOMEM;
         }
         w->number = worker;
-        w->pidfd = w->sock = w->cancel_fd = w->page_fd = w->child_sock = -1;
+        w->pidfd = w->sock = w->cancel_fd = w->page_fd = w->child_sock = w->belt.fd = -1;
         w->out_end = &w->out;
         if (h->shelf.now) {
                 w->lineup = h->shelf.now;
@@ -267,6 +267,30 @@ void crew_lost_zygote(struct host *h)
 }
 
 /* --- questions and orders ------------------------------------------------------------ */
+
+/* A word that comes meanwhile is told the next time. */
+bool host_worker_progress(struct host *h, uint32_t worker, uint32_t *position, double *ret_done,
+                          double *ret_total)
+{
+        struct crew *w = worker < WORKERS_MAX ? h->crew[worker] : NULL;
+        for (uint32_t at = *position; w && at - w->told < w->next - w->told; at++) {
+                struct slot *s = page_slot(w->page, at);
+                struct given *g = &w->given[at % RING_SLOTS];
+                uint32_t word = atomic_load_explicit(&s->word, memory_order_acquire);
+                uint32_t words = atomic_load_explicit(&s->words, memory_order_acquire);
+                if (word != SLOT_WORD(g->epoch, SLOT_RUNNING)) {
+                        return false;
+                }
+                if (words != g->words) {
+                        g->words = words;
+                        *ret_done = atomic_load_explicit(&s->done, memory_order_relaxed);
+                        *ret_total = atomic_load_explicit(&s->total, memory_order_relaxed);
+                        *position = at;
+                        return true;
+                }
+        }
+        return false;
+}
 
 bool host_worker_running(struct host *h, uint32_t worker, uint32_t *ret_position,
                          int64_t *ret_since_ns, int64_t *ret_progress_ns)
@@ -356,10 +380,9 @@ void host_worker_kill(struct host *h, uint32_t worker)
 void host_worker_retire(struct host *h, uint32_t worker)
 {
         struct crew *w = worker < WORKERS_MAX ? h->crew[worker] : NULL;
-        uint32_t kind = WIRE_RETIRE;
         if (w && !w->retiring) {
                 w->retiring = true;
-                crew_send(h, w, &kind, sizeof kind, NULL, 0);
+                crew_send_given(h, w); /* the order to end comes behind it */
         }
 }
 
@@ -428,6 +451,7 @@ static void close_worker_fds(struct crew *w)
         close_fds(&w->cancel_fd, 1);
         close_fds(&w->page_fd, 1);
         close_fds(&w->child_sock, 1);
+        belt_drop(&w->belt);
 }
 
 struct crew *crew_free(struct host *h, struct crew *w)

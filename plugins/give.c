@@ -1,7 +1,9 @@
 /*
- * Giving jobs to a worker and taking them back. A frame is built in place and sent at once; what
- * can go wrong with the jobs themselves is found before the first of them is given, so that a give
- * is whole or not at all. Taking back swaps the states of slots: whoever swaps first has the job.
+ * Giving jobs to a worker and taking them back. What can go wrong with the jobs themselves is found
+ * before the first of them is given, so that a give is whole or not at all. A frame is built in
+ * place and sent at once; from the first large payload on that finds no room on the belt, what was
+ * given waits here, in order, until ends were told. Taking back swaps the states of slots: whoever
+ * swaps first has the job, and what was taken back is never read, wherever its payload lies.
  */
 #include "plugins/inner.h"
 
@@ -16,21 +18,21 @@ struct building {
         struct wire_frame head;
         int fds[WIRE_FDS];
         uint32_t n_fds;
+        uint64_t belt_from; /* of its first payload on the belt */
 };
 
-static int send_frame(struct building *b)
+static void send_frame(struct building *b)
 {
-        int r = 0;
         if (b->head.n) {
                 memcpy(b->h->frame, &b->head, sizeof b->head);
-                r = crew_send(b->h, b->w, b->h->frame, b->n, b->fds, b->n_fds);
+                if (belt_flush(&b->w->belt) < 0) {
+                        crew_doom(b->w, "the memory that it shares with skepd cannot be written");
+                }
+                crew_send(b->h, b->w, b->h->frame, b->n, b->fds, b->n_fds);
         }
         close_fds(b->fds, b->n_fds);
         b->n_fds = 0;
-        b->head.first += b->head.n;
         b->head.n = 0;
-        b->n = sizeof b->head;
-        return r;
 }
 
 static size_t texts_size(const struct job *j)
@@ -54,7 +56,8 @@ static uint8_t *put_text(uint8_t *at, struct str s)
         return at + s.n + 1;
 }
 
-static void put_job(struct building *b, const struct job *j, const struct handler_desc *d, int fd)
+static void put_job(struct building *b, const struct job *j, const struct handler_desc *d,
+                    enum wire_by by, uint32_t payload_at)
 {
         struct wire_job head = {
             .token = j->token,
@@ -74,7 +77,8 @@ static void put_job(struct building *b, const struct job *j, const struct handle
             .type_n = (uint16_t)j->type.n,
             .content_type_n = (uint16_t)j->content_type.n,
             .priority = j->priority,
-            .by_fd = fd >= 0,
+            .by = (uint8_t)by,
+            .payload_at = payload_at,
         };
         uint8_t *frame = b->h->frame, *at = frame + b->n;
         memcpy(head.id, j->id.b, sizeof head.id);
@@ -85,16 +89,14 @@ static void put_job(struct building *b, const struct job *j, const struct handle
         at = put_text(at, j->headers);
         at = put_text(at, j->checkpoint);
         size_t n = ((size_t)(at - frame) + 15) & ~(size_t)15;
-        if (fd >= 0) {
-                b->fds[b->n_fds++] = fd;
-        } else {
+        if (by == BY_FRAME) {
                 n = ((size_t)(put_text(frame + n, j->payload) - frame) + 7) & ~(size_t)7;
         }
         b->n = n;
         b->head.n++;
 }
 
-static void give_slot(struct crew *w, const struct job *j, uint32_t group)
+static void give_slot(struct crew *w, const struct job *j, uint32_t group, uint32_t group_n)
 {
         uint32_t position = w->next++;
         struct slot *s = page_slot(w->page, position);
@@ -103,9 +105,13 @@ static void give_slot(struct crew *w, const struct job *j, uint32_t group)
         g->epoch = w->epoch;
         g->parts = 0;
         g->group = group;
+        g->group_n = group_n;
+        g->job = j;
         memcpy(s->id, j->id.b, sizeof s->id);
         s->token = j->token;
         s->claim = j->claim;
+        g->words = 0;
+        atomic_store_explicit(&s->words, 0, memory_order_relaxed);
         atomic_store_explicit(&s->asked, 0, memory_order_relaxed);
         atomic_store_explicit(&s->word, SLOT_WORD(w->epoch, SLOT_GIVEN), memory_order_release);
 }
@@ -146,54 +152,130 @@ static int check_jobs(const struct crew *w, struct job *const *jobs, uint32_t n)
         return 0;
 }
 
-/* Payloads that do not go inline, one memfd each, made before anything is given. */
-static int make_payloads(struct job *const *jobs, uint32_t n, int *fds)
+/* --- sending ------------------------------------------------------------ */
+
+static bool has_belt(struct host *h, struct crew *w)
 {
-        for (uint32_t i = 0; i < n; i++) {
-                fds[i] = -1;
-        }
-        for (uint32_t i = 0; i < n; i++) {
-                if (jobs[i]->payload.n > PAYLOAD_INLINE) {
-                        fds[i] = memfd_of("skep-payload", jobs[i]->payload.p, jobs[i]->payload.n);
-                        if (fds[i] < 0) {
-                                int r = fds[i];
-                                close_fds(fds, n);
-                                return r;
-                        }
+        if (w->belt.fd < 0 && !w->belt.none) {
+                uint32_t kind = WIRE_BELT;
+                int reader;
+                if (belt_make(&w->belt, &reader) < 0) {
+                        w->belt.none = true;
+                } else {
+                        crew_send(h, w, &kind, sizeof kind, &reader, 1);
+                        close(reader);
                 }
         }
+        return w->belt.fd >= 0;
+}
+
+/* Members of a batch do not wait for room: all of them are needed before the first one ends. > 0:
+ * the payload has to wait. */
+static int place_payload(struct building *b, const struct given *g, enum wire_by *ret_by,
+                         uint32_t *ret_at)
+{
+        struct str payload = g->job->payload;
+        *ret_by = BY_FRAME;
+        if (payload.n <= PAYLOAD_INLINE) {
+                return 0;
+        }
+        if (payload.n <= BELT_PAYLOAD_MAX && has_belt(b->h, b->w)) {
+                *ret_by = BY_BELT;
+                if (belt_put(&b->w->belt, payload, ret_at)) {
+                        return 0;
+                }
+                if (!g->group) {
+                        return 1;
+                }
+        }
+        *ret_by = BY_FD;
+        int fd = memfd_of("skep-payload", payload.p, payload.n);
+        if (fd < 0) {
+                return fd;
+        }
+        b->fds[b->n_fds++] = fd;
         return 0;
 }
 
-static bool frame_full(const struct building *b, const struct job *next)
+/* Half of the belt at most in one frame, so that one half is filled while the other is worked on.
+ */
+static bool fits(const struct building *b, const struct given *next)
 {
-        return b->head.n >= FRAME_JOBS || b->n_fds >= WIRE_FDS ||
-               b->n + job_size(next) > FRAME_BYTES;
+        return b->head.epoch == next->epoch && b->head.group == next->group &&
+               b->head.n < FRAME_JOBS && b->n_fds < WIRE_FDS &&
+               b->n + job_size(next->job) <= FRAME_BYTES && belt_ready(&b->w->belt) &&
+               b->w->belt.put - b->belt_from < BELT_BYTES / 2;
+}
+
+static void begin_frame(struct building *b, const struct given *first)
+{
+        b->head = (struct wire_frame){WIRE_FRAME,   b->w->sent,   0,
+                                      first->epoch, first->group, first->group_n};
+        b->n = sizeof b->head;
+        b->belt_from = b->w->belt.put;
+}
+
+/* Adds the next job to the frame. False: it, and all behind it, has to wait. */
+static bool send_next(struct building *b)
+{
+        struct crew *w = b->w;
+        struct given *g = &w->given[w->sent % RING_SLOTS];
+        enum wire_by by;
+        uint32_t at = 0;
+        if (b->head.n && !fits(b, g)) {
+                send_frame(b);
+        }
+        if (!b->head.n) {
+                begin_frame(b, g);
+        }
+        int r = place_payload(b, g, &by, &at);
+        if (r < 0 && (g->group || w->sent == w->told)) {
+                crew_doom(w, "skepd has no memory or descriptor left for a payload");
+        }
+        if (r != 0) {
+                return false; /* when an end was told it is tried again */
+        }
+        put_job(b, g->job, handler_of(w, g->job), by, at);
+        g->job = NULL;
+        g->belt_end = w->belt.put;
+        w->sent++;
+        return true;
+}
+
+/* What fails from here on is the worker's death, told as such. */
+void crew_send_given(struct host *h, struct crew *w)
+{
+        struct building b = {.h = h, .w = w};
+        uint32_t retire = WIRE_RETIRE;
+        if (w->state == CREW_ENDED || w->killed) {
+                return;
+        }
+        if (w->sent == w->told) {
+                w->belt.put = w->belt.done = 0; /* nobody reads there: the same pages again */
+        }
+        while (w->sent != w->next && !w->killed && send_next(&b)) {}
+        send_frame(&b);
+        if (w->retiring && !w->retire_sent && w->sent == w->next) {
+                w->retire_sent = true;
+                crew_send(h, w, &retire, sizeof retire, NULL, 0);
+        }
 }
 
 static int give(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n,
                 uint32_t group, uint32_t group_n)
 {
         struct crew *w = worker < WORKERS_MAX ? h->crew[worker] : NULL;
-        int fds[RING_SLOTS];
         if (!w || w->state == CREW_ENDED || w->retiring) {
                 return -ESRCH;
         }
         int r = check_jobs(w, jobs, n);
-        r = r < 0 ? r : make_payloads(jobs, n, fds);
         if (r < 0) {
                 return r;
         }
-        struct building b = {.h = h, .w = w, .n = sizeof b.head};
-        b.head = (struct wire_frame){WIRE_FRAME, w->next, 0, w->epoch, group, group_n};
         for (uint32_t i = 0; i < n; i++) {
-                if (frame_full(&b, jobs[i])) {
-                        send_frame(&b);
-                }
-                put_job(&b, jobs[i], handler_of(w, jobs[i]), fds[i]);
-                give_slot(w, jobs[i], group);
+                give_slot(w, jobs[i], group, group_n);
         }
-        send_frame(&b); /* what fails from here on is the worker's death, told as such */
+        crew_send_given(h, w);
         if (w->next - w->told > 1) {
                 w->peek_ns = h->now_ns + PEEK_NS;
         }
@@ -229,9 +311,18 @@ uint32_t host_worker_recall(struct host *h, uint32_t worker, uint32_t position)
                 }
                 first = at;
         }
-        if (first != w->next) {
-                w->next = first;
-                w->epoch = (w->epoch + 1) & EPOCH_MASK;
+        if (first == w->next) {
+                return first;
+        }
+        w->next = first;
+        w->epoch = (w->epoch + 1) & EPOCH_MASK;
+        if (first - w->told < w->sent - w->told) {
+                w->sent = first;
+                w->belt.put =
+                    first == w->told ? w->belt.done : w->given[(first - 1) % RING_SLOTS].belt_end;
+        }
+        if (w->retiring) {
+                crew_send_given(h, w);
         }
         return first;
 }

@@ -50,8 +50,6 @@ enum host_event_kind {
         HOST_LOG,         /* a handler logged: `worker`, `job`, `level` (syslog), `text` */
         HOST_CHECKPOINT,  /* a handler saves a checkpoint for the job in ring position `first`:
                              `bytes`;  answer with host_checkpoint_saved() once it is durable */
-        HOST_PROGRESS,    /* the handler of the job in ring position `first` says how far it is:
-                             `done` of `total`; some of what it says is left out */
         HOST_FAILED, /* the zygote died or cannot start: `text`; the host starts it again by itself
                       */
 };
@@ -82,7 +80,6 @@ struct host_event {
         struct str plugin, text, bytes;
         struct job_id job;
         int level;
-        double done, total;
 };
 
 /* Starts the worker program and the watch. Call before any library or thread is initialised in this
@@ -102,16 +99,18 @@ void host_next(struct host *h, int64_t now_ns, struct host_event *ret_event);
 #define RING_SLOTS     512 /* jobs given to a worker and not yet ended, at most */
 #define FRAME_JOBS     250
 #define FRAME_BYTES    (128u << 10)
-#define PAYLOAD_INLINE (32u << 10) /* larger payloads travel as sealed memfds */
+#define PAYLOAD_INLINE (32u << 10) /* larger payloads travel on the worker's belt or as memfds */
 
 /* Asks the zygote for a worker with the current roster generation. HOST_WORKER_UP follows, or
  * HOST_WORKER_GONE. */
 int host_worker_spawn(struct host *h, uint32_t worker);
 
 /* Gives jobs to a worker, in order, at the next ring positions (position rises by one per job, from
- * 0 for each new worker; slot = position % RING_SLOTS). Copies what it needs; splits into frames by
- * itself; never blocks: what the socket does not take now is kept and sent when it does. The caller
- * keeps within RING_SLOTS. `timeout_ms`s are the caller's to watch. */
+ * 0 for each new worker; slot = position % RING_SLOTS). A job, with all that it points to, must
+ * stay until its verdict was told, it was taken back, or its worker is gone: those with large
+ * payloads wait here for room. Splits into frames by itself; never blocks: what the socket does not
+ * take now is kept and sent when it does. The caller keeps within RING_SLOTS. `timeout_ms`s are the
+ * caller's to watch. */
 int host_worker_give(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n);
 
 /* The same for jobs of batch `group` (not 0), which has `group_n` jobs in all and is run as one
@@ -130,6 +129,12 @@ uint32_t host_worker_recall(struct host *h, uint32_t worker, uint32_t position);
  * (mono_ns), and when did it give a sign of life last (start, progress, checkpoint)? */
 bool host_worker_running(struct host *h, uint32_t worker, uint32_t *ret_position,
                          int64_t *ret_since_ns, int64_t *ret_progress_ns);
+
+/* How far a running job says it is. Looks from ring position *position on, and moves it to the
+ * first one whose handler has said something that was not told yet; false: none has. Of several
+ * words the latest counts; anything may stand there, a NaN too. */
+bool host_worker_progress(struct host *h, uint32_t worker, uint32_t *position, double *ret_done,
+                          double *ret_total);
 
 /* Asks the running job at that position to stop, with the reason (enum skep_why). Of a batch: one
  * that is cancelled is asked alone, any other reason is asked of all from that position on. */

@@ -7,7 +7,8 @@
  *   watch.c    the directory: what changed and when it has settled
  *   probe.c    from a file to a checked, sealed plug-in, without ever waiting
  *   shelf.c    the files looked at, who serves, ties, the roster of a generation
- *   crew.c     workers: spawn, ask, kill;  give.c: jobs, given and taken back;  tell.c: what they
+ *   crew.c     workers: spawn, ask, kill;  give.c: jobs, given and taken back;  belt.c: large
+ * payloads;  tell.c: what they
  * say;  gone.c: their death former.c   what a dead skepd left behind
  */
 #ifndef SKEP_PLUGINS_INNER_H
@@ -17,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "core/arena.h"
+#include "plugins/belt.h"
 #include "plugins/host.h"
 #include "plugins/manifest.h"
 #include "plugins/page.h"
@@ -29,7 +31,6 @@
 #define CHATTER_NS    (20 * NS_PER_MS)
 #define HEAR_MAX      16  /* messages of one worker before the others get their turn */
 #define LOG_LINES_MAX 500 /* per worker and second; the rest is counted */
-#define PROGRESS_MAX  20  /* words of progress per worker and second; the rest is left out */
 #define PEEK_NS       (5 * NS_PER_MS)
 #define RETIRE_NS     (10 * NS_PER_S) /* for fini() of a worker that was retired */
 
@@ -155,8 +156,11 @@ struct extra {
 struct given {
         struct job_id id;
         uint32_t epoch;
-        uint32_t group; /* the batch that it is a member of; 0: none */
+        uint32_t group, group_n; /* the batch that it is a member of; 0: none */
+        const struct job *job;   /* until it is sent */
+        uint64_t belt_end;       /* the belt's position behind its payload, once it is sent */
         uint32_t parts;
+        uint32_t words; /* of progress, that were told */
         struct extra *extra;
 };
 
@@ -178,11 +182,13 @@ struct crew {
         int pidfd, sock, cancel_fd, page_fd, child_sock; /* the last two until it is spawned */
         struct page *page;
         uint32_t next, told; /* positions: to be given next; first whose end was not told */
+        uint32_t sent;       /* first that is not on its way: the belt is full */
+        struct belt belt;
         uint32_t epoch;
         struct given given[RING_SLOTS];
         struct outgoing *out, **out_end;
         bool want_write, muted;
-        bool killed, retiring;
+        bool killed, retiring, retire_sent;
         char *doomed; /* why it was killed: its page or its messages were nonsense */
         bool reaped;
         int signal, exit_code;
@@ -191,9 +197,7 @@ struct crew {
         uint32_t chatter;
         int64_t log_since_ns; /* the second that log lines are counted in */
         uint32_t log_lines, log_dropped;
-        uint32_t notices_due;      /* for ends that were seen in the page already */
-        int64_t progress_since_ns; /* the second that words of progress are counted in */
-        uint32_t progress_words;
+        uint32_t notices_due; /* for ends that were seen in the page already */
 };
 
 struct host {
@@ -274,6 +278,8 @@ int crew_send(struct host *h, struct crew *w, const void *bytes, size_t n, const
               uint32_t n_fds);
 void crew_interest(struct host *h, struct crew *w); /* sets what epoll waits for */
 void crew_kill(struct crew *w);
+void crew_send_given(struct host *h,
+                     struct crew *w); /* what waits for the belt, as far as it goes */
 struct crew *crew_free(struct host *h, struct crew *w); /* NULL-safe, returns NULL */
 
 /* --- tell.c: true when ret was filled */

@@ -102,11 +102,11 @@ static void rearm_peek(struct host *h, struct crew *w)
         }
 }
 
-/* The ends from the first untold on, in order. */
+/* The ends from the first untold on, in order. What was not sent cannot have ended. */
 static uint32_t collect(struct host *h, struct crew *w)
 {
         uint32_t n = 0;
-        while (w->told != w->next) {
+        while (w->told != w->sent) {
                 struct given *g = &w->given[w->told % RING_SLOTS];
                 struct slot *shared = page_slot(w->page, w->told), s;
                 uint32_t word = atomic_load_explicit(&shared->word, memory_order_acquire);
@@ -126,6 +126,7 @@ static uint32_t collect(struct host *h, struct crew *w)
                         break; /* they are on their way */
                 }
                 read_verdict(h, g, &s, &h->verdicts[n++]);
+                w->belt.done = g->belt_end;
                 w->told++;
         }
         return n;
@@ -135,6 +136,9 @@ bool crew_tell(struct host *h, struct crew *w, struct host_event *ret)
 {
         uint32_t first = w->told;
         uint32_t n = w->doomed ? 0 : collect(h, w);
+        if (n && w->sent != w->next) {
+                crew_send_given(h, w);
+        }
         rearm_peek(h, w);
         if (n == 0) {
                 return false;
@@ -455,37 +459,6 @@ static bool hear_checkpoint(struct crew *w, struct given *g, uint32_t position, 
         return true;
 }
 
-static bool progress_has_room(struct host *h, struct crew *w)
-{
-        if (h->now_ns - w->progress_since_ns >= NS_PER_S) {
-                w->progress_since_ns = h->now_ns;
-                w->progress_words = 0;
-        }
-        return w->progress_words++ < PROGRESS_MAX;
-}
-
-static bool hear_progress(struct host *h, struct crew *w, struct given *g, struct wire_in *in,
-                          struct host_event *ret)
-{
-        struct wire_progress p;
-        in->at = 0;
-        if (!wire_get(in, &p, sizeof p) || in->at != in->n) {
-                return false;
-        }
-        if (progress_has_room(h, w)) {
-                *ret = (struct host_event){
-                    .kind = HOST_PROGRESS,
-                    .worker = w->number,
-                    .pid = w->pid,
-                    .first = p.position,
-                    .job = g->id,
-                    .done = p.done,
-                    .total = p.total,
-                };
-        }
-        return true;
-}
-
 static bool keep_part(struct given *g, uint32_t kind, struct wire_in *in, int fd)
 {
         g->parts++;
@@ -515,7 +488,6 @@ static bool understand(struct host *h, struct crew *w, struct wire_in *in, int f
         case WIRE_RESULT:
         case WIRE_CHILD: return keep_part(g, head.kind, in, fd);
         case WIRE_LOG: chatters(h, w); return hear_log(h, w, g, in, ret);
-        case WIRE_PROGRESS: chatters(h, w); return hear_progress(h, w, g, in, ret);
         case WIRE_CHECKPOINT: chatters(h, w); return hear_checkpoint(w, g, head.position, in, ret);
         default: return false;
         }

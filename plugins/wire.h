@@ -42,10 +42,10 @@ enum wire_kind {
         WIRE_CHILD,  /* struct wire_part, struct wire_child, texts; a large payload as descriptor */
         WIRE_LOG,    /* struct wire_part, level, text */
         WIRE_CHECKPOINT, /* struct wire_part, bytes */
-        WIRE_PROGRESS,   /* struct wire_progress; may be lost */
         WIRE_MANIFEST,   /* from a probe: see manifest.h */
         WIRE_NO,         /* from a probe: text, why the plug-in is refused */
         WIRE_CRASH,      /* from a probe that dies: text */
+        WIRE_BELT,       /* to a worker: the memory of its belt as descriptor (belt.h) */
 };
 
 enum spawn_mode { SPAWN_WORKER, SPAWN_PROBE };
@@ -73,7 +73,8 @@ struct wire_frame {
 };
 
 /* Its texts follow, each with a NUL behind it: queue, type, content type, headers, checkpoint;
- * then, at the next multiple of 16 from the frame's start, the payload, NUL, and padding to 8. */
+ * then, at the next multiple of 16 from the frame's start, a payload BY_FRAME, NUL, and padding to
+ * 8. */
 struct wire_job {
         uint8_t id[16];
         uint64_t token;
@@ -86,17 +87,19 @@ struct wire_job {
         uint16_t attempt, max_attempts;
         uint16_t queue_n, type_n, content_type_n;
         uint8_t priority;
-        uint8_t by_fd; /* the payload is the frame's next descriptor: a sealed memfd of payload_n +
-                          1 bytes */
+        uint8_t by; /* enum wire_by */
+        uint32_t payload_at, unused;
+};
+
+/* How a payload travels. */
+enum wire_by {
+        BY_FRAME, /* behind the job's texts */
+        BY_BELT,  /* on the worker's belt, at payload_at */
+        BY_FD,    /* as the frame's next descriptor: a sealed memfd of payload_n + 1 bytes */
 };
 
 struct wire_part {
         uint32_t kind, position;
-};
-
-struct wire_progress {
-        uint32_t kind, position;
-        double done, total;
 };
 
 struct wire_child {

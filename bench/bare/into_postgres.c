@@ -12,7 +12,8 @@ static const char table_sql[] =
     "drop table if exists bare;"
     "create table bare (id uuid primary key, type text not null, payload bytea not null,"
     " state smallint not null, attempts int not null default 0,"
-    " created timestamptz not null default now(), started timestamptz, finished timestamptz)";
+    " created timestamptz not null default now(), started timestamptz, finished timestamptz);"
+    "alter table bare alter payload set storage external";
 
 /* A letter that comes again is claimed again, unless its row is completed. */
 static const char claim_sql[] =

@@ -323,8 +323,9 @@ static uint32_t count_started(const struct arrivals *list)
         return n;
 }
 
-/* The letters' jobs join those of the doorbells; the claim keeps the batches that hold their texts.
- * No memory: they are rescued later. */
+/* The letters' jobs join those of the doorbells; the claim keeps the batches that hold their texts,
+ * but not their items, which are more than the texts of small letters. No memory: they are rescued
+ * later. */
 static void join_letters(struct engine *e, struct ledger_arrive *b, struct claim *c)
 {
         uint32_t letters = count_started(b->list);
@@ -345,6 +346,7 @@ static void join_letters(struct engine *e, struct ledger_arrive *b, struct claim
                                 letter_job(&l->items[i], b->token, e->now.wall_us, &jobs[c->n++]);
                         }
                 }
+                arrivals_drop_items(l);
         }
         c->jobs = jobs;
         c->letters = STEAL(b->list);

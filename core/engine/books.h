@@ -68,6 +68,7 @@ struct queue_books {
         bool claiming;         /* a claim is on its way */
         uint32_t coming;       /* jobs asked for by it */
         uint32_t last_claim;   /* jobs that the last one brought */
+        bool deep;             /* it left some behind */
         uint64_t job_bytes;    /* of a payload, about */
         int64_t answered_ns;   /* when */
         int64_t not_before_ns; /* back-off after a refusal */
@@ -245,6 +246,7 @@ struct engine {
         /* claims and jobs */
         struct queue_books *queues;
         uint32_t n_queues, next_queue;
+        uint32_t next_turn; /* whose turn it is to claim a portion */
         struct claim *claims;
         uint32_t claimed;
         uint64_t claimed_bytes; /* of payloads */

@@ -4,7 +4,7 @@
  * A node claims what its workers will start within about 250 ms: the mean service time of the
  * queue's jobs decides how many that are, from one a worker (slow or unknown) to thousands (fast).
  * Under load small claims starve the machine, so after a large one the next waits for room for
- * 1,000 jobs or 8 ms (measured: 400 and 4 ms cost a fifth of the rate where commits are quick).
+ * 2,000 jobs or 20 ms, or, among queues that take turns (share.c), for its turn.
  * Never more than 8,000 claimed and unfinished, nor of payloads more than 12 MiB and what the
  * workers run: memory is bounded whatever they are and however long their ends cannot be written.
  */
@@ -12,9 +12,7 @@
 
 #include <stdlib.h>
 
-#define CLAIM_MAX       2000 /* jobs in one claim, */
-#define CLAIM_BYTES_MAX (8u << 20)
-#define AHEAD_URGENT_NS (25 * NS_PER_MS) /* where the order counts */
+#define CLAIM_BYTES_MAX (8u << 20) /* in one claim */
 
 int queue_find(const struct engine *e, struct str name)
 {
@@ -111,86 +109,6 @@ void claim_hint(struct engine *e, struct str queue)
         }
 }
 
-/* What was claimed cannot be overtaken by what is more urgent and comes later. */
-int64_t queue_ahead_ns(const struct queue_books *q)
-{
-        return q->by_priority ? AHEAD_URGENT_NS : AHEAD_NS;
-}
-
-/* How many of its jobs this node should hold: what its workers start soon; under a limit over all
- * nodes what they start at once, since whoever claims more keeps others from running them. */
-uint32_t queue_target(const struct queue_books *q, uint32_t able)
-{
-        uint32_t workers = q->concurrency && q->concurrency < able ? q->concurrency : able;
-        bool ahead = q->service_ns > 0 && !q->global;
-        int64_t each = ahead ? queue_ahead_ns(q) / q->service_ns : 1;
-        each = each < q->batch_max ? q->batch_max : each < 1 ? 1 : each;
-        int64_t target = each > CLAIMED_MAX ? CLAIMED_MAX : each * workers;
-        return target > CLAIMED_MAX ? CLAIMED_MAX : (uint32_t)target;
-}
-
-static uint32_t active_queues(const struct engine *e)
-{
-        uint32_t n = 0;
-        for (uint32_t i = 0; i < e->n_queues; i++) {
-                const struct queue_books *q = &e->queues[i];
-                n += q->may_have_work || q->claiming || q->ready.n || q->gathered || q->given ||
-                     q->n_arrived || q->arriving;
-        }
-        return n ? n : 1;
-}
-
-static uint32_t coming(const struct engine *e)
-{
-        uint32_t n = 0;
-        for (uint32_t i = 0; i < e->n_queues; i++) {
-                n += e->queues[i].claiming ? e->queues[i].coming : 0;
-                n += e->queues[i].starting;
-        }
-        return n;
-}
-
-/* Bytes that may still be claimed, when what is under way is as large as its queue's jobs are. */
-uint64_t claim_bytes_left(const struct engine *e)
-{
-        uint64_t held = e->claimed_bytes;
-        for (uint32_t i = 0; i < e->n_queues; i++) {
-                const struct queue_books *q = &e->queues[i];
-                held += q->job_bytes * ((q->claiming ? q->coming : 0) + q->starting);
-        }
-        return held < CLAIMED_BYTES ? CLAIMED_BYTES - held : 0;
-}
-
-/* So many of a queue's jobs have room in memory; those that a worker waits for always have. */
-static uint32_t fitting(const struct engine *e, const struct queue_books *q, uint32_t idle)
-{
-        uint64_t n = q->job_bytes ? claim_bytes_left(e) / q->job_bytes : UINT32_MAX;
-        return n < idle ? idle : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
-}
-
-uint32_t queue_want(const struct engine *e, const struct queue_books *q)
-{
-        if (q->stuck) {
-                return 0;
-        }
-        uint32_t able = workers_able(e);
-        uint32_t target = queue_target(q, able);
-        uint32_t share = CLAIMED_MAX / active_queues(e);
-        target = target > share ? share : target;
-        target = q->global && target > q->global ? q->global : target;
-        uint32_t here =
-            q->ready.n + q->gathered + q->given + q->starting + (q->claiming ? q->coming : 0);
-        here -= handler_passed(e, q);
-        uint32_t busy = e->claimed + coming(e);
-        uint32_t want = target > here ? target - here : 0;
-        uint32_t free = busy < CLAIMED_MAX ? CLAIMED_MAX - busy : 0;
-        want = want > free ? free : want;
-        bool few = busy < 2 * able; /* ended ones that cannot be written take memory too */
-        uint32_t fit = fitting(e, q, few && able > here ? able - here : 0);
-        want = want > fit ? fit : want;
-        return want > CLAIM_MAX ? CLAIM_MAX : want;
-}
-
 /* Where memory is what bounds a claim it waits for room that is worth a commit, unless workers do
  * for it. */
 static bool worth_claiming(const struct engine *e, const struct queue_books *q)
@@ -199,14 +117,16 @@ static bool worth_claiming(const struct engine *e, const struct queue_books *q)
                claim_bytes_left(e) >= CLAIMED_BYTES / 3;
 }
 
-/* When may this queue claim? Now (<= now), later, or NEVER until an event changes it. */
-static int64_t claim_time(const struct engine *e, const struct queue_books *q, uint32_t *ret_want)
+static bool could_claim(const struct queue_books *q)
 {
-        *ret_want = 0;
-        if (q->gone || q->claiming || !q->may_have_work || q->paused) {
-                return NEVER;
-        }
-        uint32_t want = queue_want(e, q);
+        return !q->gone && !q->claiming && q->may_have_work && !q->paused;
+}
+
+/* When may this queue claim? Now (<= now), later, or NEVER until an event changes it. */
+static int64_t claim_time(const struct engine *e, const struct queue_books *q,
+                          const struct tally *t, uint32_t *ret_want)
+{
+        uint32_t want = could_claim(q) && !takes_turns(q, t) ? share_want(e, q, t) : 0;
         if (want == 0 || !worth_claiming(e, q)) {
                 return NEVER;
         }
@@ -214,6 +134,28 @@ static int64_t claim_time(const struct engine *e, const struct queue_books *q, u
         int64_t at = q->not_before_ns;
         int64_t held = want < HOLD_ROWS ? q->answered_ns + hold_ns(q->last_claim) : 0;
         return held > at ? held : at;
+}
+
+/* The same of those who take turns: of the one whose turn it is. Who waits for room lets none of
+ * them pass; who has enough, or was refused, does. */
+static int64_t turn_time(const struct engine *e, const struct tally *t, uint32_t *ret_queue,
+                         uint32_t *ret_want)
+{
+        int64_t at = NEVER;
+        bool waits = false;
+        for (uint32_t i = 0; t->turns && i < e->n_queues && !waits && at > e->now.mono_ns; i++) {
+                uint32_t queue = (e->next_turn + i) % e->n_queues;
+                const struct queue_books *q = &e->queues[queue];
+                bool later = q->not_before_ns > e->now.mono_ns;
+                if (!could_claim(q) || !takes_turns(q, t)) {
+                        continue;
+                }
+                uint32_t want = later ? 0 : turn_want(e, q, t, &waits);
+                at = later || want ? engine_min(at, q->not_before_ns) : at;
+                *ret_queue = queue;
+                *ret_want = want;
+        }
+        return at;
 }
 
 static bool may_claim(const struct engine *e)
@@ -253,27 +195,57 @@ static bool claim_queue(struct engine *e, struct queue_books *q, uint32_t want)
         return post_batch(e, b);
 }
 
+/* Those who hold few first: what they take is little, and may have come just now. */
+static bool claim_shares(struct engine *e, struct tally *t)
+{
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                struct queue_books *q = &e->queues[(e->next_queue + i) % e->n_queues];
+                uint32_t want = 0;
+                if (claim_time(e, q, t, &want) > e->now.mono_ns) {
+                        continue;
+                }
+                if (!claim_queue(e, q, want)) {
+                        return false;
+                }
+                *t = claims_tally(e);
+        }
+        return true;
+}
+
+static bool claim_turns(struct engine *e, struct tally *t)
+{
+        uint32_t queue = 0, want = 0;
+        while (turn_time(e, t, &queue, &want) <= e->now.mono_ns) {
+                if (!claim_queue(e, &e->queues[queue], want)) {
+                        return false;
+                }
+                e->next_turn = queue + 1;
+                *t = claims_tally(e);
+        }
+        return true;
+}
+
 void claim_pump(struct engine *e)
 {
         if (!may_claim(e)) {
                 return;
         }
-        for (uint32_t i = 0; i < e->n_queues; i++) {
-                struct queue_books *q = &e->queues[(e->next_queue + i) % e->n_queues];
-                uint32_t want;
-                if (claim_time(e, q, &want) <= e->now.mono_ns && !claim_queue(e, q, want)) {
-                        return;
-                }
+        struct tally t = claims_tally(e);
+        if (claim_shares(e, &t) && claim_turns(e, &t)) {
+                e->next_queue++;
         }
-        e->next_queue++;
 }
 
 int64_t claim_wake_ns(const struct engine *e)
 {
-        int64_t at = NEVER;
-        for (uint32_t i = 0; may_claim(e) && i < e->n_queues; i++) {
-                uint32_t want;
-                at = engine_min(at, claim_time(e, &e->queues[i], &want));
+        if (!may_claim(e)) {
+                return NEVER;
+        }
+        struct tally t = claims_tally(e);
+        uint32_t queue = 0, want = 0;
+        int64_t at = turn_time(e, &t, &queue, &want);
+        for (uint32_t i = 0; i < e->n_queues; i++) {
+                at = engine_min(at, claim_time(e, &e->queues[i], &t, &want));
         }
         return at;
 }
@@ -354,6 +326,7 @@ void claim_answered(struct engine *e, struct ledger_claim *b)
                 q->not_before_ns = 0;
                 q->last_claim = b->got->n;
                 q->may_have_work |= b->more;
+                q->deep = b->more;
                 if (b->limited || q->limited) {
                         limit_met(e, q, b->limited);
                 }

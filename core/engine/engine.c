@@ -323,7 +323,6 @@ static void drain_start(struct engine *e)
         e->draining = true;
         e->drain_kill_ns = e->now.mono_ns + grace;
         e->drain_ask_ns = e->drain_kill_ns - (soft < grace ? soft : grace / 2);
-        e->drain_give_up_ns = e->drain_kill_ns + NS_PER_S;
         submit_refuse_all(e, "skepd is stopping");
         bulk_stop_all(e, "skepd stopped before its end");
         recall_unstarted(e);
@@ -443,11 +442,22 @@ static bool may_leave(struct engine *e)
         return !e->leaving && all_ended(e) && !e->beating && !e->rescue.posted && journal_told(e);
 }
 
+/* A slow ledger is waited for, a lease long at most, as long as this node is surely taken for
+ * alive: what it does not write is rescued as lost, though it is known how it ended. */
+static int64_t give_up_ns(const struct engine *e)
+{
+        int64_t last = e->drain_kill_ns + (int64_t)e->config->lease_ms * NS_PER_MS;
+        int64_t alive = engine_min(e->lease_until_ns, last);
+        int64_t least = e->drain_kill_ns + NS_PER_S;
+        return alive > least ? alive : least;
+}
+
 static void drain_pump(struct engine *e)
 {
         if (!e->draining || e->stopped) {
                 return;
         }
+        e->drain_give_up_ns = give_up_ns(e);
         give_back_ready(e);
         if (may_leave(e)) {
                 for (uint32_t i = 0; i < e->n_queues; i++) {

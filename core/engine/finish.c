@@ -212,9 +212,12 @@ static void finish_over(struct engine *e, struct ledger_finish *f)
                 engine_note(e, 4, NULL, "%u verdicts were refused by their fence", f->stale);
         }
         bool replies = false;
+        struct str hinted = {0};
         for (uint32_t i = 0; i < f->n; i++) {
-                if (f->rows[i].to == STATE_PENDING && !f->rows[i].stale) {
-                        claim_hint_all(e);
+                bool pending = f->rows[i].to == STATE_PENDING && !f->rows[i].stale;
+                if (pending && !str_eq(f->rows[i].queue, hinted)) {
+                        hinted = f->rows[i].queue;
+                        claim_hint(e, hinted);
                 }
                 replies |= f->rows[i].reply != NULL;
                 finish_hint_due(e, &f->rows[i]);

@@ -6,6 +6,7 @@
  *   post.c         numbering, frozen lanes, unknown commits: everything that goes to the ledger
  *   submit.c       submissions in, answers out; operators' requests
  *   claim.c        what to claim, and when
+ *   share.c        how many of it: shares of the room, and turns
  *   arrive.c       what transports brought: placed, answered in one write, acknowledged
  *   journal.c      letters without ids, until their acknowledgement is sure
  *   consume.c      how much transports shall bring; what becomes of them
@@ -90,15 +91,34 @@ int64_t claim_wake_ns(const struct engine *e);
 int queue_find(const struct engine *e, struct str name);
 int queue_unrouted(struct engine *e); /* of arrivals that no queue takes; -1: no memory */
 int queues_configure(struct engine *e, const struct config *c);
-
-uint32_t queue_want(const struct engine *e, const struct queue_books *q);
-uint32_t queue_target(const struct queue_books *q, uint32_t able);
-uint64_t claim_bytes_left(const struct engine *e);
-int64_t queue_ahead_ns(const struct queue_books *q); /* what starts within so long is claimed */
 void take_claim(struct engine *e, struct claim **got, struct commit_no no, uint64_t token,
                 uint32_t queue);
 
 void recall_claim(struct engine *e, struct commit_no no, uint64_t token, uint32_t queue);
+
+/* share.c */
+struct tally {           /* what all queues hold and ask for, at one moment */
+        uint32_t able;   /* workers */
+        uint32_t active; /* queues that have jobs or may have some; at least 1 */
+        uint32_t turns;  /* those of them that take turns */
+        uint32_t held;   /* claimed by these and not ended, or asked for */
+        uint32_t begun;  /* claimed by any and not ended */
+        uint32_t coming; /* asked for by any, or arriving to start */
+        bool claiming;   /* a claim is on its way */
+        bool idle;       /* a worker has nothing to do */
+};
+
+struct tally claims_tally(const struct engine *e);
+bool takes_turns(const struct queue_books *q, const struct tally *t);
+/* How many this queue may claim, of its share; of one that takes turns, if it is its turn. 0: none;
+ * ret_waits (else untouched): since there is no room for a portion. */
+uint32_t share_want(const struct engine *e, const struct queue_books *q, const struct tally *t);
+uint32_t turn_want(const struct engine *e, const struct queue_books *q, const struct tally *t,
+                   bool *ret_waits);
+uint32_t queue_want(const struct engine *e, const struct queue_books *q); /* of its share, now */
+uint32_t queue_target(const struct queue_books *q, uint32_t able);
+uint64_t claim_bytes_left(const struct engine *e);
+int64_t queue_ahead_ns(const struct queue_books *q); /* what starts within so long is claimed */
 
 /* arrive.c */
 void arrive_came(struct engine *e, struct arrivals *list /* takes */);

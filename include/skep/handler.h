@@ -128,7 +128,8 @@ struct skep_services {
          * close it. It may wake up for nothing: then cancelled() says 0. Any thread. */
         int (*cancel_fd)(const struct skep_job *job);
 
-        /* How far it is; total 0: not known. Lossy, and a sign of life. Any thread. */
+        /* How far it is; total 0: not known. People see the last word; a sign of life. Any thread.
+         */
         void (*progress)(struct skep_job *job, double done, double total);
 
         /* The job's result, at most 64 KiB (-E2BIG). The last call counts; kept when the job ends

@@ -30,7 +30,28 @@ static struct str share(struct arena *a, struct str last, const PGresult *r, int
         return v.n && str_eq(v, last) ? last : cell_copy(a, r, i, column);
 }
 
-int handed_read(struct claim *c, const PGresult *r, int i, struct job *j)
+#define LARGE (16u << 10) /* payloads of a result, on an average: not copied out of it */
+
+static void clear_result(void *r)
+{
+        PQclear(r);
+}
+
+/* True: the claim owns the result, in which its payloads stand. Of smaller ones the rest of the
+ * rows would be too much to hold for so long. */
+static bool keep_result(struct work *w, struct claim *c, const PGresult *r)
+{
+        uint64_t bytes = 0;
+        int rows = PQntuples(r);
+        for (int i = 0; i < rows; i++) {
+                bytes += (uint64_t)PQgetlength(r, i, HANDED_PAYLOAD);
+        }
+        w->kept = rows && bytes / (uint64_t)rows >= LARGE &&
+                  arena_adopt(&c->arena, (void *)(uintptr_t)r, clear_result);
+        return w->kept;
+}
+
+static int read_handed(struct claim *c, const PGresult *r, int i, bool kept, struct job *j)
 {
         struct job none = {0};
         const struct job *last = c->n ? &c->jobs[c->n - 1] : &none;
@@ -58,13 +79,19 @@ int handed_read(struct claim *c, const PGresult *r, int i, struct job *j)
             .type = share(&c->arena, last->type, r, i, HANDED_TYPE),
             .content_type = share(&c->arena, last->content_type, r, i, HANDED_CONTENT_TYPE),
             .headers = cell_copy(&c->arena, r, i, HANDED_HEADERS),
-            .payload = cell_copy(&c->arena, r, i, HANDED_PAYLOAD),
+            .payload =
+                kept ? cell_str(r, i, HANDED_PAYLOAD) : cell_copy(&c->arena, r, i, HANDED_PAYLOAD),
             .handler = -1,
         };
         j->ref = ref_of(&j->id);
         bool out = !j->queue.p || !j->type.p || !j->content_type.p || !j->headers.p ||
                    !j->payload.p || !j->policy.p || !j->checkpoint.p;
         return out ? -ENOMEM : 0;
+}
+
+int handed_read(struct claim *c, const PGresult *r, int i, struct job *j)
+{
+        return read_handed(c, r, i, false, j);
 }
 
 /* --- CLAIM ------------------------------------------------------------------------------------ */
@@ -95,6 +122,7 @@ static int take_claim(struct lane *n, struct work *w, enum statement which, cons
         struct claim *c = b->got;
         int rc = 0;
         bool ours = which == ST_CLAIM || which == ST_CLAIM_GLOBAL;
+        bool kept = ours && keep_result(w, c, r);
         for (int i = 0; ours && i < PQntuples(r) && !rc; i++) {
                 if (cell_null(r, i, HANDED_ID)) {
                         b->parked = (uint32_t)cell_i32(r, i, HANDED_CLAIM);
@@ -102,7 +130,7 @@ static int take_claim(struct lane *n, struct work *w, enum statement which, cons
                         b->more = cell_bool(r, i, HANDED_CANCEL_ASKED);
                         b->limited = cell_i32(r, i, HANDED_SNOOZES) != 0;
                 } else if (c->n < b->want) {
-                        rc = handed_read(c, r, i, &c->jobs[c->n]);
+                        rc = read_handed(c, r, i, kept, &c->jobs[c->n]);
                         c->n += !rc;
                 }
         }

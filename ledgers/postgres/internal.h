@@ -44,6 +44,7 @@ struct work {
         uint32_t n_sent, n_answered;
         size_t bytes;
         int error; /* -errno while an answer was read */
+        bool kept; /* the answer just read belongs to somebody else now */
         bool failed;
         char state[6];
         char constraint[40];

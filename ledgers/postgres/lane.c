@@ -255,7 +255,10 @@ static bool read_results(struct lane *n)
                 if (!sync) {
                         take_answer(n, w, r);
                 }
-                PQclear(r);
+                if (!w->kept) {
+                        PQclear(r);
+                }
+                w->kept = false;
                 if (w->fatal) {
                         return false;
                 }

@@ -198,8 +198,9 @@ int db_open(const char *path, int busy_timeout_ms, bool read_only, char *note, s
         /* Counting memory takes a lock at each allocation. Refused once SQLite is in use, which is
          * fine. */
         (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
-        int rc = sqlite3_open_v2(
-            path, &db->sql, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+        int rc = sqlite3_open_v2(path, &db->sql,
+                                 SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX,
+                                 read_only ? NULL : ahead_vfs());
         if (rc) {
                 return db_note(rc, db->sql, path, note, note_size);
         }

@@ -59,6 +59,7 @@ struct db {
  * it). */
 int db_open(const char *path, int busy_timeout_ms, bool read_only, char *note, size_t note_size,
             struct db **ret_db);
+const char *ahead_vfs(void);        /* ahead.c: its name for SQLite; NULL: the usual one */
 struct db *db_close(struct db *db); /* NULL-safe, returns NULL; no checkpoint */
 void db_close_p(struct db **db);
 

@@ -8,6 +8,29 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
+/* skepd puts nothing else there before this job's end was told. */
+static bool find_on_belt(const struct frame *f, struct incoming *ret)
+{
+        const struct wire_job *j = &ret->j;
+        ret->payload = f->w->belt + j->payload_at;
+        return f->w->belt && (uint64_t)j->payload_at + j->payload_n < BELT_BYTES;
+}
+
+static bool map_payload(struct frame *f, struct incoming *ret)
+{
+        if (f->fd_at >= f->n_fds) {
+                return false;
+        }
+        size_t n = (size_t)ret->j.payload_n + 1;
+        void *p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, f->fds[f->fd_at++], 0);
+        if (p == MAP_FAILED) {
+                give_up(f->w, "a payload cannot be mapped");
+        }
+        ret->payload = p;
+        ret->mapped = n;
+        return true;
+}
+
 bool frame_next(struct frame *f, struct incoming *ret)
 {
         struct wire_job *j = &ret->j;
@@ -19,23 +42,14 @@ bool frame_next(struct frame *f, struct incoming *ret)
         size_t texts =
             (size_t)j->queue_n + j->type_n + j->content_type_n + j->headers_n + j->checkpoint_n + 5;
         size_t payload = (f->at + sizeof *j + texts + 15) & ~(size_t)15;
-        size_t end = j->by_fd ? payload : (payload + j->payload_n + 1 + 7) & ~(size_t)7;
-        if (end > f->n || (j->by_fd && f->fd_at >= f->n_fds)) {
+        size_t end = j->by == BY_FRAME ? (payload + j->payload_n + 1 + 7) & ~(size_t)7 : payload;
+        if (end > f->n) {
                 return false;
         }
         ret->payload = f->p + payload;
         ret->mapped = 0;
         f->at = end;
-        if (j->by_fd) {
-                size_t n = (size_t)j->payload_n + 1;
-                void *p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, f->fds[f->fd_at++], 0);
-                if (p == MAP_FAILED) {
-                        give_up(f->w, "a payload cannot be mapped");
-                }
-                ret->payload = p;
-                ret->mapped = n;
-        }
-        return true;
+        return j->by == BY_FRAME || (j->by == BY_BELT ? find_on_belt(f, ret) : map_payload(f, ret));
 }
 
 void incoming_done(struct incoming *in)
@@ -116,6 +130,5 @@ void live_begin(struct live *l, struct worker *w, const struct incoming *in, uin
         l->children_end = &l->children;
         l->n_children = 0;
         l->children_bytes = 0;
-        atomic_store_explicit(&l->progress_told_ns, 0, memory_order_relaxed);
         fill_job(l, in, page_slot(w->page, position)->started_wall_us);
 }

@@ -1,6 +1,6 @@
 /*
  * The services of a worker, as handlers see them through struct skep_services. What a job says is
- * kept here until it ends; only the log, checkpoints and progress leave at once.
+ * kept here until it ends; only the log and checkpoints leave at once, and progress is in the page.
  */
 #include "plugins/worker/worker.h"
 
@@ -17,9 +17,6 @@
 #include "core/pattern.h"
 #include "core/retry.h"
 #include "core/unique.h"
-
-#define PROGRESS_OF_JOB_NS    (200 * NS_PER_MS)
-#define PROGRESS_OF_WORKER_NS (60 * NS_PER_MS)
 
 static const struct live *live_of(const struct skep_job *job)
 {
@@ -60,32 +57,21 @@ static int get_cancel_fd(const struct skep_job *job)
         return FD_CANCEL;
 }
 
-static int64_t note_life(struct live *l)
+static void note_life(struct live *l)
 {
-        int64_t now = clock_ns();
-        atomic_store_explicit(&l->w->page->progress_ns, now, memory_order_relaxed);
-        return now;
+        atomic_store_explicit(&l->w->page->progress_ns, clock_ns(), memory_order_relaxed);
 }
 
-/* Any thread: of those that come at the same time one sees that its turn is due. */
-static bool due(_Atomic int64_t *told_ns, int64_t now, int64_t every_ns)
-{
-        int64_t told = atomic_load_explicit(told_ns, memory_order_relaxed);
-        return now - told >= every_ns &&
-               atomic_compare_exchange_strong_explicit(told_ns, &told, now, memory_order_relaxed,
-                                                       memory_order_relaxed);
-}
-
-/* A word now and then is enough for people; one that skepd has no room for is lost. */
+/* Each word takes the place of the one before, and skepd looks now and then: so the last one is
+ * seen, however soon it came after others. Any thread. */
 static void note_progress(struct skep_job *job, double done, double total)
 {
         struct live *l = live_to_change(job);
-        int64_t now = note_life(l);
-        if (due(&l->progress_told_ns, now, PROGRESS_OF_JOB_NS) &&
-            due(&l->w->progress_told_ns, now, PROGRESS_OF_WORKER_NS)) {
-                struct wire_progress p = {WIRE_PROGRESS, l->position, done, total};
-                wire_frame_send(FD_SOCKET, &p, sizeof p, NULL, 0, MSG_DONTWAIT);
-        }
+        struct slot *s = page_slot(l->w->page, l->position);
+        note_life(l);
+        atomic_store_explicit(&s->done, done, memory_order_relaxed);
+        atomic_store_explicit(&s->total, total, memory_order_relaxed);
+        atomic_fetch_add_explicit(&s->words, 1, memory_order_release);
 }
 
 static int keep_result(struct skep_job *job, const char *content_type, const void *bytes, size_t n)

@@ -8,6 +8,7 @@
 #define SKEP_PLUGINS_WORKER_H
 
 #include "core/arena.h"
+#include "plugins/belt.h"
 #include "plugins/page.h"
 #include "plugins/wire.h"
 
@@ -84,11 +85,11 @@ struct stashed {
 
 struct worker {
         struct page *page;
+        const uint8_t *belt; /* NULL: no large payload came yet */
         struct loaded_plugin *plugins;
         uint32_t n_plugins;
         uint32_t cancels_seen;
         int64_t noticed_ns;                 /* when skepd was told last */
-        _Atomic int64_t progress_told_ns;   /* when it was told of progress last */
         int64_t wall_minus_mono_ns;         /* read once per frame */
         struct stashed *stash, **stash_end; /* messages that came while a checkpoint waited */
 };
@@ -115,7 +116,6 @@ struct live {
         struct live_child *children, **children_end;
         uint32_t n_children;
         size_t children_bytes;
-        _Atomic int64_t progress_told_ns; /* when skepd was told how far it is */
         char id[37];
 };
 
@@ -142,7 +142,7 @@ void send_or_end(struct worker *w, const void *bytes, size_t n, const int *fds, 
 struct incoming {
         struct wire_job j;
         const uint8_t *texts;
-        const uint8_t *payload; /* in the frame, or mapped */
+        const uint8_t *payload; /* in the frame, on the belt, or mapped */
         size_t mapped;
 };
 

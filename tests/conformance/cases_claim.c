@@ -152,6 +152,32 @@ static void parks_what_the_roster_does_not_serve(void)
         bed_free(bed);
 }
 
+/* Of a hundred, each matches one type of these alone. */
+static void knows_a_hundred_patterns(void)
+{
+        enum { MANY = 100 };
+        struct bed *bed = bed_new();
+        struct handler_desc handlers[MANY] = {0};
+        char patterns[MANY][24], type[24];
+        for (int i = 0; i < MANY; i++) {
+                snprintf(patterns[i], sizeof patterns[i], i % 2 ? "p%d.*" : "p%d.>", i);
+                handlers[i].pattern = str_of(patterns[i]);
+                handlers[i].plugin = STR("test.so");
+                snprintf(type, sizeof type, "p%d.x", i);
+                add_with(bed, 5, str_of(type), STR("x"));
+        }
+        add_with(bed, 5, STR("xp1.x"), STR("x"));
+        add_with(bed, 5, STR("p100.x"), STR("x"));
+        struct roster *roster = roster_new(1, handlers, MANY);
+        struct ledger_claim *b = bed_claim_batch(bed, MANY + 2);
+        b->roster = roster;
+        bed_must(bed, &b->base);
+        CU_ASSERT(b->got->n == MANY && b->parked == 2 && !b->more);
+        ledger_batch_free(&b->base);
+        roster_unref(roster);
+        bed_free(bed);
+}
+
 static void finds_more_behind_unserved_rows(void)
 {
         struct bed *bed = bed_new();
@@ -247,6 +273,7 @@ CASES(cases_claim, {"hands over every field", hands_over_every_field, 0},
       {"keeps to its byte budget, one job at least", keeps_to_its_byte_budget, 0},
       {"leaves the broker's and the parked band alone", leaves_other_bands_alone, 0},
       {"parks what the roster does not serve", parks_what_the_roster_does_not_serve, 0},
+      {"knows a hundred patterns", knows_a_hundred_patterns, 0},
       {"finds more behind unserved rows", finds_more_behind_unserved_rows, 0},
       {"buries what is past its deadline", buries_what_is_past_its_deadline, 0},
       {"is fenced without a registered holder", is_fenced_without_a_registered_holder, 0},

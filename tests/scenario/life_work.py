@@ -27,7 +27,7 @@ def a_requeued_job_goes_on_too():
 
 def the_checkpoint_survives_its_node():
     with life(nodes=2, settings=("handlers.workers=1",)) as it:
-        key = it.send("life.steps", {"steps": 6, "ms": 300, "hold_at": 4})  # words of progress that follow too soon are left out
+        key = it.send("life.steps", {"steps": 6, "hold_at": 4})  # four words within milliseconds, then none: the last one counts
         job = wait_for("a few steps", lambda: (lambda j: j if j and j.get("progress", {}).get("done", 0) >= 4 else None)(
             it.by_key(key)))
         holder = wait_for("one that runs it", lambda: next((

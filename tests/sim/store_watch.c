@@ -188,11 +188,12 @@ static void check_drains(const struct world *w)
 {
         for (uint32_t i = 0; i < w->swarm.nodes; i++) {
                 const struct sim_node *n = &w->nodes[i];
-                int64_t most = ((int64_t)w->config.shutdown_grace_ms + 2000) * NS_PER_MS;
-                if (n->draining && n->state == NODE_UP && w->now_ns - n->drain_since_ns > most) {
+                int64_t most = (int64_t)w->config.shutdown_grace_ms + w->config.lease_ms + 1000;
+                if (n->draining && n->state == NODE_UP &&
+                    w->now_ns - n->drain_since_ns > most * NS_PER_MS) {
                         world_violate((struct world *)w,
                                       "I17: node %u drains for longer than its "
-                                      "grace and two seconds",
+                                      "grace, a lease and a second",
                                       i);
                 }
         }

@@ -15,9 +15,9 @@ struct desk { /* an engine, its actions, and what was posted and not answered */
         struct engine *engine;
         struct engine_actions actions;
         struct instant now;
-        struct ledger_batch *posted[64];
+        struct ledger_batch *posted[256];
         uint32_t n_posted;
-        struct engine_action last[64]; /* other actions of the last step */
+        struct engine_action last[256]; /* other actions of the last step */
         uint32_t n_last;
         uint64_t jobs_made;
 };

@@ -74,11 +74,32 @@ static void test_texts_end_with_nul(void)
         arena_deinit(&a);
 }
 
+static void count_end(void *what)
+{
+        ++*(int *)what;
+}
+
+static void test_guests_end_with_it(void)
+{
+        int ended[3] = {0, 0, 0};
+        struct arena a = {0};
+        CU_ASSERT_TRUE(arena_adopt(&a, &ended[0], count_end));
+        CU_ASSERT_PTR_NOT_NULL(arena_alloc(&a, 100000));
+        CU_ASSERT_TRUE(arena_adopt(&a, &ended[1], count_end));
+        CU_ASSERT_EQUAL(ended[0] + ended[1], 0);
+        arena_reset(&a);
+        CU_ASSERT(ended[0] == 1 && ended[1] == 1);
+        CU_ASSERT_TRUE(arena_adopt(&a, &ended[2], count_end));
+        arena_deinit(&a);
+        CU_ASSERT(ended[0] == 1 && ended[1] == 1 && ended[2] == 1);
+}
+
 UNIT_TESTS = {
     {"pieces are aligned and do not overlap", test_pieces_do_not_overlap},
     {"reset keeps one chunk", test_reset_keeps_one_chunk},
     {"a large piece leaves the chunk being filled", test_large_piece_leaves_the_chunk},
     {"the last piece shrinks", test_last_piece_shrinks},
+    {"guests end with it, once", test_guests_end_with_it},
     {"texts end with a NUL, sizes out of reach are refused", test_texts_end_with_nul},
 };
 UNIT_MAIN("arena")

@@ -506,6 +506,40 @@ static void test_places(void)
         }
 }
 
+/* What config_index() makes finds what the search finds. */
+static void test_the_index_finds_the_same(void)
+{
+        static const char *const patterns[] = {"a.>", "a.*", "a.b", ">", "c"};
+        static const char *const asked[] = {"a.b", "a.c", "a.b.c", "c", "d.e", "default", ""};
+        struct str of_first[] = {STR("a.>"), STR("c")}, of_second[] = {STR("a.b"), STR("*.e")};
+        struct config c;
+        struct queue_config *q;
+        void *entry;
+        CU_ASSERT_EQUAL_FATAL(config_init(&c), 0);
+        for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
+                CU_ASSERT_EQUAL_FATAL(
+                    config_entry_add(&c, &config_lists[LIST_TYPES], str_of(patterns[i]), &entry),
+                    0);
+        }
+        CU_ASSERT_EQUAL_FATAL(config_queue_add(&c, STR("one"), &q), 0);
+        q->types = of_first;
+        q->n_types = 2;
+        CU_ASSERT_EQUAL_FATAL(config_queue_add(&c, STR("two"), &q), 0);
+        q->types = of_second;
+        q->n_types = 2;
+        struct config searched = c;
+        CU_ASSERT_EQUAL_FATAL(config_index(&c), 0);
+        CU_ASSERT_PTR_NOT_NULL(c.index);
+        for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+                struct str type = str_of(asked[i]);
+                CU_ASSERT_EQUAL(config_queue_for(&c, type), config_queue_for(&searched, type));
+                CU_ASSERT_PTR_EQUAL(config_type_for(&c, type), config_type_for(&searched, type));
+        }
+        CU_ASSERT_EQUAL(config_queue_for(&c, STR("a.b")), 2);
+        CU_ASSERT_PTR_EQUAL(config_type_for(&c, STR("a.b")), &c.types[2]);
+        config_deinit(&c);
+}
+
 UNIT_TESTS = {
     {"every key at both ends of its range", test_ranges},
     {"defaults", test_defaults},
@@ -519,5 +553,6 @@ UNIT_TESTS = {
     {"places of files", test_places},
     {"numbers that may be a word", test_words},
     {"entries of lists", test_entries},
+    {"the index finds the same", test_the_index_finds_the_same},
 };
 UNIT_MAIN("config")

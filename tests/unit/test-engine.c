@@ -212,6 +212,36 @@ static void test_a_drain_gives_back_what_has_not_started(void)
         close_desk(&d);
 }
 
+/* How long after its grace a node stops whose last verdict the ledger has and does not answer. */
+static int64_t drain_without_answer(enum ledger_outcome beats)
+{
+        struct desk d;
+        open_desk(&d);
+        claim_jobs(&d, 1);
+        tell(&d, (struct engine_event){.kind = EV_DRAIN});
+        end_jobs(&d, 0, 1, VERDICT_DONE);
+        struct ledger_batch *verdict = take_posted(&d, LEDGER_FINISH);
+        CU_ASSERT_PTR_NOT_NULL(verdict);
+        int64_t ms = -(int64_t)d.config.shutdown_grace_ms;
+        while (!told(&d, ACT_STOPPED) && ms < 60000) {
+                pass_time(&d, 100);
+                ms += 100;
+                struct ledger_batch *beat = take_posted(&d, LEDGER_BEAT);
+                if (beat && !told(&d, ACT_STOPPED)) {
+                        answer(&d, beat, beats);
+                }
+        }
+        ledger_batch_free(verdict);
+        close_desk(&d);
+        return ms;
+}
+
+static void test_a_drain_waits_for_a_slow_ledger(void)
+{
+        CU_ASSERT_EQUAL(drain_without_answer(LEDGER_COMMITTED), 15000);
+        CU_ASSERT_EQUAL(drain_without_answer(LEDGER_REFUSED), 1000);
+}
+
 static void test_a_fenced_node_starts_nothing_and_registers_anew(void)
 {
         struct desk d;
@@ -353,6 +383,7 @@ UNIT_TESTS = {
     {"a crash costs the running job alone", test_a_crash_costs_the_running_job_alone},
     {"a time-out is asked, then killed", test_a_time_out_is_asked_then_killed},
     {"a drain gives back what has not started", test_a_drain_gives_back_what_has_not_started},
+    {"a drain waits for a slow ledger", test_a_drain_waits_for_a_slow_ledger},
     {"a fenced node starts nothing and registers anew",
      test_a_fenced_node_starts_nothing_and_registers_anew},
     {"a floor is told and answered", test_a_floor_is_told_and_answered},

@@ -358,13 +358,21 @@ static void test_checkpoints_of_each(void)
         end();
 }
 
-static void test_tells_progress(void)
+/* Each of them has said five words by the time that "working" is logged. */
+static void test_tells_the_last_word_of_progress(void)
 {
+        double done = 0, total = 0;
+        uint32_t at = 0;
         begin();
-        give(0, 1, "batch.save", "a");
-        struct seen *s = bed_wait(&bed, HOST_PROGRESS, 0);
-        CU_ASSERT_PTR_NOT_NULL_FATAL(s);
-        CU_ASSERT(s->position == 0 && s->done == 1 && s->total == 1);
+        CU_ASSERT_FALSE(host_worker_progress(bed.h, 0, &at, &done, &total));
+        give(0, 1, "batch.polite", "ab");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(bed_wait(&bed, HOST_LOG, 0));
+        for (uint32_t i = 0; i < 2; i++) {
+                CU_ASSERT(host_worker_progress(bed.h, 0, &at, &done, &total));
+                CU_ASSERT(at == i && done == 5 && total == 10 + i);
+        }
+        at = 0;
+        CU_ASSERT_FALSE(host_worker_progress(bed.h, 0, &at, &done, &total));
         end();
 }
 
@@ -384,6 +392,6 @@ UNIT_TESTS = {
     {"takes back a batch", test_takes_back_a_batch},
     {"takes back while it races", test_takes_back_while_it_races},
     {"checkpoints of each", test_checkpoints_of_each},
-    {"tells progress", test_tells_progress},
+    {"tells the last word of progress", test_tells_the_last_word_of_progress},
 };
 UNIT_MAIN("host-batch")

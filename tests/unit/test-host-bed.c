@@ -166,8 +166,6 @@ static struct seen *note_event(struct bed *b, const struct host_event *e)
             .text = copy(e->text),
             .plugin = copy(e->plugin),
             .event_number = b->events,
-            .done = e->done,
-            .total = e->total,
         };
         return s;
 }

@@ -27,7 +27,6 @@ struct seen {
         uint32_t result_n;
         struct submission *children;
         unsigned event_number; /* verdicts told together share it */
-        double done, total;    /* progress */
 };
 
 struct bed {

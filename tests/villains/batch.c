@@ -33,9 +33,7 @@ static void count(struct skep_job *const *jobs, size_t n, void *state)
                 case 'r': skep_retry(job, 1000, "again %zu", i); break;
                 case 'd': skep_dead(job, "never %zu", i); break;
                 case 's': skep_snooze(job, 2000, "later %zu", i); break;
-                default:
-                        say(job, "number", i, n);
-                        job->services->verdict(job, SKEP_DONE, 0, NULL);
+                default: say(job, "number", i, n); job->services->verdict(job, SKEP_DONE, 0, NULL);
                 }
         }
 }
@@ -82,12 +80,17 @@ static void hang(struct skep_job *const *jobs, size_t n, void *state)
         }
 }
 
-/* Works until each of its jobs, or all of them, are asked to stop; says why. */
+/* Says five words of progress of each job, then works until each of them, or all of them, are asked
+ * to stop; says why. */
 static void polite(struct skep_job *const *jobs, size_t n, void *state)
 {
         size_t left = n;
         char *gone = jobs[0]->services->alloc(jobs[0], n);
         (void)state;
+        for (size_t i = 0; i < 5 * n; i++) {
+                struct skep_job *job = jobs[i / 5];
+                job->services->progress(job, (double)(i % 5 + 1), 10 + (double)(i / 5));
+        }
         jobs[0]->services->log(jobs[0], 6, "working");
         while (left) {
                 for (size_t i = 0; i < n; i++) {
@@ -164,12 +167,20 @@ static int refuse(const struct skep_setup *setup, void **state)
 }
 
 #define BATCH(name, function)                                                                      \
-        {SKEP_HANDLER, .type = "batch." name, .batch_max = 512, .batch_wait_ms = 50,               \
-         .run_batch = (function), .heartbeat_ms = 30000}
+        {                                                                                          \
+                SKEP_HANDLER, .type = "batch." name, .batch_max = 512, .batch_wait_ms = 50,        \
+                              .run_batch = (function), .heartbeat_ms = 30000                       \
+        }
 
 static const struct skep_handler handlers[] = {
-    BATCH("count", count),   BATCH("crash", crash), BATCH("muddle", muddle), BATCH("hang", hang),
-    BATCH("polite", polite), BATCH("save", save),   BATCH("large", large),   BATCH("echo", echo),
+    BATCH("count", count),
+    BATCH("crash", crash),
+    BATCH("muddle", muddle),
+    BATCH("hang", hang),
+    BATCH("polite", polite),
+    BATCH("save", save),
+    BATCH("large", large),
+    BATCH("echo", echo),
     {SKEP_HANDLER, .type = "batch.both", .batch_max = 3, .run = both_alone, .run_batch = count},
     {SKEP_HANDLER, .type = "batch.refuse", .batch_max = 3, .init = refuse, .run_batch = count},
 };

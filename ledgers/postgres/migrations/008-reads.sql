@@ -110,29 +110,44 @@ begin
                 from per p join jobs j on j.id = p.sample order by p.n desc, p.last desc, p.sample desc;
 end $$;
 
+-- What waits in a queue, its offered rows from the heads on, as claims find them. Lanes that differ in their lower
+-- 56 bits alone stand in the order of their numbers, so that the first is the oldest: a look for each kind there is.
+create function waiting(q bytea, out parked bigint, out oldest bigint) returns record language plpgsql stable as $$
+#variable_conflict use_column
+declare
+        tops bigint[] := array(select d.lane from heads d where d.queue = q order by d.lane);
+        lo bigint := 0;
+        hi bigint;
+        top bigint;
+        first record;
+begin
+        foreach top in array tops || (1::bigint << 61) || (2::bigint << 61) loop
+                hi := (top >> 56 << 56) - 1;
+                while lo <= hi loop
+                        select j.lane, j.created into first from jobs j
+                                where j.queue = q and j.lane between lo and hi order by j.lane limit 1;
+                        exit when not found;
+                        oldest := least(oldest, first.created);
+                        lo := (first.lane | 72057594037927935) + 1;
+                end loop;
+                lo := top;
+        end loop;
+        select count(*), least(oldest, min(j.created)) into parked, oldest from jobs j
+                where j.queue = q and j.lane >= lo;
+end $$;
+
 create function stats(out queue bytea, out jobs bigint[], out parked bigint, out oldest bigint)
 returns setof record language sql stable as $$
-        with sums as (
-                select queue, state, sum(n) as n from (select * from counters union all
-                        select * from deltas) x group by 1, 2),
-        queues as (
-                select queue, array(select greatest(coalesce((select n from sums b
-                        where b.queue = a.queue and b.state = s), 0), 0)::bigint
-                        from generate_series(0, 6) s order by s) as jobs
-                from (select distinct queue from sums) a)
-        select q.queue, q.jobs, coalesce(p.n, 0), coalesce(o.oldest, 0)
-        from queues q
-        left join lateral (select count(*) as n, min(created) as first from jobs j
-                where j.queue = q.queue and j.lane >= 2::bigint << 61 and q.jobs[2] > 0) p on true
-        left join lateral (select min(x) as oldest from (
-                select p.first as x union all
-                select (select j.created from jobs j where j.queue = q.queue
-                        and j.lane between lane_of(0, g, 0) and lane_of(0, g, -1) order by j.lane limit 1)
-                from generate_series(0, 9) g where q.jobs[2] > 0 union all
-                select (select j.created from jobs j where j.queue = q.queue
-                        and j.lane between 1::bigint << 61 and (2::bigint << 61) - 1
-                        order by j.lane limit 1) where q.jobs[2] > 0) y) o on true
-        order by q.queue
+        with sums as materialized (
+                select queue, array[sum(n) filter (where state = 0), sum(n) filter (where state = 1),
+                        sum(n) filter (where state = 2), sum(n) filter (where state = 3),
+                        sum(n) filter (where state = 4), sum(n) filter (where state = 5),
+                        sum(n) filter (where state = 6)]::bigint[] as n
+                from (select * from counters union all select * from deltas) x group by 1)
+        select s.queue, array(select greatest(coalesce(n, 0), 0) from unnest(s.n) with ordinality u (n, i)
+                order by i), coalesce(w.parked, 0), coalesce(w.oldest, 0)
+        from sums s left join lateral waiting(s.queue) w on s.n[2] > 0
+        order by s.queue
 $$;
 
 -- --- producers ------------------------------------------------------------------------------------
