@@ -64,10 +64,6 @@ begin
         perform set_config('skep.at', mine::text, false);
 end $$;
 
-create function served(type bytea, exact bytea[], wild text[]) returns boolean
-language sql immutable as
-$$ select type = any(exact) or (cardinality(wild) > 0 and encode(type, 'escape') ~ any(wild)) $$;
-
 -- --- rows come in ---------------------------------------------------------------------------------
 
 -- Inserts rows lo to hi but for those whose id or key is there. `taken`: letters of the inbox that are

@@ -102,7 +102,7 @@ $$;
 -- The last row, without an id: claim parked, attempt expired, cancel_asked whether there is more.
 create function claim(h bigint, w smallint, num bigint, q bytea, tok bigint, want int, max_bytes bigint,
         exact bytea[], wild text[]) returns setof handed language plpgsql as $$
-declare
+declare -- IN and a subquery: a table of all names is made once for all rows
         now bigint := skep_now();
         above bigint := 0;
         los bigint[];
@@ -126,7 +126,8 @@ begin
                                 order by lane limit page for update skip locked) x
                         limit page),
                 judged as (
-                        select *, deadline <> 0 and deadline <= now as late, served(type, exact, wild) as can
+                        select *, deadline <> 0 and deadline <= now as late, type in (select unnest(exact))
+                                or (cardinality(wild) > 0 and encode(type, 'escape') ~ any(wild)) as can
                         from head),
                 summed as (
                         select *, sum(case when can and not late then size else 0 end) over w

@@ -36,21 +36,21 @@ end $$;
 create function unpark(h bigint, w smallint, num bigint, most int, exact bytea[], wild text[]) returns int
 language plpgsql as $$
 declare
-        q bytea := null;
+        q bytea;
         moved int := 0;
         many int;
 begin
         if not pg_try_advisory_xact_lock(1936418160, 2) then
                 return 0;
         end if;
-        loop
-                select queue into q from (select queue, state from counters union all
-                        select queue, state from deltas) x
-                where state = 1 and (q is null or queue > q) order by queue limit 1;
-                exit when not found or moved >= most;
+        for q in select distinct queue from (select queue, state from counters
+                        union all select queue, state from deltas) x where state = 1 order by 1 loop
+                exit when moved >= most;
                 with page as materialized (
                         select id from jobs where queue = q and lane >= 2::bigint << 61
-                        and reason = 1 and served(type, exact, wild) order by lane limit most - moved
+                        and reason = 1 and (type in (select unnest(exact))
+                                or (cardinality(wild) > 0 and encode(type, 'escape') ~ any(wild)))
+                        order by lane limit most - moved
                         for update skip locked)
                 update jobs j set reason = 0, lane = lane_of(0, j.priority, j.seq)
                 from page p where j.id = p.id;
