@@ -85,8 +85,8 @@ struct tally claims_tally(const struct engine *e)
                 t.active += is_active(q);
                 t.begun += begun(q);
                 t.coming += coming(q);
-                t.claiming |= q->claiming;
                 if (is_quick(q, t.able)) {
+                        t.claiming |= q->claiming;
                         t.turns++;
                         t.held += begun(q) + coming(q);
                 }

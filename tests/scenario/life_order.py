@@ -22,6 +22,7 @@ def in_order_of_start(it):
 def the_most_urgent_start_first_with_ten_thousand_waiting():
     with life(queue={"order": "priority"}, settings=("handlers.workers=1",)) as it:
         it.ask("POST", "/v1/queues/default/pause")
+        wait_for("the node to know", lambda: it.ask("GET", "/v1/queues/default")["paused"])
         for priority in (5, 0, 9, 3, 7):
             bulk(it, 2000, priority=priority)
         wait_for("ten thousand to wait", lambda: it.counts().get(1) == 10000)

@@ -32,7 +32,7 @@ def broken_plugins_are_refused_with_the_reason():
         for name, word in expected.items():
             reason = node.refused(name + ".so")
             check(word in reason, f"{name}: the reason does not say {word!r}: {reason}")
-            check(name + ".so" in node.log(), f"{name} is in the log")
+            wait_for(f"{name} to be in the log", lambda: name + ".so" in node.log())
         listed = node.skep("handlers", "ls", check_code=0).stdout
         check(all(name in listed for name in expected), listed)
         for id_ in busy:

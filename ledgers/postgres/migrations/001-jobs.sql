@@ -107,7 +107,7 @@ create table heads (
         next     bigint not null,
         xid      xid8 not null default '0',
         drawn    bigint not null default 0,
-        looked   bigint not null,
+        looked   bigint not null default 0,
         primary key (queue, priority)
 ) with (fillfactor = 50);
 

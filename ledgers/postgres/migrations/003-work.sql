@@ -84,9 +84,11 @@ begin
 end $$;
 
 -- A claim's first row and last: the fresh lanes of their priorities have a head from now on.
-create function heads_for(q bytea, lanes bigint[], now bigint) returns void language sql as $$
-        insert into heads (queue, priority, lane, next, looked)
-        select distinct q, 9 - (x >> 57), x >> 56 << 56, x >> 56 << 56, now from unnest(lanes) x where (x >> 56) & 1 = 1
+-- Nobody waits for who makes it just now.
+create function heads_for(q bytea, lanes bigint[]) returns void language sql as $$
+        insert into heads (queue, priority, lane, next)
+        select distinct q, 9 - (x >> 57), x >> 56 << 56, x >> 56 << 56 from unnest(lanes) x
+        where (x >> 56) & 1 = 1 and pg_try_advisory_xact_lock(1936418160, 7)
         on conflict do nothing
 $$;
 
@@ -143,7 +145,7 @@ begin
                 into seen from summed;
                 exit when seen.n = 0;
                 if seen.first >> 56 <> all(headed) or seen.last >> 56 <> all(headed) then
-                        perform heads_for(q, array[seen.first, seen.last], now);
+                        perform heads_for(q, array[seen.first, seen.last]);
                 end if;
                 ids := ids || seen.take;
                 bytes := bytes + seen.bytes;

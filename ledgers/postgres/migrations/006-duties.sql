@@ -76,25 +76,29 @@ $$;
 -- still come from a transaction that was under way: rows of its own, or the end of a claim that is taken
 -- back. Transactions have their xid before they draw a number; so with numbers drawn before this one began
 -- (`drawn`, written by the one before), all those have a smaller xid, and when they are over next is right.
--- Once a minute the look begins anew: whatever went wrong, no row is left behind for longer.
+-- An xid that is yet to come is another server's, from which the rows were copied: begun anew.
+-- Each time some lanes below the head are looked at as well: a row there, whatever went wrong, brings it back.
 create function heads_move(queues bytea[]) returns void language plpgsql as $$
 declare
-        now bigint := skep_now();
-        minute bigint := 60000000;
+        mine xid8 := pg_current_xact_id();
+        span bigint := 100000; -- of numbers, looked at below the head
         last bigint;
 begin
         select case when s.is_called then s.last_value else 0 end into last from jobs_seq s;
-        update heads d set lane = least(case when x.over then d.next else d.lane end, x.seen),
-                next = case when x.over then x.seen else least(d.next, x.seen) end,
-                xid = case when x.over then pg_current_xact_id() else d.xid end,
-                drawn = case when x.over then last else d.drawn end,
-                looked = case when x.anew then now else d.looked end
-        from (select y.*, y.xid <= pg_snapshot_xmin(pg_current_snapshot()) as over,
-                        head_of(y.queue, y.priority, case when y.anew then lane_fresh(y.priority, 0) else y.lane end,
-                                y.drawn) as seen
-                from (select *, looked <= now - minute as anew from heads where queue = any(queues)) y) x
-        where d.queue = x.queue and d.priority = x.priority and (x.anew or (x.over
-                and (d.next > d.lane or x.seen > d.next + 500 or last > d.drawn + 500)));
+        update heads d set lane = least(case when x.over then d.next else d.lane end, x.seen, x.left_behind),
+                next = case when x.copied then d.lane when x.over then x.seen else least(d.next, x.seen) end,
+                xid = case when x.over or x.copied then mine else d.xid end,
+                drawn = case when x.over or x.copied then last else d.drawn end,
+                looked = case when lane_fresh(d.priority, d.looked + span) < d.lane then d.looked + span else 0 end
+        from (select y.*, y.xid <= pg_snapshot_xmin(pg_current_snapshot()) as over, y.xid > mine as copied,
+                        head_of(y.queue, y.priority, y.lane, y.drawn) as seen,
+                        (select j.lane from jobs j where j.queue = y.queue
+                                and j.lane between lane_fresh(y.priority, y.looked)
+                                        and least(lane_fresh(y.priority, y.looked + span), y.lane) - 1
+                                order by j.lane limit 1) as left_behind
+                from heads y where queue = any(queues) offset 0) x -- offset: each look once
+        where d.queue = x.queue and d.priority = x.priority and (x.copied or x.left_behind is not null
+                or (x.over and (d.next > d.lane or x.seen > d.next + 500 or last > d.drawn + 500)));
 end $$;
 
 create function fold(h bigint, w smallint, num bigint) returns void language plpgsql as $$
