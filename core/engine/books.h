@@ -274,6 +274,7 @@ struct engine {
         int64_t beat_ns, due_ns, fold_ns, unpark_ns, register_ns;
         int64_t beat_posted_ns, beat_answered_ns;
         uint64_t beat_known; /* number of the last one whose answer arrived */
+        bool beat_again;     /* what holds was changed while one was on its way */
         bool beating, due_posted, folding, unparking, dirty;
         bool tells; /* what others may know of this node has changed since a beat told it */
         struct node_books nodes[NODES_MAX];

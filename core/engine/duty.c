@@ -65,7 +65,8 @@ static void registered(struct engine *e, struct ledger_register *b)
 static void beat_answered(struct engine *e, struct ledger_beat *b)
 {
         e->beating = false;
-        e->beat_ns = e->now.mono_ns + beat_every(e);
+        e->beat_ns = e->now.mono_ns + (e->beat_again ? 0 : beat_every(e));
+        e->beat_again = false;
         e->tells |= b->tells && b->base.outcome != LEDGER_COMMITTED;
         if (b->base.outcome == LEDGER_FENCED) {
                 fence_node(e, b->base.no.holder);

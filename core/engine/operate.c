@@ -36,6 +36,7 @@ static void after_operated(struct engine *e, struct ledger_batch *b)
                 claim_hint_all(e);
         }
         e->beat_ns = engine_min(e->beat_ns, e->now.mono_ns); /* it tells what now holds */
+        e->beat_again |= e->beating;
 }
 
 void operate_back(struct engine *e, struct ledger_batch *b)
