@@ -14,9 +14,44 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define FDS_MAX   (WORKERS_MAX * 2 + 256)
-#define MANY_JOBS 100
-#define REST_NS   (3 * NS_PER_S)
+#define FDS_MAX    (WORKERS_MAX * 2 + 256)
+#define MANY_JOBS  100
+#define MANY_BYTES (1u << 20)
+#define REST_NS    (3 * NS_PER_S)
+#define WORDS_NS   (NS_PER_S / 2)
+
+static uint32_t batch_jobs(struct ledger_batch *b)
+{
+        return b->op == LEDGER_CLAIM    ? LEDGER_AS(claim, CLAIM, b)->got->n
+               : b->op == LEDGER_FINISH ? LEDGER_AS(finish, FINISH, b)->n
+               : b->op == LEDGER_ARRIVE ? LEDGER_AS(arrive, ARRIVE, b)->n
+               : b->op == LEDGER_SUBMIT ? LEDGER_AS(submit, SUBMIT, b)->rows
+                                        : 0;
+}
+
+/* What comes and goes with it, roughly: a claim's memory is given up with the last of its ends. */
+static uint64_t batch_bytes(struct ledger_batch *b)
+{
+        uint64_t bytes = b->arena.bytes;
+        if (b->op == LEDGER_CLAIM) {
+                bytes += LEDGER_AS(claim, CLAIM, b)->got->arena.bytes;
+        } else if (b->op == LEDGER_FINISH) {
+                for (const struct claim *c = LEDGER_AS(finish, FINISH, b)->ended; c; c = c->next) {
+                        bytes += c->bytes;
+                }
+        } else if (b->op == LEDGER_ARRIVE) {
+                for (const struct arrivals *a = LEDGER_AS(arrive, ARRIVE, b)->list; a;
+                     a = a->next) {
+                        bytes += a->bytes;
+                }
+        } else if (b->op == LEDGER_SUBMIT) {
+                for (const struct submission *s = LEDGER_AS(submit, SUBMIT, b)->list; s;
+                     s = s->next) {
+                        bytes += s->arena.bytes;
+                }
+        }
+        return bytes;
+}
 
 static void take_ledger(struct node *n)
 {
@@ -24,13 +59,11 @@ static void take_ledger(struct node *n)
         struct ledger_batch *b = n->ledger->ops->dispatch(n->ledger, now);
         while (b) {
                 struct ledger_batch *next = b->next;
-                uint32_t jobs = b->op == LEDGER_CLAIM    ? LEDGER_AS(claim, CLAIM, b)->got->n
-                                : b->op == LEDGER_FINISH ? LEDGER_AS(finish, FINISH, b)->n
-                                : b->op == LEDGER_ARRIVE ? LEDGER_AS(arrive, ARRIVE, b)->n
-                                : b->op == LEDGER_SUBMIT ? LEDGER_AS(submit, SUBMIT, b)->rows
-                                                         : 0;
+                uint32_t jobs = batch_jobs(b);
                 metrics_committed(n->metrics, b->op, now - b->posted_ns, jobs);
-                n->worked_ns = jobs >= MANY_JOBS ? now : n->worked_ns;
+                if (jobs >= MANY_JOBS || batch_bytes(b) >= MANY_BYTES) {
+                        n->worked_ns = now;
+                }
                 b->next = NULL;
                 node_step(n, &(struct engine_event){.kind = EV_LEDGER, .batch = b});
                 b = next;
@@ -147,9 +180,12 @@ static void tell_progress(struct node *n, uint32_t worker, uint32_t position)
         }
 }
 
-/* What the pages of busy workers say. */
-static void tell_seen(struct node *n)
+/* What the pages of busy workers say. Signs of life each time; words of progress, each of which is
+ * a step, now and then, since it may be called as often as a batch ends. */
+static void tell_seen(struct node *n, int64_t now)
 {
+        bool words = now >= n->words_ns;
+        n->words_ns = words ? now + WORDS_NS : n->words_ns;
         struct worker_view views[ENGINE_WORKERS_MAX];
         uint32_t count = engine_workers(n->engine, views, ENGINE_WORKERS_MAX);
         for (uint32_t i = 0; i < count; i++) {
@@ -161,7 +197,7 @@ static void tell_seen(struct node *n)
                 ev.seen.running = host_worker_running(n->host, views[i].worker, &ev.seen.position,
                                                       &ev.seen.since_ns, &ev.seen.life_ns);
                 node_step(n, &ev);
-                if (ev.seen.running) {
+                if (ev.seen.running && words) {
                         tell_progress(n, views[i].worker, ev.seen.position);
                 }
         }
@@ -181,7 +217,7 @@ static void take_time(struct node *n)
 {
         int64_t now = node_now().mono_ns;
         if (engine_wake_ns(n->engine) <= now) {
-                tell_seen(n);
+                tell_seen(n, now);
                 node_step(n, &(struct engine_event){.kind = EV_TIMER});
         }
         if (api_wake_ns(n) <= now) {

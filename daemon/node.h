@@ -46,7 +46,9 @@ struct node {
         struct bulk_waiter *bulk_waiters;
         struct zone_book *zones;
         uint32_t generation; /* of the roster */
-        int64_t worked_ns;   /* last batch of many jobs whose memory was not given back; 0: none */
+        int64_t worked_ns;   /* last batch of many jobs or bytes whose memory was not given back; 0:
+                                none */
+        int64_t words_ns;    /* when words of progress are looked at again */
 
         /* SIGHUP: loads the configuration anew, tells the node by node_configure(). */
         void (*reload)(struct node *n, void *ctx);

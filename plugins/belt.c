@@ -104,17 +104,18 @@ int belt_flush(struct belt *b)
         struct iovec *parts = b->parts;
         uint32_t n = b->n_parts;
         uint64_t at = b->parts_at;
-        while (n) {
+        while (n && b->failed == 0) {
                 ssize_t written = pwritev(b->fd, parts, (int)n, (off_t)at);
                 if (written < 0 && errno == EINTR) {
                         continue;
                 }
                 if (written <= 0) {
-                        return written < 0 ? -errno : -EIO;
+                        b->failed = written < 0 ? -errno : -EIO; /* the parts say no more where */
+                        break;
                 }
                 at += (uint64_t)written;
                 advance(&parts, &n, (size_t)written);
         }
         b->n_parts = 0;
-        return 0;
+        return b->failed;
 }

@@ -25,13 +25,14 @@
 
 struct belt {
         int fd;             /* -1: there is none */
-        bool none;          /* and there will be none: it could not be made */
+        bool none;          /* and there will be none: it cannot be made here */
         uint64_t put, done; /* positions, which only rise: the next payload's, the first one's that
                                is still needed. Its owner moves `done`, and `put` back to where it
                                was before payloads that nobody will read */
         struct iovec parts[BELT_PARTS];
         uint32_t n_parts;
         uint64_t parts_at; /* where the first of them goes */
+        int failed;        /* -errno of a flush; nothing more is written */
 };
 
 /* *ret_fd: what the worker maps, read-only; the caller closes it. < 0: -errno. */
@@ -43,7 +44,8 @@ void belt_drop(struct belt *b);
 bool belt_put(struct belt *b, struct str bytes, uint32_t *ret_at);
 bool belt_ready(const struct belt *b); /* one more may be put before the next flush */
 
-/* What was put is there when this returns 0. */
+/* What was put is there when this returns 0. Once it failed it fails ever after, and of what was
+ * put since the flush before any part may be there. */
 int belt_flush(struct belt *b);
 
 #endif

@@ -19,16 +19,21 @@ struct building {
         int fds[WIRE_FDS];
         uint32_t n_fds;
         uint64_t belt_from; /* of its first payload on the belt */
+        bool no_belt;       /* none could be made just now */
 };
 
+/* What fails here is the worker's death; no job of this frame is there to be put down to it. */
 static void send_frame(struct building *b)
 {
+        struct crew *w = b->w;
         if (b->head.n) {
                 memcpy(b->h->frame, &b->head, sizeof b->head);
-                if (belt_flush(&b->w->belt) < 0) {
-                        crew_doom(b->w, "the memory that it shares with skepd cannot be written");
+                if (belt_flush(&w->belt) < 0) {
+                        crew_doom(w, "the memory that it shares with skepd cannot be written");
                 }
-                crew_send(b->h, b->w, b->h->frame, b->n, b->fds, b->n_fds);
+                if (w->killed || crew_send(b->h, w, b->h->frame, b->n, b->fds, b->n_fds) < 0) {
+                        w->sent = b->head.first;
+                }
         }
         close_fds(b->fds, b->n_fds);
         b->n_fds = 0;
@@ -154,15 +159,23 @@ static int check_jobs(const struct crew *w, struct job *const *jobs, uint32_t n)
 
 /* --- sending ------------------------------------------------------------ */
 
-static bool has_belt(struct host *h, struct crew *w)
+/* What will not be otherwise tomorrow; anything else is tried again with the next give. */
+static bool lasts(int error)
 {
-        if (w->belt.fd < 0 && !w->belt.none) {
+        return error == -ENOSYS || error == -EPERM || error == -EACCES || error == -ENOENT;
+}
+
+static bool has_belt(struct building *b)
+{
+        struct crew *w = b->w;
+        if (w->belt.fd < 0 && !w->belt.none && !b->no_belt) {
                 uint32_t kind = WIRE_BELT;
-                int reader;
-                if (belt_make(&w->belt, &reader) < 0) {
-                        w->belt.none = true;
+                int reader, r = belt_make(&w->belt, &reader);
+                if (r < 0) {
+                        w->belt.none = lasts(r);
+                        b->no_belt = true;
                 } else {
-                        crew_send(h, w, &kind, sizeof kind, &reader, 1);
+                        crew_send(b->h, w, &kind, sizeof kind, &reader, 1);
                         close(reader);
                 }
         }
@@ -179,7 +192,7 @@ static int place_payload(struct building *b, const struct given *g, enum wire_by
         if (payload.n <= PAYLOAD_INLINE) {
                 return 0;
         }
-        if (payload.n <= BELT_PAYLOAD_MAX && has_belt(b->h, b->w)) {
+        if (payload.n <= BELT_PAYLOAD_MAX && has_belt(b)) {
                 *ret_by = BY_BELT;
                 if (belt_put(&b->w->belt, payload, ret_at)) {
                         return 0;
@@ -225,6 +238,9 @@ static bool send_next(struct building *b)
         if (b->head.n && !fits(b, g)) {
                 send_frame(b);
         }
+        if (w->killed) {
+                return false;
+        }
         if (!b->head.n) {
                 begin_frame(b, g);
         }
@@ -253,7 +269,7 @@ void crew_send_given(struct host *h, struct crew *w)
         if (w->sent == w->told) {
                 w->belt.put = w->belt.done = 0; /* nobody reads there: the same pages again */
         }
-        while (w->sent != w->next && !w->killed && send_next(&b)) {}
+        while (w->sent != w->next && send_next(&b)) {}
         send_frame(&b);
         if (w->retiring && !w->retire_sent && w->sent == w->next) {
                 w->retire_sent = true;

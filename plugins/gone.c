@@ -43,10 +43,10 @@ static bool killed_by_oom(struct host *h, const struct crew *w)
 /* It started and its verdict is not whole: as far as the page can be believed. */
 static bool was_running(const struct crew *w)
 {
-        if (w->told == w->next) {
+        if (w->told == w->sent) {
                 return false;
         }
-        if (w->doomed) {
+        if (w->nonsense) {
                 return true; /* in order, so it is the first that was not told */
         }
         uint32_t state = SLOT_STATE(
@@ -58,10 +58,10 @@ static bool was_running(const struct crew *w)
 static uint32_t count_running(const struct crew *w)
 {
         uint32_t group = w->given[w->told % RING_SLOTS].group, n = 1;
-        for (uint32_t at = w->told + 1; group && at != w->next; at++, n++) {
+        for (uint32_t at = w->told + 1; group && at != w->sent; at++, n++) {
                 uint32_t state = SLOT_STATE(
                     atomic_load_explicit(&page_slot(w->page, at)->word, memory_order_acquire));
-                bool ran = w->doomed || state == SLOT_RUNNING || state == SLOT_ENDED;
+                bool ran = w->nonsense || state == SLOT_RUNNING || state == SLOT_ENDED;
                 if (w->given[at % RING_SLOTS].group != group || !ran) {
                         break;
                 }

@@ -196,7 +196,8 @@ static struct host *new_host(void)
 }
 
 /* Whoever started skepd may have ignored SIGCHLD, which hides how children end, or left a small
- * limit of descriptors; large payloads take one each. Workers get the usual limit back
+ * limit of descriptors: a worker takes four, its belt among them, a payload of over 256 KiB one
+ * until it is sent. Workers get the usual limit back
  * (worker/child.c). */
 static void prepare_process(void)
 {

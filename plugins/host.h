@@ -114,9 +114,11 @@ int host_worker_spawn(struct host *h, uint32_t worker);
 int host_worker_give(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n);
 
 /* The same for jobs of batch `group` (not 0), which has `group_n` jobs in all and is run as one
- * once the last of them was given; `group` was not used for this worker before. All of its jobs are
- * given before anything else is, and are running together from the moment the first of them does.
- * Each gets a verdict of its own, whose run_ns is the whole batch's time. */
+ * once the last of them was given; `group` was not used for this worker before. Only for
+ * an idle worker, the end of whose last job was told: a batch does not wait for room that others
+ * take up. All of its jobs are given before anything else is, and are running together from the
+ * moment the first of them does. Each gets a verdict of its own, whose run_ns is the whole batch's
+ * time. */
 int host_worker_give_batch(struct host *h, uint32_t worker, struct job *const *jobs, uint32_t n,
                            uint32_t group, uint32_t group_n);
 

@@ -7,9 +7,12 @@
  *   watch.c    the directory: what changed and when it has settled
  *   probe.c    from a file to a checked, sealed plug-in, without ever waiting
  *   shelf.c    the files looked at, who serves, ties, the roster of a generation
- *   crew.c     workers: spawn, ask, kill;  give.c: jobs, given and taken back;  belt.c: large
- * payloads;  tell.c: what they
- * say;  gone.c: their death former.c   what a dead skepd left behind
+ *   crew.c     workers: spawn, ask, kill
+ *   give.c     jobs, given and taken back
+ *   belt.c     large payloads
+ *   tell.c     what workers say
+ *   gone.c     their death
+ *   former.c   what a dead skepd left behind
  */
 #ifndef SKEP_PLUGINS_INNER_H
 #define SKEP_PLUGINS_INNER_H
@@ -189,7 +192,9 @@ struct crew {
         struct outgoing *out, **out_end;
         bool want_write, muted;
         bool killed, retiring, retire_sent;
-        char *doomed; /* why it was killed: its page or its messages were nonsense */
+        char *doomed;  /* why skepd killed it of its own accord: */
+        bool nonsense; /* its page or its messages were, and are not read any more; else skepd had
+                          no memory or descriptor for it */
         bool reaped;
         int signal, exit_code;
         int64_t up_ns, peek_ns, unmute_ns, retire_ns; /* 0: not set */

@@ -38,6 +38,12 @@ void crew_doom(struct crew *w, const char *why)
         crew_kill(w);
 }
 
+static void distrust(struct crew *w, const char *why)
+{
+        w->nonsense = true;
+        crew_doom(w, why);
+}
+
 /* --- ends ------------------------------------------------------------ */
 
 static bool slot_sane(const struct slot *s)
@@ -113,13 +119,13 @@ static uint32_t collect(struct host *h, struct crew *w)
                 if (word != SLOT_WORD(g->epoch, SLOT_ENDED)) {
                         if (word != SLOT_WORD(g->epoch, SLOT_GIVEN) &&
                             word != SLOT_WORD(g->epoch, SLOT_RUNNING)) {
-                                crew_doom(w, "its page holds nonsense: a handler wrote over it");
+                                distrust(w, "its page holds nonsense: a handler wrote over it");
                         }
                         break;
                 }
                 memcpy(&s, shared, sizeof s);
                 if (!slot_sane(&s) || s.parts < g->parts) {
-                        crew_doom(w, "its page holds nonsense: a handler wrote over it");
+                        distrust(w, "its page holds nonsense: a handler wrote over it");
                         break;
                 }
                 if (s.parts > g->parts) {
@@ -135,7 +141,7 @@ static uint32_t collect(struct host *h, struct crew *w)
 bool crew_tell(struct host *h, struct crew *w, struct host_event *ret)
 {
         uint32_t first = w->told;
-        uint32_t n = w->doomed ? 0 : collect(h, w);
+        uint32_t n = w->nonsense ? 0 : collect(h, w);
         if (n && w->sent != w->next) {
                 crew_send_given(h, w);
         }
@@ -380,8 +386,8 @@ static bool hear_notice(struct host *h, struct crew *w, uint32_t position, struc
                 return false;
         }
         bool told = crew_tell(h, w, ret);
-        if (position - w->told < w->next - w->told && !w->doomed) {
-                crew_doom(
+        if (position - w->told < w->next - w->told && !w->nonsense) {
+                distrust(
                     w, "it says that a job ended whose verdict is not there: a handler wrote into "
                        "its page or its socket");
         }
@@ -497,7 +503,7 @@ enum heard crew_hear(struct host *h, struct crew *w, struct host_event *ret)
 {
         int fds[WIRE_FDS];
         uint32_t n_fds = 0;
-        if (w->sock < 0 || w->doomed || (w->muted && w->state != CREW_ENDED)) {
+        if (w->sock < 0 || w->nonsense || (w->muted && w->state != CREW_ENDED)) {
                 return HEARD_NOTHING;
         }
         ssize_t n = wire_recv(w->sock, h->in, WIRE_MAX, fds, WIRE_FDS, &n_fds, MSG_DONTWAIT);
@@ -513,8 +519,7 @@ enum heard crew_hear(struct host *h, struct crew *w, struct host_event *ret)
         struct wire_in in = {h->in, n > 0 ? (size_t)n : 0, 0, false};
         ret->kind = HOST_NONE;
         if (!understand(h, w, &in, n_fds ? fds[0] : -1, ret)) {
-                crew_doom(w,
-                          "it sent a message that makes no sense: a handler wrote to its socket");
+                distrust(w, "it sent a message that makes no sense: a handler wrote to its socket");
         }
         close_fds(fds, n_fds);
         return ret->kind != HOST_NONE ? HEARD_EVENT : HEARD_SOMETHING;

@@ -128,8 +128,9 @@ struct skep_services {
          * close it. It may wake up for nothing: then cancelled() says 0. Any thread. */
         int (*cancel_fd)(const struct skep_job *job);
 
-        /* How far it is; total 0: not known. People see the last word; a sign of life. Any thread.
-         */
+        /* How far it is; total 0: not known. People see the last word with the node's beat, once a
+         * second or so; what is said in the last second of an attempt may be left out. A sign of
+         * life. Any thread. */
         void (*progress)(struct skep_job *job, double done, double total);
 
         /* The job's result, at most 64 KiB (-E2BIG). The last call counts; kept when the job ends

@@ -15,6 +15,7 @@
 #include "ledgers/sqlite/internal.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 
 #define AHEAD_FIRST (16 << 10)
 #define AHEAD_LAST  (64 << 10)
@@ -26,7 +27,9 @@ struct ahead_file {
         int64_t next,
             stray; /* where the reads that follow each other go on; the last other one's end */
         int step;
-        char bytes[AHEAD_LAST];
+        int64_t size; /* of the file, as this transaction met it; < 0: not asked for yet */
+        char *bytes;  /* AHEAD_LAST, from the first time on; not in here: SQLite makes room for more
+                         files than it opens in this way */
 };
 
 static struct ahead_file *ahead_of(sqlite3_file *f)
@@ -50,15 +53,28 @@ static bool read_kept(const struct ahead_file *a, void *to, int n, int64_t at)
         return kept;
 }
 
+/* A step, or what the file has left. */
+static int64_t reach_of(struct ahead_file *a, int64_t at)
+{
+        sqlite3_int64 size;
+        if (a->size < 0 && a->real->pMethods->xFileSize(a->real, &size) == SQLITE_OK) {
+                a->size = size;
+        }
+        return a->size - at < a->step ? a->size - at : a->step;
+}
+
 /* False: near the end of the file, or it cannot be read; asked for alone the answer is exact. */
 static bool fill_ahead(struct ahead_file *a, int n, int64_t at)
 {
+        int64_t reach = reach_of(a, at);
         forget_ahead(a);
-        if (n > a->step || a->real->pMethods->xRead(a->real, a->bytes, a->step, at) != SQLITE_OK) {
+        a->bytes = a->bytes ? a->bytes : malloc(AHEAD_LAST);
+        if (n > reach || !a->bytes ||
+            a->real->pMethods->xRead(a->real, a->bytes, (int)reach, at) != SQLITE_OK) {
                 return false;
         }
         a->from = at;
-        a->end = at + a->step;
+        a->end = at + reach;
         return true;
 }
 
@@ -91,6 +107,7 @@ static int read_file(sqlite3_file *f, void *to, int n, sqlite3_int64 at)
 static sqlite3_file *real_anew(sqlite3_file *f)
 {
         forget_ahead(ahead_of(f));
+        ahead_of(f)->size = -1;
         return ahead_of(f)->real;
 }
 
@@ -140,7 +157,9 @@ static int control_file(sqlite3_file *f, int op, void *arg)
 
 static int close_file(sqlite3_file *f)
 {
-        sqlite3_file *r = ahead_of(f)->real;
+        sqlite3_file *r = real_anew(f);
+        free(ahead_of(f)->bytes);
+        ahead_of(f)->bytes = NULL;
         return r->pMethods->xClose(r);
 }
 
@@ -219,7 +238,8 @@ static int open_file(sqlite3_vfs *v, const char *name, sqlite3_file *f, int flag
                 return usual->xOpen(usual, name, f, flags, ret_flags);
         }
         struct ahead_file *a = ahead_of(f);
-        *a = (struct ahead_file){.real = (sqlite3_file *)(void *)(a + 1), .next = -1, .stray = -1};
+        *a = (struct ahead_file){
+            .real = (sqlite3_file *)(void *)(a + 1), .next = -1, .stray = -1, .size = -1};
         int rc = usual->xOpen(usual, name, a->real, flags, ret_flags);
         if (a->real->pMethods) {
                 a->base.pMethods = &methods;

@@ -5,21 +5,31 @@
  */
 #include "plugins/worker/worker.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-/* skepd puts nothing else there before this job's end was told. */
-static bool find_on_belt(const struct frame *f, struct incoming *ret)
+static _Noreturn void be_short(const struct frame *f, const char *of)
 {
-        const struct wire_job *j = &ret->j;
-        ret->payload = f->w->belt + j->payload_at;
-        return f->w->belt && (uint64_t)j->payload_at + j->payload_n < BELT_BYTES;
+        errno = EPROTO;
+        give_up(f->w, of);
 }
 
-static bool map_payload(struct frame *f, struct incoming *ret)
+/* skepd puts nothing else there before this job's end was told. */
+static void find_on_belt(const struct frame *f, struct incoming *ret)
 {
-        if (f->fd_at >= f->n_fds) {
-                return false;
+        const struct wire_job *j = &ret->j;
+        if (!f->w->belt || (uint64_t)j->payload_at + j->payload_n >= BELT_BYTES) {
+                be_short(f, "a payload is not in the memory for large ones");
+        }
+        ret->payload = f->w->belt + j->payload_at;
+}
+
+static void map_payload(struct frame *f, struct incoming *ret)
+{
+        if (f->fd_at >= f->n_fds) { /* the kernel drops what exceeds the limit */
+                be_short(
+                    f, "a payload's descriptor did not arrive (do handlers leave too many open?)");
         }
         size_t n = (size_t)ret->j.payload_n + 1;
         void *p = mmap(NULL, n, PROT_READ, MAP_PRIVATE, f->fds[f->fd_at++], 0);
@@ -28,14 +38,13 @@ static bool map_payload(struct frame *f, struct incoming *ret)
         }
         ret->payload = p;
         ret->mapped = n;
-        return true;
 }
 
-bool frame_next(struct frame *f, struct incoming *ret)
+void frame_next(struct frame *f, struct incoming *ret)
 {
         struct wire_job *j = &ret->j;
         if (f->n - f->at < sizeof *j) {
-                return false;
+                be_short(f, "a frame ends before its jobs do");
         }
         memcpy(j, f->p + f->at, sizeof *j);
         ret->texts = f->p + f->at + sizeof *j;
@@ -44,12 +53,16 @@ bool frame_next(struct frame *f, struct incoming *ret)
         size_t payload = (f->at + sizeof *j + texts + 15) & ~(size_t)15;
         size_t end = j->by == BY_FRAME ? (payload + j->payload_n + 1 + 7) & ~(size_t)7 : payload;
         if (end > f->n) {
-                return false;
+                be_short(f, "a frame ends before its jobs do");
         }
         ret->payload = f->p + payload;
         ret->mapped = 0;
         f->at = end;
-        return j->by == BY_FRAME || (j->by == BY_BELT ? find_on_belt(f, ret) : map_payload(f, ret));
+        if (j->by == BY_BELT) {
+                find_on_belt(f, ret);
+        } else if (j->by == BY_FD) {
+                map_payload(f, ret);
+        }
 }
 
 void incoming_done(struct incoming *in)

@@ -135,7 +135,8 @@ void group_frame(struct worker *w, const struct wire_frame *head, const uint8_t 
                           0};
         g.group = head->group;
         make_room(w, head->group_n > g.n + head->n ? head->group_n : g.n + head->n);
-        for (uint32_t i = 0; i < head->n && frame_next(&f, &g.members[g.n].in); i++) {
+        for (uint32_t i = 0; i < head->n; i++) {
+                frame_next(&f, &g.members[g.n].in);
                 g.members[g.n].position = head->first + i;
                 g.members[g.n].epoch = head->epoch;
                 g.n++;

@@ -139,7 +139,8 @@ static void run_jobs(struct worker *w, struct frame *f, const struct wire_frame 
         bool unsaid = false;
         uint32_t last = 0;
         w->noticed_ns = now;
-        for (uint32_t i = 0; i < head->n && frame_next(f, &in); i++) {
+        for (uint32_t i = 0; i < head->n; i++) {
+                frame_next(f, &in);
                 uint32_t position = head->first + i;
                 struct slot *s = page_slot(w->page, position);
                 now = slot_await_lease(w, s, head->epoch, now);
@@ -298,6 +299,21 @@ static void obey_stashed(struct worker *w)
         }
 }
 
+/* It is skepd's: that of another version lies differently, as would all that it sends. */
+static void check_page(struct worker *w)
+{
+        const struct page *p = w->page;
+        if (p->magic != PAGE_MAGIC) {
+                _exit(EXIT_NO_SOCKET);
+        }
+        if (p->version != PAGE_VERSION || p->n_slots != RING_SLOTS ||
+            p->slot_size != sizeof(struct slot)) {
+                errno = EPROTO;
+                give_up(w, "the worker program is of another version than skepd (was the package "
+                           "replaced? restart skepd)");
+        }
+}
+
 void worker_main(int32_t parent)
 {
         static struct worker w;
@@ -311,6 +327,7 @@ void worker_main(int32_t parent)
                 _exit(EXIT_NO_SOCKET);
         }
         close(FD_PAGE);
+        check_page(&w);
         fcntl(FD_SOCKET, F_SETFD,
               FD_CLOEXEC); /* programs that a handler starts have no use for them */
         fcntl(FD_CANCEL, F_SETFD, FD_CLOEXEC);

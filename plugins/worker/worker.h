@@ -154,7 +154,8 @@ struct frame {
         uint32_t n_fds, fd_at;
 };
 
-bool frame_next(struct frame *f, struct incoming *ret); /* false: there is no further one */
+/* The head says how many there are. Gives up when the next one is not there. */
+void frame_next(struct frame *f, struct incoming *ret);
 void incoming_done(struct incoming *in);
 
 /* Makes `l` the job at this position, which has started; only its arena is kept. The frame must

@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/unit/unit.h"
@@ -144,6 +146,37 @@ static void test_many_parts_want_a_flush(void)
         end();
 }
 
+/* In the middle of the second payload. What was not written then is not written elsewhere later. */
+static void test_a_flush_that_failed_was_the_last(void)
+{
+        enum { SIZE = 1000, ROOM = 1500 };
+        struct rlimit usual, small;
+        uint32_t at[2];
+        struct str p[] = {payload_of(0, SIZE), payload_of(1, SIZE)};
+        begin();
+        CU_ASSERT_TRUE(belt_put(&belt, p[0], &at[0]));
+        CU_ASSERT_TRUE(belt_put(&belt, p[1], &at[1]));
+        signal(SIGXFSZ, SIG_IGN);
+        CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_FSIZE, &usual), 0);
+        small = usual;
+        small.rlim_cur = ROOM;
+        CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &small), 0);
+        int r = belt_flush(&belt);
+        CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_FSIZE, &usual), 0);
+        CU_ASSERT_EQUAL(r, -EFBIG);
+        CU_ASSERT_EQUAL(seen[ROOM - 1], 'b');
+        CU_ASSERT_EQUAL(seen[ROOM], 0);
+        CU_ASSERT_EQUAL(belt_flush(&belt), -EFBIG);
+        CU_ASSERT_EQUAL(seen[ROOM], 0);
+        CU_ASSERT_TRUE(stands_at(at[0], 0, SIZE));
+        if (belt_put(&belt, p[0], &at[0])) {
+                CU_ASSERT_EQUAL(belt_flush(&belt), -EFBIG);
+        }
+        free((char *)p[0].p);
+        free((char *)p[1].p);
+        end();
+}
+
 static void test_reader_can_neither_write_nor_cut(void)
 {
         begin();
@@ -161,6 +194,7 @@ UNIT_TESTS = {
     {"nothing is written over before its time", test_nothing_is_written_over_before_its_time},
     {"what nobody will read makes room", test_what_nobody_will_read_makes_room},
     {"many parts want a flush", test_many_parts_want_a_flush},
+    {"a flush that failed was the last", test_a_flush_that_failed_was_the_last},
     {"its reader can neither write nor cut", test_reader_can_neither_write_nor_cut},
 };
 UNIT_MAIN("belt")

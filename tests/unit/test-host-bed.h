@@ -8,7 +8,7 @@
 #include "core/ledger.h"
 #include "plugins/host.h"
 
-#define BED_SEEN_MAX 8192
+#define BED_SEEN_MAX 16384
 #define BED_TEXT_MAX 6000
 
 /* One event as it was told; HOST_VERDICTS becomes one of these per verdict. */

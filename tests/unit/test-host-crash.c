@@ -262,6 +262,22 @@ static void test_starts_the_zygote_again(void)
         end();
 }
 
+/* The package was replaced, and the zygote started again, under a running skepd. */
+static void test_worker_of_another_version_says_so(void)
+{
+        begin();
+        kill(bed.h->nursery.pid, SIGSTOP); /* so that the page is spoiled before it is looked at */
+        CU_ASSERT_EQUAL_FATAL(host_worker_spawn(bed.h, 1), 0);
+        bed.h->crew[1]->page->version++;
+        kill(bed.h->nursery.pid, SIGCONT);
+        struct seen *s = bed_wait(&bed, HOST_WORKER_GONE, 1);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(s);
+        CU_ASSERT_FALSE(s->gone.running);
+        CU_ASSERT_PTR_NOT_NULL(strstr(s->text, "of another version than skepd"));
+        CU_ASSERT_EQUAL(run_one(0, "test.noop", "")->verdict, VERDICT_DONE);
+        end();
+}
+
 UNIT_TESTS = {
     {"names crashes", test_names_crashes},
     {"keeps verdicts of the same frame", test_keeps_verdicts_of_the_same_frame},
@@ -273,5 +289,6 @@ UNIT_TESTS = {
     {"stands a leak", test_stands_a_leak},
     {"leaves no process behind", test_leaves_no_process_behind},
     {"starts the zygote again", test_starts_the_zygote_again},
+    {"a worker of another version says so", test_worker_of_another_version_says_so},
 };
 UNIT_MAIN("host-crash")

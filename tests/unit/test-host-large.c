@@ -4,9 +4,12 @@
  */
 #include "tests/unit/test-host-bed.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "plugins/inner.h"
 #include "tests/unit/unit.h"
@@ -288,6 +291,109 @@ static void test_does_without(void)
         end();
 }
 
+/* --- where descriptors run out ---------------------------------------------------------------- */
+
+static struct rlimit usual;
+
+/* From now on skepd gets none. */
+static void take_descriptors(void)
+{
+        int next = dup(0);
+        CU_ASSERT_FATAL(next > 0);
+        close(next);
+        CU_ASSERT_EQUAL_FATAL(getrlimit(RLIMIT_NOFILE, &usual), 0);
+        struct rlimit none = {(rlim_t)next, usual.rlim_max};
+        CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+static void return_descriptors(void)
+{
+        CU_ASSERT_EQUAL_FATAL(setrlimit(RLIMIT_NOFILE, &usual), 0);
+}
+
+/* Its jobs come back unspent. */
+static void gone_unspent(uint32_t worker, const char *why)
+{
+        struct seen *gone = bed_wait(&bed, HOST_WORKER_GONE, (int)worker);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(gone);
+        CU_ASSERT_EQUAL(gone->gone.how, ERROR_CRASHED);
+        CU_ASSERT_FALSE(gone->gone.running);
+        CU_ASSERT_EQUAL(gone->gone.n_running, 0);
+        CU_ASSERT_PTR_NOT_NULL(strstr(gone->text, why));
+        CU_ASSERT_PTR_NULL(bed_find(&bed, HOST_VERDICTS, (int)worker));
+}
+
+/* Nothing was sent, or nothing but a part of a batch, which runs as a whole only. */
+static void test_shortage_of_skepd_spends_nothing(void)
+{
+        enum { N = FRAME_JOBS + 20 };
+        begin();
+        make_jobs("large.look", 1, BELT_PAYLOAD_MAX + 1);
+        take_descriptors();
+        CU_ASSERT_EQUAL(give(0, 0, 1), 0);
+        return_descriptors();
+        gone_unspent(0, "no memory or descriptor left");
+        CU_ASSERT_PTR_NOT_NULL_FATAL(bed_worker(&bed, 1));
+        make_jobs("large.batch", N, 20);
+        make_job(N - 1, "large.batch", N - 1, BELT_PAYLOAD_MAX + 1);
+        take_descriptors();
+        CU_ASSERT_EQUAL(host_worker_give_batch(bed.h, 1, all, N, 1, N), 0);
+        return_descriptors();
+        gone_unspent(1, "no memory or descriptor left");
+        end();
+}
+
+/* What finds none waits for the end of what runs; the belt is made then. */
+static void test_shortage_passes(void)
+{
+        begin();
+        make_job(0, "large.wait", 0, 20);
+        make_job(1, "large.look", 1, USUAL);
+        make_job(2, "large.look", 2, BELT_PAYLOAD_MAX + 1);
+        CU_ASSERT_EQUAL(give(0, 0, 1), 0);
+        CU_ASSERT_PTR_NOT_NULL_FATAL(bed_wait(&bed, HOST_LOG, 0));
+        take_descriptors();
+        CU_ASSERT_EQUAL(give(0, 1, 2), 0);
+        return_descriptors();
+        CU_ASSERT_TRUE(some_wait(0));
+        CU_ASSERT(bed.h->crew[0]->belt.fd < 0);
+        host_worker_ask(bed.h, 0, 0, 1);
+        CU_ASSERT_TRUE_FATAL(well(0, 0, 0, 20));
+        CU_ASSERT_TRUE_FATAL(well(0, 1, 1, USUAL));
+        CU_ASSERT_TRUE_FATAL(well(0, 2, 2, BELT_PAYLOAD_MAX + 1));
+        CU_ASSERT(bed.h->crew[0]->belt.fd >= 0);
+        end();
+}
+
+/* The belt cannot be written: the frame that leans on it is not sent. */
+static void test_what_was_not_written_is_not_run(void)
+{
+        begin();
+        make_jobs("large.look", 1, USUAL);
+        CU_ASSERT_EQUAL(give(0, 0, 1), 0);
+        CU_ASSERT_TRUE_FATAL(well(0, 0, 0, USUAL));
+        bed.h->crew[0]->belt.failed = -EIO;
+        make_jobs("large.look", MANY, USUAL);
+        CU_ASSERT_EQUAL(give(0, 0, MANY), 0);
+        gone_unspent(0, "cannot be written");
+        end();
+}
+
+/* The worker's own shortage: its handlers left too many open for a payload's to arrive. */
+static void test_shortage_of_a_worker_is_told(void)
+{
+        begin();
+        make_jobs("large.look", 1, BELT_PAYLOAD_MAX + 1);
+        make_job(1, "large.hoard", 1, 20);
+        all[0] = &jobs[1];
+        all[1] = &jobs[0];
+        CU_ASSERT_EQUAL(give(0, 0, 1), 0);
+        CU_ASSERT_TRUE_FATAL(well(0, 0, 1, 20));
+        CU_ASSERT_EQUAL(give(0, 1, 1), 0);
+        gone_unspent(0, "descriptor did not arrive");
+        end();
+}
+
 UNIT_TESTS = {
     {"carries payloads of the sizes at each bound", test_sizes},
     {"has more of them wait than there is room for", test_more_than_there_is_room_for},
@@ -299,5 +405,9 @@ UNIT_TESTS = {
     {"puts a death down to one job", test_death_concerns_one_job_alone},
     {"keeps them from being made writable", test_cannot_be_made_writable},
     {"does without the belt", test_does_without},
+    {"a shortage of skepd spends nothing", test_shortage_of_skepd_spends_nothing},
+    {"a shortage passes", test_shortage_passes},
+    {"what was not written is not run", test_what_was_not_written_is_not_run},
+    {"a shortage of a worker is told", test_shortage_of_a_worker_is_told},
 };
 UNIT_MAIN("host-large")

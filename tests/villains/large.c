@@ -74,6 +74,13 @@ static int run_keep(struct skep_job *job, void *state)
         return look(job);
 }
 
+static int run_hoard(struct skep_job *job, void *state)
+{
+        (void)state;
+        while (dup(0) >= 0) {}
+        return look(job);
+}
+
 static int run_crash(struct skep_job *job, void *state)
 {
         (void)job;
@@ -94,5 +101,6 @@ SKEP_PLUGIN("large", "1", {SKEP_HANDLER, .type = "large.look", .run = run_look},
             {SKEP_HANDLER, .type = "large.write", .run = run_write},
             {SKEP_HANDLER, .type = "large.unlock", .run = run_unlock},
             {SKEP_HANDLER, .type = "large.keep", .run = run_keep},
+            {SKEP_HANDLER, .type = "large.hoard", .run = run_hoard},
             {SKEP_HANDLER, .type = "large.crash", .run = run_crash},
             {SKEP_HANDLER, .type = "large.batch", .batch_max = 512, .run_batch = run_batch})
