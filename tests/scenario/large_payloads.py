@@ -41,21 +41,24 @@ def they_arrive_whole_beside_those_who_spoil_theirs():
         whole(node, good)
 
 
+def send_at_once(node):
+    """Three hundred, gathered while their queue is paused."""
+    node.serving("large.so")
+    check(node.request("POST", "/v1/queues/default/pause").status == 200, "paused")
+    ids = [send(node, "large.look", number) for number in range(300)]
+    check(node.request("POST", "/v1/queues/default/resume").status == 200, "resumed")
+    return ids
+
+
 def they_wait_while_the_queue_is_paused_and_come_all_at_once():
     with Node(villains=["large"], settings=QUICK).start() as node:
-        node.serving("large.so")
-        check(node.request("POST", "/v1/queues/default/pause").status == 200, "paused")
-        ids = [send(node, "large.look", number) for number in range(300)]
-        check(node.request("POST", "/v1/queues/default/resume").status == 200, "resumed")
+        ids = send_at_once(node)
         whole(node, ids)
 
 
 def they_come_again_when_skepd_was_killed():
     with Node(villains=["large"], settings=QUICK).start() as node:
-        node.serving("large.so")
-        check(node.request("POST", "/v1/queues/default/pause").status == 200, "paused")
-        ids = [send(node, "large.look", number) for number in range(300)]
-        check(node.request("POST", "/v1/queues/default/resume").status == 200, "resumed")
+        ids = send_at_once(node)
         wait_for("some to have ended", lambda: node.job(ids[20])["state"] == "completed")
         node.kill()
         node.start()
