@@ -30,17 +30,18 @@ class Trouble(Exception):
 # --- processes, named by pid and start time ---
 
 def stat_of(pid):
-    """(state, parent, start time) of a process, or None."""
+    """(state, parent, start time, threads) of a process, or None."""
     with contextlib.suppress(OSError, IndexError):
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             fields = file.read().rpartition(")")[2].split()
-        return fields[0], int(fields[1]), fields[19]
+        return fields[0], int(fields[1]), fields[19], int(fields[17])
     return None
 
 
 def lives(pid, born):
+    """A process is a zombie as soon as its first thread has ended; while others end, its ports are still taken."""
     stat = stat_of(pid)
-    return bool(stat) and stat[0] != "Z" and stat[2] == born
+    return bool(stat) and stat[2] == born and (stat[0] != "Z" or stat[3] > 1)
 
 
 def offspring(pid):
