@@ -5,7 +5,7 @@
  *     bench-fill [--payload BYTES] URL N [QUEUES [TYPES]]
  *
  * URL is sqlite:PATH or postgresql://...; with QUEUES the jobs are spread over q0, q1, ..., with
- * TYPES over t.0, t.1, ...
+ * TYPES over t.0, t.1, ... Without jobs (N is 0) it makes the tables.
  */
 #include <poll.h>
 #include <stdio.h>
@@ -141,7 +141,7 @@ int main(int argc, char **argv)
                 fputs("usage: bench-fill [--payload BYTES] URL N [QUEUES [TYPES]]\n", stderr);
                 return 64;
         }
-        long n = number_of(argv[2], 1, 100000000);
+        long n = number_of(argv[2], 0, 100000000);
         struct ledger *l = open_ledger(argv[1]);
         struct id_mint mint = {.random = (uint64_t)wall_us() | 1};
         struct spread spread = {.queues = argc > 3 ? number_of(argv[3], 1, 256) : 1,

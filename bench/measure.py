@@ -99,9 +99,9 @@ class Meter:
         self.groups = {name: list(roots) for name, roots in groups.items()}
         self.begin = Snapshot()
 
-    def stop(self, **born):
-        """born: groups that began after the meter did, by the pid of their root."""
-        end = Snapshot()
+    def stop(self, end=None, **born):
+        """end: when the work ended (None: now); born: groups that began after the meter did, by the pid of their root."""
+        end = end or Snapshot()
         seconds = end.when - self.begin.when
         cpu = {name: end.tree(roots) - self.begin.tree(roots) for name, roots in self.groups.items()}
         cpu.update({name: end.tree([root]) for name, root in born.items()})

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 
-from measure import Failed, own_cpu
+from measure import Failed, Snapshot, own_cpu
 
 BUILD = os.path.abspath(os.environ["SKEP_BUILD"])  # ./dev bench sets it: an optimised build
 SKEPD = os.path.join(BUILD, "daemon", "skepd")
@@ -105,7 +105,7 @@ def read_metrics(where):
 
 def wait_drained(where, process, finished, jobs, patience=900):
     """Waits without asking the servers anything while skepd works: it is done when it has had nothing to do for a second
-    and the ledger then counts as many finished jobs."""
+    and the ledger then counts as many finished jobs. The snapshot from before that count."""
     end = time.monotonic() + patience
     before, quiet = own_cpu(process.pid), 0
     while True:
@@ -114,8 +114,9 @@ def wait_drained(where, process, finished, jobs, patience=900):
         quiet = quiet + 1 if now - before <= 0.01 else 0
         before = now
         if quiet >= 10:
+            seen = Snapshot()
             if finished() >= jobs:
-                return
+                return seen
             quiet = 0
         if process.poll() is not None or time.monotonic() > end:
             raise Failed(f"{finished()} of {jobs} jobs are finished; skepd says:\n{log_end(where)}")

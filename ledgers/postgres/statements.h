@@ -144,7 +144,7 @@ enum {
         "finished = coalesce(nullif(($8::bigint[])[v.no], 0), (select skep_now())), "              \
         "result = v.result, result_type = v.result_type "                                          \
         "from unnest($1::uuid[], $9::bytea[], $10::bytea[]) with ordinality "                      \
-        "v (id, result, result_type, no) where j.id = v.id "                                       \
+        "v (id, result, result_type, no) where j.id between v.id and v.id "                        \
         "and j.claim = coalesce(($2::int[])[v.no], $15) "                                          \
         "and j.token = coalesce(($3::bigint[])[v.no], $16) and j.state + 0 = 2 "                   \
         "returning j.queue, v.no), "                                                               \

@@ -134,6 +134,46 @@ static void no_plan_scans_a_table(void)
         bed_free(bed);
 }
 
+/* Ten jobs by ARRIVE, FINISH of every way, ten by SUBMIT and CLAIM. */
+static void turn_over(struct bed *bed)
+{
+        struct ledger_arrive *letters = arrive_letters(bed, 10);
+        finish_letters(bed, letters, (struct str){0});
+        bed_arrive_free(letters);
+        letters = arrive_letters(bed, 10);
+        finish_letters(bed, letters, STR("done"));
+        bed_arrive_free(letters);
+        for (int i = 0; i < 10; i++) {
+                (void)bed_add_one(bed);
+        }
+        struct claim *c = bed_claim(bed, 10);
+        struct finish_row rows[10];
+        CU_ASSERT_FATAL(c->n == ARRAY_LEN(rows));
+        for (uint32_t i = 0; i < ARRAY_LEN(rows); i++) {
+                rows[i] = bed_verdict(&c->jobs[i], i % 2 ? STATE_DEAD : STATE_COMPLETED);
+        }
+        CU_ASSERT(bed_finish(bed, rows, ARRAY_LEN(rows)) == 0);
+        claim_free(c);
+}
+
+/* A table that was empty when it was analyzed: to the planner it is for as long as the plan lives. */
+static void no_plan_walks_through_what_was_empty(void)
+{
+        struct bed *bed = bed_new();
+        PGconn *c = connect_to(store_url(bed->store));
+        must_run(c, "vacuum (analyze) skep.jobs");
+        for (int i = 0; i < 50; i++) {
+                turn_over(bed);
+        }
+        end_sessions(bed, c);
+        int64_t read = ask_number(c, "select sum(idx_tup_read) from pg_stat_user_indexes where "
+                                     "relname = 'jobs'");
+        CU_ASSERT(read >= 50 * 30 && read < INT64_C(50) * 30 * 10);
+        PQfinish(c);
+        open_again(bed);
+        bed_free(bed);
+}
+
 /* EXPLAIN of the hot statement, as the ledger's sessions plan it. */
 static void hot_statements_use_the_primary_key(void)
 {
@@ -359,6 +399,7 @@ static void another_handle_hears_of_offered_rows(void)
 
 CASES(postgres_cases_store, {"a finish is a HOT update", a_finish_is_a_hot_update, 0},
       {"no plan scans a table", no_plan_scans_a_table, 0},
+      {"no plan walks through what was empty", no_plan_walks_through_what_was_empty, 0},
       {"hot statements use the primary key", hot_statements_use_the_primary_key, 0},
       {"lanes are those of all ledgers", lanes_are_those_of_all_ledgers, 0},
       {"a stranger's lock refuses, and passes", a_strangers_lock_refuses_and_passes, 0},

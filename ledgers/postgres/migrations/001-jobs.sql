@@ -7,6 +7,10 @@
 -- changes. A running job stands in no index but those of its id and its key. The three waiting columns
 -- (lane, due, parked_at) say where a row waits; the CHECKs tie them to the state.
 --
+-- A join that looks up rows by their key says `j.id between x.id and x.id`. With `=` the planner may turn it
+-- about: of a table that was empty when it was last analyzed (pruned overnight, or new) it expects one row, and
+-- then it walks the whole index for every statement, until the next ANALYZE. A range it can only look up.
+--
 -- Times are wall microseconds by skep_now(), 0: none. What producers wrote is bytea: any byte is legal
 -- in it. Unsigned 64-bit numbers (token, holder, n) are stored as the bigint of the same bits.
 --

@@ -289,7 +289,7 @@ end $$;
 create function alive_keyed(h bigint, wanted uuid[]) returns void language plpgsql as $$
 begin
         perform alive(h);
-        if exists (select from unnest(wanted) w join old_keys k on k.key = w) then
+        if exists (select from unnest(wanted) w join old_keys k on k.key between w and w) then
                 raise exception 'a key is that of a pruned job' using errcode = 'SK005';
         end if;
 end $$;

@@ -18,7 +18,7 @@ begin
                         update jobs j set state = 1, reason = 0, due = null, was_due = p.due, seq = p.seq,
                                 lane = case when p.old is null then lane_fresh(j.priority, p.seq)
                                         else lane_of(0, j.priority, p.seq) end
-                        from page p where j.id = p.id returning p.queue, p.was),
+                        from page p where j.id between p.id and p.id returning p.queue, p.was),
                 counted as (
                         insert into deltas (queue, state, n)
                         select queue, s, sum(d) from (select queue, was as s, -1 as d from up
@@ -53,7 +53,7 @@ begin
                         order by lane limit most - moved
                         for update skip locked)
                 update jobs j set reason = 0, lane = lane_of(0, j.priority, j.seq)
-                from page p where j.id = p.id;
+                from page p where j.id between p.id and p.id;
                 get diagnostics many = row_count;
                 moved := moved + many;
         end loop;
@@ -171,7 +171,7 @@ begin
                         select id, created from jobs where queue = q and lane >= blo and lane < bhi
                         order by lane limit most for update skip locked)
                 update jobs j set lane = lane_of(0, j.priority, j.seq) from page p
-                where j.id = p.id and p.created <= now - older;
+                where j.id between p.id and p.id and p.created <= now - older;
                 get diagnostics moved = row_count;
                 if moved > 0 then
                         insert into commits (holder, writer, n) values (h, w, num);
@@ -193,7 +193,7 @@ declare
         week bigint := 604800000000;
 begin
         gone := array(select j.id from unnest(candidates, generations) c (id, generation)
-                join jobs j on j.id = c.id where j.generation = c.generation and j.state >= 4
+                join jobs j on j.id between c.id and c.id where j.generation = c.generation and j.state >= 4
                 order by j.id for update of j skip locked);
         if gone = '{}' then
                 return 0;
@@ -220,14 +220,15 @@ begin
                 select kind, hash, job from keys where until > 0 and until <= now order by until
                 limit most for update skip locked),
         kept as (
-                update keys k set until = 0 from page p where k.kind = p.kind and k.hash = p.hash
-                and p.kind = 2 and exists (select from jobs j where j.id = p.job) returning k.hash)
-        delete from keys k using page p where k.kind = p.kind and k.hash = p.hash
-        and not (p.kind = 2 and exists (select from jobs j where j.id = p.job));
+                update keys k set until = 0 from page p
+                where (k.kind, k.hash) between (p.kind, p.hash) and (p.kind, p.hash) and p.kind = 2
+                and exists (select from jobs j where j.id between p.job and p.job) returning k.hash)
+        delete from keys k using page p where (k.kind, k.hash) between (p.kind, p.hash) and (p.kind, p.hash)
+        and not (p.kind = 2 and exists (select from jobs j where j.id between p.job and p.job));
         with page as materialized (
                 select key, queue from old_keys where until <= now order by until limit most
                 for update skip locked)
-        delete from old_keys k using page p where k.key = p.key and k.queue = p.queue;
+        delete from old_keys k using page p where k.key between p.key and p.key and k.queue = p.queue;
 end $$;
 
 -- One page of the walk. Rules one after the other, the first that fits decides; an empty queue is every.

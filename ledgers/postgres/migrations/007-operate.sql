@@ -275,7 +275,7 @@ begin
         execute format($q$
                 select array_agg(id), array_agg(generation) from (
                         select j.id, j.generation from unnest($2) with ordinality i (id, no)
-                        join jobs j on j.id = i.id %s
+                        join jobs j on j.id between i.id and i.id %s
                         where ($1.states = 0 or 1 << j.state & $1.states <> 0) %s
                         order by i.no limit $3 %s) x $q$,
                 case when f.error <> 0 or f.fingerprint <> 0 then
@@ -326,13 +326,13 @@ end $$;
 create function requeue_many(ids uuid[]) returns void language sql as $$
         with p as materialized (
                 select j.id, j.state as was, coalesce(j.seq, nextval('jobs_seq')) as seq
-                from unnest(ids) with ordinality i (id, no) join jobs j on j.id = i.id order by i.no),
+                from unnest(ids) with ordinality i (id, no) join jobs j on j.id between i.id and i.id order by i.no),
         up as (
                 update jobs j set state = 1, reason = 14, lane = lane_of(0, j.priority, p.seq), seq = p.seq,
                         parked_at = null, finished = 0, attempt = 0, strikes = 0, snoozes = 0,
                         cancel_asked = false, generation = j.generation + 1, retry_until = null,
                         was_due = null
-                from p where j.id = p.id returning j.queue, p.was)
+                from p where j.id between p.id and p.id returning j.queue, p.was)
         insert into deltas (queue, state, n)
         select queue, s, sum(d) from (select queue, was as s, -1 as d from up
                 union all select queue, 1::smallint, 1 from up) x group by 1, 2
@@ -353,7 +353,7 @@ begin
                 select j.id, j.state as was from jobs j where j.id = any(ids) and j.state in (0, 1, 3)),
         up as (
                 update jobs j set state = 6, reason = 12, lane = null, due = null, parked_at = now,
-                        finished = now from p where j.id = p.id returning j.queue, p.was)
+                        finished = now from p where j.id between p.id and p.id returning j.queue, p.was)
         insert into deltas (queue, state, n)
         select queue, s, sum(d) from (select queue, was as s, -1 as d from up
                 union all select queue, 6::smallint, 1 from up) x group by 1, 2;

@@ -89,7 +89,7 @@ begin
                 with dead as materialized (
                         select j.id, j.queue, j.type, j.reason, j.parked_at, coalesce(a.error, 0::smallint) as error,
                                 coalesce(a.fingerprint, 0) as fingerprint, a.claim
-                        from unnest(ids[1:looks]) i (id) join jobs j on j.id = i.id
+                        from unnest(ids[1:looks]) i (id) join jobs j on j.id between i.id and i.id
                         left join lateral (select b.error, b.fingerprint, b.claim from attempts b
                                 where b.job = j.id order by b.claim desc limit 1) a on true
                         where (f.type is null or j.type = f.type)
@@ -107,7 +107,8 @@ begin
                 select p.queue, p.type, p.error, p.fingerprint, p.n, p.first, p.last, p.sample, j.reason,
                         (select a.error_text from attempts a where a.job = p.sample
                                 order by a.claim desc limit 1)
-                from per p join jobs j on j.id = p.sample order by p.n desc, p.last desc, p.sample desc;
+                from per p join jobs j on j.id between p.sample and p.sample
+                order by p.n desc, p.last desc, p.sample desc;
 end $$;
 
 -- What waits in a queue, its offered rows from the heads on, as claims find them. Lanes that differ in their lower
