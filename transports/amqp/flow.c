@@ -1,7 +1,7 @@
 /*
  * Turns room into prefetch: opens a queue's channel, consumes, consumes anew when the room has
- * moved by two steps of a coarse ladder, cancels when there is none. Everything is sent without
- * waiting: the broker works a channel's methods off in order.
+ * grown by a step of a coarse ladder or shrunk by two, cancels when there is none. Everything is
+ * sent without waiting: the broker works a channel's methods off in order.
  *
  * Room that is away for a moment only is waited for: cancelling at once would cost more than the
  * few messages that the prefetch lets through.
@@ -12,7 +12,8 @@
 
 #define ZERO_WAIT_NS      (200 * NS_PER_MS) /* room 0 stops the flow within a second */
 #define PUBLISHER_WAIT_NS (2 * NS_PER_S)
-#define GROW_WAIT_NS      (20 * NS_PER_MS)
+#define GROW_WAIT_NS      (20 * NS_PER_MS) /* by several steps */
+#define STEP_WAIT_NS      (100 * NS_PER_MS)
 #define SHRINK_WAIT_NS    (500 * NS_PER_MS)
 #define QUIET_NS          NS_PER_S /* a slower broker would put what is under way at the queue's end */
 #define REST_LIMIT_NS     (5 * NS_PER_S)
@@ -92,13 +93,20 @@ static void stop_flow(struct consumer *c, struct tap *t, int64_t now)
         }
 }
 
+/* How long a consumer keeps its prefetch although another is wanted. */
+static int64_t kept_ns(uint32_t have, uint32_t want)
+{
+        if (want > have) {
+                return want - have > 1 ? GROW_WAIT_NS : STEP_WAIT_NS;
+        }
+        return have - want > 1 ? SHRINK_WAIT_NS : INT64_MAX;
+}
+
 static void adapt_flow(struct consumer *c, struct tap *t, int64_t now)
 {
         struct channel *ch = t->channel;
         uint32_t want = wanted_rung(c, t), have = rung_of(ch->prefetch);
-        uint32_t apart = want > have ? want - have : have - want;
-        int64_t wait = want > have ? GROW_WAIT_NS : SHRINK_WAIT_NS;
-        if (apart < 2 || now - t->consumed_ns < wait) {
+        if (now - t->consumed_ns < kept_ns(have, want)) {
                 channel_release(c, ch);
                 return;
         }
