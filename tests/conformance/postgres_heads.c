@@ -39,6 +39,7 @@ static void run_away(struct bed *bed, uint32_t n)
         struct ledger_submit *b = bed_submit(s);
         bed_must(bed, &b->base);
         ledger_batch_free(&b->base);
+        submission_free(s);
         struct claim *c = bed_claim(bed, n);
         CU_ASSERT_FATAL(c->n == n);
         struct finish_row *rows = calloc(n, sizeof *rows);

@@ -226,8 +226,9 @@ static int64_t drain_without_answer(enum ledger_outcome beats)
         while (!told(&d, ACT_STOPPED) && ms < 60000) {
                 pass_time(&d, 100);
                 ms += 100;
-                struct ledger_batch *beat = take_posted(&d, LEDGER_BEAT);
-                if (beat && !told(&d, ACT_STOPPED)) {
+                struct ledger_batch *beat =
+                    told(&d, ACT_STOPPED) ? NULL : take_posted(&d, LEDGER_BEAT);
+                if (beat) {
                         answer(&d, beat, beats);
                 }
         }
