@@ -8,6 +8,7 @@
 #define WORKERS 2
 #define QUICK   (5000)           /* ns */
 #define SLOW    (20 * NS_PER_MS) /* too slow for turns */
+#define LARGE   100000           /* bytes of a payload: too large for turns */
 
 /* The queues 1 to MANY with a backlog each, and number 0, which has none. A ledger that knows how
  * many wait in each of them. */
@@ -20,6 +21,7 @@ struct bed {
         bool mixed; /* all but the last of mail */
         uint32_t waiting[MANY + 1], ended[MANY + 1];
         int64_t run_ns[MANY + 1];
+        uint32_t bytes[MANY + 1];            /* of each payload */
         uint32_t all;                        /* that ended */
         uint32_t claims, portions, rows;     /* answered: all, those of 100 rows and more */
         uint8_t given[WORKERS][ENGINE_RING]; /* whose job, by ring position */
@@ -38,17 +40,27 @@ static void note_given(struct bed *b)
         }
 }
 
+/* So many jobs a claim gets, one at least however large it is. */
+static uint32_t claimable(const struct bed *b, const struct ledger_claim *c, int queue)
+{
+        uint32_t n = c->want < b->waiting[queue] ? c->want : b->waiting[queue];
+        uint32_t fit = b->bytes[queue] ? (uint32_t)(c->max_bytes / b->bytes[queue]) : n;
+        return n <= fit ? n : fit ? fit : 1;
+}
+
 static void answer_claims(struct bed *b)
 {
+        static const char payload[LARGE];
         for (struct ledger_batch *p; (p = take_posted(&b->d, LEDGER_CLAIM));) {
                 struct ledger_claim *c = LEDGER_AS(claim, CLAIM, p);
                 int at = engine_queue(b->d.engine, c->queue);
-                uint32_t n = c->want < b->waiting[at] ? c->want : b->waiting[at];
+                uint32_t n = claimable(b, c, at);
                 fill_claim(&b->d, c->got, n);
                 for (uint32_t i = 0; i < n; i++) {
                         bool mail = b->mixed && at < (int)b->n;
                         c->got->jobs[i].queue = c->queue;
                         c->got->jobs[i].type = mail ? STR("mail") : STR("noop");
+                        c->got->jobs[i].payload = (struct str){payload, b->bytes[at]};
                 }
                 b->waiting[at] -= n;
                 b->claims++;
@@ -113,6 +125,20 @@ static void run_round(struct bed *b, uint32_t most)
         note_given(b);
         engine_look(b->d.engine, &v);
         CU_ASSERT(v.claimed <= 8000);
+}
+
+/* The same while one job of mail does not end, and with it no other. */
+static void run_round_but_mail(struct bed *b, uint32_t most)
+{
+        struct worker_view v[WORKERS];
+        answer_one(b, LEDGER_FINISH);
+        answer_one(b, LEDGER_BEAT);
+        answer_claims(b);
+        CU_ASSERT_EQUAL(engine_workers(b->d.engine, v, WORKERS), WORKERS);
+        bool mail = v[0].given && b->given[0][b->heads[0] % ENGINE_RING] != b->n;
+        end_some(b, mail ? 1 : 0, most);
+        pass_time(&b->d, 1);
+        note_given(b);
 }
 
 static const struct handler_desc handlers[] = {{.pattern = {"noop", 4}},
@@ -250,15 +276,7 @@ static void test_what_may_not_run_keeps_nobody_from_a_turn(void)
         for (int i = 0; i < 100; i++) {
                 uint32_t before = b.ended[MANY];
                 for (int k = 0; k < 20; k++) {
-                        bool mail = b.given[0][b.heads[0] % ENGINE_RING] != MANY;
-                        struct worker_view v[WORKERS];
-                        answer_one(&b, LEDGER_FINISH);
-                        answer_one(&b, LEDGER_BEAT);
-                        answer_claims(&b);
-                        CU_ASSERT_EQUAL(engine_workers(b.d.engine, v, WORKERS), WORKERS);
-                        end_some(&b, mail && v[0].given ? 1 : 0, 250);
-                        pass_time(&b.d, 1);
-                        note_given(&b);
+                        run_round_but_mail(&b, 250);
                 }
                 CU_ASSERT(i < 50 || b.ended[MANY] > before);
         }
@@ -299,6 +317,100 @@ static void test_large_payloads_of_many_queues(void)
         close_desk(&b.d);
 }
 
+/* How much is asked for by a queue's claim that is on its way; 0: there is none. */
+static uint32_t asked(const struct bed *b, uint32_t queue)
+{
+        for (uint32_t i = 0; i < b->d.n_posted; i++) {
+                struct ledger_batch *p = b->d.posted[i];
+                if (p->op == LEDGER_CLAIM &&
+                    str_eq(LEDGER_AS(claim, CLAIM, p)->queue, str_of(b->names[queue]))) {
+                        return LEDGER_AS(claim, CLAIM, p)->want;
+                }
+        }
+        return 0;
+}
+
+/* Eight backlogs hold what may be claimed in turns. Of the other four nothing was left behind, so
+ * they take none, and a share of one or two of them is all of the rest of the room. */
+static void test_who_comes_late_leaves_room_to_the_next(void)
+{
+        static struct bed b;
+        open_bed(&b, 12, 40, 1);
+        while (least_ended(&b) < 40 && b.claims < 1000) { /* all are known to be quick */
+                run_round(&b, 200);
+        }
+        for (uint32_t i = 1; i <= 8; i++) {
+                b.waiting[i] = 100000;
+        }
+        tell(&b.d, (struct engine_event){.kind = EV_HEARD});
+        for (int i = 0; i < 50; i++) {
+                run_round(&b, 0);
+        }
+        struct engine_view v;
+        engine_look(b.d.engine, &v);
+        CU_ASSERT(v.claimed > 6400 && v.claimed <= 7000);
+        tell(&b.d, (struct engine_event){.kind = EV_HEARD});
+        uint32_t large = 0;
+        for (uint32_t i = 9; i <= 12; i++) {
+                CU_ASSERT(asked(&b, i) > 0);
+                large += asked(&b, i) > 1000 / 12; /* that is of an eighth of the room */
+        }
+        CU_ASSERT(large <= 1); /* the first, as long as what is for turns is not exceeded */
+        close_desk(&b.d);
+}
+
+/* The portions of 99 queues are smaller than that of the first, whose jobs are quicker: room for
+ * one of theirs is there sooner each time. */
+static void test_none_overtakes_who_waits_for_its_turn(void)
+{
+        static struct bed b;
+        open_bed(&b, MANY, 100000, 1);
+        for (uint32_t i = 2; i <= MANY; i++) {
+                b.run_ns[i] = 50 * QUICK;
+        }
+        while (b.all < 60000 && b.claims < 100000) {
+                run_round(&b, 200);
+        }
+        CU_ASSERT(b.ended[1] >= b.all / MANY); /* that is more than one portion */
+        close_desk(&b.d);
+}
+
+/* A portion of them would be 40 jobs, those of the others are 500: by turns they would fall behind.
+ */
+static void test_large_payloads_wait_for_no_turn(void)
+{
+        static struct bed b;
+        open_bed(&b, MANY, 100000, 1);
+        b.bytes[1] = LARGE;
+        while (b.all < 60000 && b.claims < 100000) {
+                run_round(&b, 200);
+        }
+        CU_ASSERT(b.ended[1] >= b.all / MANY);
+        close_desk(&b.d);
+}
+
+/* Large ones, which may not run now, take all of the memory that there is for payloads: who waits
+ * for memory would keep those from their turns that need none. */
+static void test_nobody_waits_for_the_turn_of_large_payloads(void)
+{
+        static struct bed b;
+        b.mixed = true;
+        open_bed(&b, 2, 1000000, 2);
+        b.bytes[1] = LARGE;
+        while (b.ended[1] == 0 && b.claims < 1000) { /* both are known to be quick */
+                run_round(&b, 200);
+        }
+        uint32_t before = b.ended[1];
+        for (int i = 0; i < 300; i++) {
+                struct engine_view v;
+                run_round_but_mail(&b, 200);
+                engine_look(b.d.engine, &v);
+                CU_ASSERT(i < 50 || v.claimed > 6000);
+        }
+        CU_ASSERT_EQUAL(b.ended[1], before);
+        close_desk(&b.d);
+}
+
 UNIT_TESTS = {
     {"all of a hundred get on", test_all_of_a_hundred_get_on},
     {"who comes late does not wait for the backlogs",
@@ -308,5 +420,10 @@ UNIT_TESTS = {
      test_no_worker_starves_while_turns_are_waited_for},
     {"what may not run keeps nobody from a turn", test_what_may_not_run_keeps_nobody_from_a_turn},
     {"large payloads of many queues", test_large_payloads_of_many_queues},
+    {"who comes late leaves room to the next", test_who_comes_late_leaves_room_to_the_next},
+    {"none overtakes who waits for its turn", test_none_overtakes_who_waits_for_its_turn},
+    {"large payloads wait for no turn", test_large_payloads_wait_for_no_turn},
+    {"nobody waits for the turn of large payloads",
+     test_nobody_waits_for_the_turn_of_large_payloads},
 };
 UNIT_MAIN("engine-turns")
