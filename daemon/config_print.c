@@ -129,7 +129,7 @@ static int put_keys(struct page *p, const struct config_key *keys)
                         put(p, "%.*s = {\n", (int)own.n, own.p);
                         p->indent += 8;
                 }
-                bool foreign = keys == config_transport_keys && p->config &&
+                bool foreign = keys == config_transport_keys && p->base &&
                                config_key_foreign(k, ((struct transport_config *)p->base)->url);
                 if (r == 0 && !foreign) {
                         r = p->config ? put_value(p, keys, k) : put_example(p, keys, k);

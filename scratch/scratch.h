@@ -39,7 +39,7 @@ int disk_probe(const char *folder, double seconds, struct probe *ret);
 /* By the ledger's own rules, so that no password goes to another host in plain text. 0 and a
  * connection that the caller finishes, or an exit code after a message. */
 struct pg_conn;
-int database_connect(const char *url, bool unsafe, struct pg_conn **ret);
+int database_connect(const char *text, bool unsafe, struct pg_conn **ret);
 
 /* Prints what `skep doctor` shows of that ledger's server: name, "ok" or "warn", what was seen,
  * what to do; tabs between them. 0, or an exit code after a message. */

@@ -290,14 +290,12 @@ static void test_large_payloads_of_many_queues(void)
         struct ledger_batch *p;
         static char large[1 << 20];
         for (int round = 0; round < 200; round++) {
-                uint64_t bytes = 0;
                 answer_one(&b, LEDGER_FINISH);
                 answer_one(&b, LEDGER_BEAT);
                 while ((p = take_posted(&b.d, LEDGER_CLAIM))) {
                         struct ledger_claim *c = LEDGER_AS(claim, CLAIM, p);
                         uint32_t most = (uint32_t)(c->max_bytes / sizeof large);
                         most = most ? most : 1;
-                        bytes += c->max_bytes;
                         fill_claim(&b.d, c->got, c->want < most ? c->want : most);
                         for (uint32_t i = 0; i < c->got->n; i++) {
                                 c->got->jobs[i].queue = c->queue;

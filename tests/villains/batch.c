@@ -88,8 +88,8 @@ static void polite(struct skep_job *const *jobs, size_t n, void *state)
         char *gone = jobs[0]->services->alloc(jobs[0], n);
         (void)state;
         for (size_t i = 0; i < 5 * n; i++) {
-                struct skep_job *job = jobs[i / 5];
-                job->services->progress(job, (double)(i % 5 + 1), 10 + (double)(i / 5));
+                size_t at = i / 5;
+                jobs[at]->services->progress(jobs[at], (double)(i % 5 + 1), 10 + (double)at);
         }
         jobs[0]->services->log(jobs[0], 6, "working");
         while (left) {
