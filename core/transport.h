@@ -79,7 +79,8 @@ struct transport_ops {
         void (*attach)(struct transport *t, uint32_t queue, const struct queue_config *settings);
 
         /* So many arrivals of the queue can be used soon; 0: ask for nothing more. A hint for
-         * prefetch that MAY be followed coarsely, but 0 stops the flow within a second. Ignored for
+         * prefetch that MAY be followed coarsely, but 0 stops the flow within a second, and so many
+         * come although none of them is settled (fewer where their payloads are large). Ignored for
          * an index that was not attached. */
         void (*consume)(struct transport *t, uint32_t queue, uint32_t room);
 

@@ -73,6 +73,23 @@ static void room_that_changes(void)
         bed_free(bed);
 }
 
+/* Without one of them being settled; by less than would be worth it for a small room. */
+static void more_room_brings_more(void)
+{
+        struct bed *bed = bed_new();
+        bed_serve(bed, 0, 1, 900);
+        bed_send(bed, 0, 4000);
+        CU_ASSERT_FATAL(bed_came(bed, 900));
+        bed_consume(bed, Q, 2900);
+        CU_ASSERT_FATAL(bed_came(bed, 2900));
+        bed_settle_all(bed);
+        while (bed->n < 4000 && bed_came(bed, bed->n + 1)) {
+                bed_settle_all(bed);
+        }
+        bed_check(bed, 0, 0, 4000);
+        bed_free(bed);
+}
+
 static void nothing_unasked(void)
 {
         struct bed *bed = bed_new();
@@ -195,6 +212,7 @@ TRANSPORT_CASES(transport_cases_flow, {"room 0 stops, more resumes", none_stops_
                  handed_over_whatever_the_room, 0},
                 {"room for one at a time", room_for_one, 0},
                 {"room that changes all the time", room_that_changes, 0},
+                {"more room brings more", more_room_brings_more, 0},
                 {"a queue that nobody asked for brings nothing", nothing_unasked, 0},
                 {"settings that change", settings_that_change, NEED_KEPT},
                 {"EMPTY only when it is empty", empty_only_when_empty, 0},

@@ -201,7 +201,7 @@ static void consume_amqp(struct transport *base, uint32_t queue, uint32_t room)
         pthread_mutex_lock(&c->inbox.mutex);
         uint32_t before = c->inbox.woken_for[slot];
         uint32_t a = flow_rung(before), b = flow_rung(room);
-        bool wake = (room == 0) != (before == 0) || (a > b ? a - b : b - a) >= 2;
+        bool wake = (room == 0) != (before == 0) || b > a || a - b >= 2;
         c->inbox.rooms[slot] = room;
         c->inbox.rooms_changed = true;
         if (wake) {

@@ -18,7 +18,7 @@
 #define QUIET_NS          NS_PER_S /* a slower broker would put what is under way at the queue's end */
 #define REST_LIMIT_NS     (5 * NS_PER_S)
 
-static const uint16_t ladder[] = {1, 8, 32, 128, 512, 2000, 6000};
+static const uint16_t ladder[] = {1, 8, 32, 128, 512, 2000, 5000};
 
 static uint32_t rung_of(uint64_t prefetch)
 {
