@@ -323,7 +323,7 @@ int dead_edit_run(struct invocation *in)
         int r = client_open(in, &c);
         r = r ? r : fetch_json(c, buf_z(&path), about, &old, &job);
         const char *state = pick_text(job, "state");
-        if (r == 0 && (!state || (strcmp(state, "dead") && strcmp(state, "cancelled")))) {
+        if (r == 0 && (!state || (strcmp(state, "dead") != 0 && strcmp(state, "cancelled") != 0))) {
                 say("job %s is %s; only dead and cancelled ones can be edited", in->args[0],
                     state ? state : "?");
                 return EXIT_REFUSED;

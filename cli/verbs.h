@@ -63,8 +63,8 @@ int job_object(struct invocation *in, const char *type, const char *body, const 
 /* Prints a job that was submitted just now by -o; 0. */
 int print_created(struct invocation *in, const struct response *r, const json_t *job);
 
-/* Lists jobs page by page; `path` may have a query already; the flags add to it. */
-int jobs_list(struct invocation *in, const char *path);
+/* Lists jobs page by page; `from` may have a query already; the flags add to it. */
+int jobs_list(struct invocation *in, const char *from);
 
 /* --retry-for */
 int read_patience(struct invocation *in, uint32_t *ret_ms, bool *ret_stubborn);

@@ -240,7 +240,7 @@ static void post_arrive(struct engine *e, struct queue_books *q)
 
 static int64_t arrive_time(const struct engine *e, const struct queue_books *q)
 {
-        if (q->arriving || q->n_arrived == 0 || e->draining) {
+        if (q->arriving || !q->arrived || q->n_arrived == 0 || e->draining) {
                 return q->arriving || q != e->queues ? NEVER : journal_wake_ns(e);
         }
         int64_t ready = NEVER;
